@@ -1,0 +1,1 @@
+//! The cim program: settings, registry of backends, assembly, command line

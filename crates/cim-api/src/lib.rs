@@ -1,0 +1,1 @@
+//! HTTP server: health, status, metrics

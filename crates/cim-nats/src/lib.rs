@@ -1,0 +1,1 @@
+//! The NATS listener of the pod

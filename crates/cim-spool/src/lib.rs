@@ -1,0 +1,1 @@
+//! Bounded on-disk queue: no async, no network

@@ -1,0 +1,1 @@
+//! Conformance suites, fakes and fault injection for every contract

@@ -1,0 +1,1 @@
+//! The application protocol: bytes in, values out, no I/O

@@ -1,0 +1,1 @@
+//! A sink of one's own in under 40 lines

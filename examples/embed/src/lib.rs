@@ -1,0 +1,1 @@
+//! cim-core inside a service
