@@ -1,0 +1,10 @@
+//! FlatBuffers as the applications write them (C §3.3).
+//!
+//! Owns reading and writing of tables; leaves out what the slots mean. Invariant: reading accepts unaligned
+//! buffers, bytes that are no UTF-8, short vtables and unknown slots, and checks every offset and length.
+
+mod table;
+mod writer;
+
+pub(crate) use table::Table;
+pub(crate) use writer::{Slot, Writer};
