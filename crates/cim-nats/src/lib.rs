@@ -1,1 +1,2 @@
-//! The NATS listener of the pod
+//! The NATS listener of the pod.
+pub mod parser;
