@@ -1,1 +1,20 @@
-//! HTTP server: health, status, metrics
+//! HTTP server of CIM: health, status, metrics.
+//!
+//! Owns sockets, limits, routing, and the text of the metrics that kept their old names. What is true about the
+//! process comes from the program through [`ApiState`]; nothing here knows the engine. Left out: registration and
+//! subscriptions of the application.
+//!
+//! The invariant: no client, however slow, large or broken, costs more than one of a small number of connection
+//! slots for a bounded time, and `/livez` never waits for anything.
+
+mod idle;
+mod legacy;
+mod listen;
+mod route;
+mod server;
+mod state;
+
+pub use legacy::{LegacyMetrics, SIZE_BOUNDS, SubjectMetrics};
+pub use listen::{BindError, bind};
+pub use server::{Limits, serve};
+pub use state::{ApiState, Face, Readiness};

@@ -1,0 +1,3 @@
+//! The `cim` program.
+
+fn main() {}

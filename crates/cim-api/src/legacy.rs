@@ -1,0 +1,164 @@
+//! The metrics that kept the names of the original program (contract §10.1, §10.2), as its text, byte for byte.
+//!
+//! Rendered from plain numbers, because the exporter of the metrics facade would store every size until it is
+//! scraped. Left out: where the numbers come from. The invariant: a family appears only after its first update.
+
+use std::fmt::Write;
+
+/// Upper bounds of `cim_nats_<S>_message_size`, without `+Inf`.
+pub const SIZE_BOUNDS: [u64; 20] = [
+    0, 500, 1000, 1500, 2000, 2500, 3000, 3500, 4000, 4500, 5000, 5500, 6000, 6500, 7000, 7500, 8000, 8500,
+    9000, 9500,
+];
+
+/// Numbers of one subject.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SubjectMetrics {
+    /// `EVENT`, `LOG`, `CONFIG` or `TEST`; a dot becomes `_` in the names.
+    pub subject: String,
+    /// Messages received.
+    pub messages: u64,
+    /// Their payload bytes.
+    pub bytes: u64,
+    /// Messages per size: at most `SIZE_BOUNDS[i]` and above the bound before it. Larger ones are in `messages` only.
+    pub sizes: [u64; SIZE_BOUNDS.len()],
+    /// Milliseconds between the time in the last message and its arrival; only `EVENT` has it.
+    pub latency_ms: Option<i64>,
+}
+
+/// Everything with an old name that logs and events move.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LegacyMetrics {
+    /// Value of the one label, `pod`.
+    pub pod: String,
+    /// Log messages received.
+    pub log_messages: u64,
+    /// Their payload bytes.
+    pub log_bytes: u64,
+    /// Payload bytes of the last one.
+    pub last_log_bytes: u64,
+    /// Per subject.
+    pub subjects: Vec<SubjectMetrics>,
+}
+
+impl LegacyMetrics {
+    /// The exposition text, families sorted by name.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut text = Page { label: format!("pod=\"{}\"", escaped(&self.pod)), text: String::new() };
+        let mut subjects: Vec<_> = self.subjects.iter().filter(|subject| subject.messages > 0).collect();
+        subjects.sort_by(|a, b| a.subject.cmp(&b.subject));
+        for subject in subjects {
+            text.subject(subject);
+        }
+        if self.log_messages > 0 {
+            text.single("cim_packet_size", "packetSize", "gauge", self.last_log_bytes);
+            text.single("cim_total_bytes_counter", "Total no of bytes recieved", "counter", self.log_bytes);
+            text.single(
+                "cim_total_messages_counter",
+                "Total no of messages recieved",
+                "counter",
+                self.log_messages,
+            );
+        }
+        text.text
+    }
+}
+
+struct Page {
+    label: String,
+    text: String,
+}
+
+impl Page {
+    fn head(&mut self, name: &str, help: &str, kind: &str) {
+        let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn single(&mut self, name: &str, help: &str, kind: &str, value: u64) {
+        self.head(name, help, kind);
+        let _ = writeln!(self.text, "{name}{{{}}} {}", self.label, number(value));
+    }
+
+    fn subject(&mut self, subject: &SubjectMetrics) {
+        let topic = &subject.subject;
+        let stem = format!("cim_nats_{}", topic.replace('.', "_"));
+        if let Some(latency) = subject.latency_ms {
+            let name = format!("{stem}_latency");
+            self.head(&name, &format!("Latency to process messages for topic {topic}"), "gauge");
+            let sign = if latency < 0 { "-" } else { "" };
+            let value = number(latency.unsigned_abs());
+            let _ = writeln!(self.text, "{name}{{{}}} {sign}{value}", self.label);
+        }
+        let help = format!("Count of number of messages for topic {topic}");
+        self.single(&format!("{stem}_message_count"), &help, "counter", subject.messages);
+        self.sizes(&format!("{stem}_message_size"), subject);
+    }
+
+    fn sizes(&mut self, name: &str, subject: &SubjectMetrics) {
+        self.head(name, &format!("Message size for topic {}", subject.subject), "histogram");
+        let mut below = 0u64;
+        for (bound, count) in SIZE_BOUNDS.iter().zip(&subject.sizes) {
+            below = below.saturating_add(*count);
+            let count = number(below);
+            let _ = writeln!(self.text, "{name}_bucket{{{},le=\"{bound}\"}} {count}", self.label);
+        }
+        let all = number(subject.messages);
+        let _ = writeln!(self.text, "{name}_bucket{{{},le=\"+Inf\"}} {all}", self.label);
+        let _ = writeln!(self.text, "{name}_sum{{{}}} {}", self.label, number(subject.bytes));
+        let _ = writeln!(self.text, "{name}_count{{{}}} {all}", self.label);
+    }
+}
+
+fn escaped(label: &str) -> String {
+    label.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+/// A count as the library of the original prints a float: shortest digits, an exponent from one million up.
+fn number(value: u64) -> String {
+    #[allow(clippy::cast_precision_loss, reason = "the original keeps these numbers as floats")]
+    let float = value as f64;
+    if value < 1_000_000 {
+        return value.to_string();
+    }
+    let text = format!("{float:e}");
+    match text.split_once('e') {
+        Some((digits, exponent)) => format!("{digits}e+{exponent:0>2}"),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_numbers_switch_to_the_exponent_form() {
+        for (value, text) in [
+            (0, "0"),
+            (999_999, "999999"),
+            (1_000_000, "1e+06"),
+            (1_234_567, "1.234567e+06"),
+            (12_345_678_901, "1.2345678901e+10"),
+            (u64::MAX, "1.8446744073709552e+19"),
+        ] {
+            assert_eq!(number(value), text);
+        }
+    }
+
+    #[test]
+    fn nothing_appears_before_its_first_update() {
+        let idle = LegacyMetrics {
+            pod: "p".into(),
+            subjects: vec![SubjectMetrics { subject: "LOG".into(), ..SubjectMetrics::default() }],
+            ..LegacyMetrics::default()
+        };
+        assert_eq!(idle.render(), "");
+    }
+
+    #[test]
+    fn hostile_pod_names_stay_inside_their_quotes() {
+        let page = LegacyMetrics { pod: "a\"}\n\\".into(), log_messages: 1, ..LegacyMetrics::default() };
+        assert!(page.render().contains("cim_packet_size{pod=\"a\\\"}\\n\\\\\"} 0\n"));
+    }
+}

@@ -1,0 +1,108 @@
+//! Which request gets which answer.
+//!
+//! Paths are exact; an unknown one answers as the original program does (contract §6). Left out: sockets and time
+//! limits of connections. The invariant: a request is answered from memory, after its body was read and bounded.
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::{Body, Incoming};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use tokio::time::timeout;
+
+use crate::server::Limits;
+use crate::state::{ApiState, Face, Readiness};
+
+type Answer = Response<Full<Bytes>>;
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
+const JSON: &str = "application/json";
+
+/// Reads the body away and answers.
+pub(crate) async fn answer(
+    request: Request<Incoming>,
+    face: Face,
+    state: &dyn ApiState,
+    limits: &Limits,
+) -> Answer {
+    let (head, body) = request.into_parts();
+    if let Some(refusal) = drain(body, limits).await {
+        return refusal;
+    }
+    route(&head.method, head.uri.path(), face, state)
+}
+
+/// Reads a body that nobody asked for, within its limits. `Some` is the refusal.
+async fn drain(body: Incoming, limits: &Limits) -> Option<Answer> {
+    if body.is_end_stream() {
+        return None;
+    }
+    let too_large = || Some(closing(StatusCode::PAYLOAD_TOO_LARGE, "request body too large\n"));
+    if body.size_hint().lower() > limits.body_bytes as u64 {
+        return too_large();
+    }
+    match timeout(limits.request_time, Limited::new(body, limits.body_bytes).collect()).await {
+        Ok(Ok(_)) => None,
+        Ok(Err(error)) if error.is::<LengthLimitError>() => too_large(),
+        Ok(Err(_)) => Some(closing(StatusCode::BAD_REQUEST, "unreadable request body\n")),
+        Err(_) => Some(closing(StatusCode::REQUEST_TIMEOUT, "request body took too long\n")),
+    }
+}
+
+fn route(method: &Method, path: &str, face: Face, state: &dyn ApiState) -> Answer {
+    match (path, face) {
+        // Scrapers of the original used any method (contract §6.3).
+        ("/metrics", _) => plain(StatusCode::OK, EXPOSITION, state.metrics()),
+        ("/livez", _) => read_only(method, || plain(StatusCode::OK, TEXT, "ok\n")),
+        ("/readyz", _) => read_only(method, || readiness(&state.readiness())),
+        ("/statusz", Face::Full) => read_only(method, || status(&state.status())),
+        _ => not_found(),
+    }
+}
+
+fn read_only(method: &Method, answer: impl FnOnce() -> Answer) -> Answer {
+    if matches!(*method, Method::GET | Method::HEAD) {
+        return answer();
+    }
+    // The original sends neither a body nor `Allow` (contract §6).
+    let mut refused = Response::new(Full::default());
+    *refused.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+    refused
+}
+
+fn readiness(parts: &[Readiness]) -> Answer {
+    let ready = parts.iter().all(|part| part.ready);
+    let (status, verdict) =
+        if ready { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready") };
+    let mut text = format!("{verdict}\n");
+    for part in parts {
+        let mark = if part.ready { '+' } else { '-' };
+        text.push_str(&format!("[{mark}] {}: {}\n", part.name, part.text));
+    }
+    plain(status, TEXT, text)
+}
+
+fn status(document: &serde_json::Value) -> Answer {
+    plain(StatusCode::OK, JSON, format!("{document:#}\n"))
+}
+
+fn not_found() -> Answer {
+    let mut answer = plain(StatusCode::NOT_FOUND, TEXT, "404 page not found\n");
+    answer.headers_mut().insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    answer
+}
+
+/// A refusal after which the rest of the connection cannot be trusted.
+fn closing(status: StatusCode, text: &'static str) -> Answer {
+    let mut answer = plain(status, TEXT, text);
+    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    answer
+}
+
+fn plain(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(Full::new(body.into()));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    answer
+}

@@ -1,0 +1,35 @@
+//! What the server asks of the program: readiness, status and metrics, each as a plain value.
+//!
+//! Left out: how they are found. The invariant: every call is answered from memory, at once.
+
+/// Whether one part of the process can do its work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Readiness {
+    /// Name of the part, for example `nats` or `sink console`.
+    pub name: String,
+    /// Whether it works.
+    pub ready: bool,
+    /// One line for a person: what it does, or what is wrong and what happens next.
+    pub text: String,
+}
+
+/// Where the answers come from. Calls return at once and never wait for a remote system.
+pub trait ApiState: Send + Sync + 'static {
+    /// Every part that must work before the pod may receive work.
+    fn readiness(&self) -> Vec<Readiness>;
+
+    /// The document of `/statusz`.
+    fn status(&self) -> serde_json::Value;
+
+    /// The text of `/metrics` (exposition format 0.0.4).
+    fn metrics(&self) -> String;
+}
+
+/// Which paths a listener serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Face {
+    /// Everything. For loopback addresses only: `/statusz` tells how the pod is built.
+    Full,
+    /// `/livez`, `/readyz` and `/metrics`: safe on the pod address.
+    Probes,
+}

@@ -1,0 +1,268 @@
+//! The server against hostile and ordinary clients, byte by byte over real sockets.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code: a failed step is the failure"
+)]
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use cim_api::{ApiState, Face, Limits, Readiness, bind, serve};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+#[derive(Default)]
+struct Fake {
+    broken: AtomicBool,
+}
+
+impl ApiState for Fake {
+    fn readiness(&self) -> Vec<Readiness> {
+        let broken = self.broken.load(Ordering::Relaxed);
+        vec![
+            Readiness { name: "nats".into(), ready: true, text: "listening".into() },
+            Readiness { name: "spool".into(), ready: !broken, text: "disk".into() },
+        ]
+    }
+    fn status(&self) -> serde_json::Value {
+        serde_json::json!({ "routes": {} })
+    }
+    fn metrics(&self) -> String {
+        "# TYPE a counter\na 1\n".into()
+    }
+}
+
+fn limits() -> Limits {
+    Limits {
+        connections: 4,
+        request_time: Duration::from_millis(300),
+        idle_time: Duration::from_millis(300),
+        ..Limits::default()
+    }
+}
+
+/// Runs `client` beside a server.
+async fn beside<F: Future<Output = ()>>(
+    face: Face,
+    limits: Limits,
+    client: impl FnOnce(SocketAddr, Arc<Fake>) -> F,
+) {
+    let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = listener.local_addr().unwrap();
+    let state = Arc::new(Fake::default());
+    let (done, stopped) = tokio::sync::oneshot::channel::<()>();
+    let stop = async {
+        let _ = stopped.await;
+    };
+    let server = serve(listener, face, Arc::clone(&state) as Arc<dyn ApiState>, limits, stop);
+    let client = async {
+        client(address, state).await;
+        drop(done);
+    };
+    let both = async { tokio::join!(server, client) };
+    let (served, ()) = timeout(Duration::from_secs(10), both).await.expect("test took too long");
+    served.unwrap();
+}
+
+/// Sends bytes and reads until the server closes.
+async fn exchange(address: SocketAddr, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    // A refusal may come while the rest is still being sent.
+    let _ = stream.write_all(bytes).await;
+    read_to_close(&mut stream).await
+}
+
+async fn read_to_close(stream: &mut TcpStream) -> String {
+    let mut answer = Vec::new();
+    let _ = timeout(Duration::from_secs(5), stream.read_to_end(&mut answer))
+        .await
+        .expect("connection stays open");
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+async fn get(address: SocketAddr, method: &str, path: &str) -> String {
+    exchange(address, format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes())
+        .await
+}
+
+fn without_date(answer: &str) -> String {
+    let lines = answer.split("\r\n").filter(|line| !line.starts_with("date:"));
+    lines.collect::<Vec<_>>().join("\r\n")
+}
+
+#[tokio::test]
+async fn paths_answer_as_documented() {
+    beside(Face::Full, limits(), |address, state| async move {
+        assert!(get(address, "GET", "/livez").await.ends_with("\r\n\r\nok\n"));
+        assert!(
+            get(address, "GET", "/readyz").await.ends_with("ready\n[+] nats: listening\n[+] spool: disk\n")
+        );
+        state.broken.store(true, Ordering::Relaxed);
+        let readiness = get(address, "GET", "/readyz").await;
+        assert!(readiness.starts_with("HTTP/1.1 503 "), "{readiness}");
+        assert!(readiness.contains("not ready\n[+] nats: listening\n[-] spool: disk\n"));
+        assert!(get(address, "GET", "/livez").await.starts_with("HTTP/1.1 200 "));
+        let status = get(address, "GET", "/statusz").await;
+        assert!(
+            status.contains("content-type: application/json") && status.contains("\"routes\""),
+            "{status}"
+        );
+        let metrics = get(address, "PUT", "/metrics").await;
+        assert!(metrics.contains("text/plain; version=0.0.4; charset=utf-8"), "{metrics}");
+        assert!(metrics.ends_with("# TYPE a counter\na 1\n"));
+        let head = get(address, "HEAD", "/metrics").await;
+        assert!(head.starts_with("HTTP/1.1 200 ") && head.ends_with("\r\n\r\n"), "{head}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn refusals_look_like_the_original() {
+    beside(Face::Full, limits(), |address, _| async move {
+        let unknown = "HTTP/1.1 404 Not Found\r\ncontent-type: text/plain; charset=utf-8\r\n\
+                       x-content-type-options: nosniff\r\nconnection: close\r\ncontent-length: 19\r\n\r\n\
+                       404 page not found\n";
+        for path in ["/nope", "/", "//metrics", "/metrics/", "/%6detrics", "/a/../metrics", "/livez%00"] {
+            assert_eq!(without_date(&get(address, "GET", path).await), unknown, "{path}");
+        }
+        let refused = "HTTP/1.1 405 Method Not Allowed\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+        for path in ["/livez", "/readyz", "/statusz"] {
+            assert_eq!(without_date(&get(address, "POST", path).await), refused, "{path}");
+            assert_eq!(without_date(&get(address, "BREW", path).await), refused, "{path}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_probe_face_hides_the_control_paths() {
+    beside(Face::Probes, limits(), |address, _| async move {
+        for path in ["/livez", "/readyz", "/metrics"] {
+            assert!(get(address, "GET", path).await.starts_with("HTTP/1.1 200 "), "{path}");
+        }
+        assert!(get(address, "GET", "/statusz").await.starts_with("HTTP/1.1 404 "));
+    })
+    .await;
+}
+
+fn body_request(extra: &str, body: &[u8]) -> Vec<u8> {
+    let head = format!("POST /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{extra}\r\n");
+    [head.as_bytes(), body].concat()
+}
+
+#[tokio::test]
+async fn bodies_are_bounded() {
+    beside(Face::Full, limits(), |address, _| async move {
+        let at_limit = vec![b'x'; 64 << 10];
+        let answer = exchange(address, &body_request("Content-Length: 65536\r\n", &at_limit)).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        for length in ["65537", "1073741824"] {
+            let answer =
+                exchange(address, &body_request(&format!("Content-Length: {length}\r\n"), &[])).await;
+            assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains("connection: close"), "{answer}");
+        }
+        let chunk = [b"8000\r\n".as_slice(), &vec![b'x'; 0x8000], b"\r\n"].concat();
+        let answer =
+            exchange(address, &body_request("Transfer-Encoding: chunked\r\n", &chunk.repeat(3))).await;
+        assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+        let answer = exchange(address, &body_request("Content-Length: 5\r\n", b"hi")).await;
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "a body that never comes: {answer}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn ambiguous_lengths_smuggle_nothing() {
+    beside(Face::Full, limits(), |address, _| async move {
+        let hidden = b"0\r\n\r\nGET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
+        for (extra, status) in [
+            // Chunks win (RFC 9112 §6.3), and the connection ends with that answer.
+            ("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", "200"),
+            ("Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", "200"),
+            ("Content-Length: 5\r\nContent-Length: 6\r\n", "400"),
+            ("Content-Length: -1\r\n", "400"),
+            ("Content-Length: 99999999999999999999\r\n", "400"),
+            ("Transfer-Encoding: gzip\r\n", "400"),
+        ] {
+            let request = format!("POST /metrics HTTP/1.1\r\nHost: x\r\n{extra}\r\n");
+            let answer = exchange(address, &[request.as_bytes(), hidden].concat()).await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{extra}: {answer}");
+            assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{extra}: {answer}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn heads_are_bounded() {
+    beside(Face::Full, limits(), |address, _| async move {
+        let long = format!("GET /livez HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "y".repeat(64 << 10));
+        let many = format!("GET /livez HTTP/1.1\r\nHost: x\r\n{}\r\n", "a: b\r\n".repeat(10_000));
+        for request in [long, many] {
+            let answer = exchange(address, request.as_bytes()).await;
+            assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431 "), "{answer}");
+        }
+        for garbage in
+            [&b"\x16\x03\x01\x02\x00\x01"[..], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"\0\0\0\0\r\n\r\n"]
+        {
+            let answer = exchange(address, garbage).await;
+            assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_request_for_an_upgrade_is_answered_over_http_1() {
+    beside(Face::Full, limits(), |address, _| async move {
+        let upgrade = "GET /livez HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\
+                       HTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n";
+        let answer = exchange(address, upgrade.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn silent_and_slow_clients_are_closed() {
+    beside(Face::Full, limits(), |address, _| async move {
+        let mut silent = TcpStream::connect(address).await.unwrap();
+        let mut cut = TcpStream::connect(address).await.unwrap();
+        cut.write_all(b"GET /livez HTT").await.unwrap();
+        read_to_close(&mut silent).await;
+        read_to_close(&mut cut).await;
+
+        let mut kept = TcpStream::connect(address).await.unwrap();
+        kept.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        assert!(read_to_close(&mut kept).await.ends_with("ok\n"), "answered, then closed when idle");
+
+        let mut slow = TcpStream::connect(address).await.unwrap();
+        for byte in b"GET /livez HTTP/1.1\r\nX: ".iter().chain(std::iter::repeat_n(&b'y', 1000)) {
+            if slow.write_all(&[*byte]).await.is_err() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("a head that drips in was read for 20 s");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn connections_over_the_cap_wait_and_are_served_later() {
+    beside(Face::Full, limits(), |address, _| async move {
+        let mut holders = Vec::new();
+        for _ in 0..4 {
+            holders.push(TcpStream::connect(address).await.unwrap());
+        }
+        // The fifth is in the backlog until the silent ones are closed.
+        assert!(get(address, "GET", "/livez").await.starts_with("HTTP/1.1 200 "));
+    })
+    .await;
+}
