@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use crate::flatbuffer::{Slot, Table, Writer};
+use crate::flatbuffer::{Fault, Slot, Table, Writer};
 use crate::limits::Budget;
 use crate::{Class, DecodeError, Encoding, Pair, cloud_event, event_json};
 
@@ -47,7 +47,7 @@ impl<'a> Event<'a> {
     /// [`DecodeError`] when the payload is not an EVENT message in this encoding.
     pub fn decode(encoding: Encoding, payload: &'a [u8]) -> Result<Self, DecodeError> {
         match encoding {
-            Encoding::FlatBuffer => Self::read(payload),
+            Encoding::FlatBuffer => Ok(Self::read(payload)?),
             Encoding::Json => event_json::decode(payload),
             Encoding::CloudEvent => cloud_event::decode(payload),
             Encoding::Text => Err(DecodeError::WrongEncoding { class: Class::Event, encoding }),
@@ -73,7 +73,7 @@ impl<'a> Event<'a> {
         Ok(())
     }
 
-    fn read(payload: &'a [u8]) -> Result<Self, DecodeError> {
+    fn read(payload: &'a [u8]) -> Result<Self, Fault> {
         let table = Table::root(payload)?;
         let mut budget = Budget::for_payload(payload.len());
         let mut event = Self::read_scalars(table, &mut budget)?;
@@ -94,8 +94,8 @@ impl<'a> Event<'a> {
         Ok(event)
     }
 
-    fn read_scalars(table: Table<'a>, budget: &mut Budget) -> Result<Self, DecodeError> {
-        let mut string = |slot| -> Result<Cow<'a, [u8]>, DecodeError> {
+    fn read_scalars(table: Table<'a>, budget: &mut Budget) -> Result<Self, Fault> {
+        let mut string = |slot| -> Result<Cow<'a, [u8]>, Fault> {
             let content = table.string(slot)?.unwrap_or_default();
             budget.take_bytes(content.len())?;
             Ok(Cow::Borrowed(content))

@@ -17,11 +17,32 @@ pub fn push_string(bytes: &[u8], out: &mut Vec<u8>) {
 /// `<`, `>`, `&`, U+2028 and U+2029 become `\u00xx` and `\u202x` in lower case; each byte that is not part of
 /// valid UTF-8 becomes `\ufffd`. All else is copied.
 pub fn push_escaped(bytes: &[u8], out: &mut Vec<u8>) {
-    out.reserve(bytes.len());
+    // Most text is nothing but plain ASCII, and that needs one pass.
+    let (plain, rest) = bytes.split_at_checked(ascii_prefix(bytes)).unwrap_or((bytes, &[]));
+    out.extend_from_slice(plain);
+    if !rest.is_empty() {
+        push_mixed(rest, out);
+    }
+}
+
+/// Escapes bytes of any kind.
+fn push_mixed(bytes: &[u8], out: &mut Vec<u8>) {
+    if std::str::from_utf8(bytes).is_ok() {
+        return push_valid(bytes, out);
+    }
+    for chunk in bytes.utf8_chunks() {
+        push_valid(chunk.valid().as_bytes(), out);
+        for _ in chunk.invalid() {
+            out.extend_from_slice(b"\\ufffd");
+        }
+    }
+}
+
+/// Escapes bytes that are known to be UTF-8.
+fn push_valid(bytes: &[u8], out: &mut Vec<u8>) {
     let mut rest = bytes;
     loop {
-        let clean = copied_prefix(rest);
-        let Some((head, tail)) = rest.split_at_checked(clean) else { return };
+        let (head, tail) = rest.split_at_checked(plain_prefix(rest)).unwrap_or((rest, &[]));
         out.extend_from_slice(head);
         let Some((byte, after)) = tail.split_first() else { return };
         rest = after;
@@ -31,89 +52,103 @@ pub fn push_escaped(bytes: &[u8], out: &mut Vec<u8>) {
             b'\n' => out.extend_from_slice(b"\\n"),
             b'\r' => out.extend_from_slice(b"\\r"),
             b'\t' => out.extend_from_slice(b"\\t"),
-            0xe2 => match tail.first_chunk::<3>() {
-                Some(separator @ ([_, 0x80, 0xa8] | [_, 0x80, 0xa9])) => {
-                    let [_, _, last] = separator;
-                    out.extend_from_slice(if *last == 0xa8 { b"\\u2028" } else { b"\\u2029" });
-                    rest = tail.get(3..).unwrap_or_default();
+            MAYBE_SEPARATOR => {
+                let (character, after) = tail.split_at_checked(3).unwrap_or((tail, &[]));
+                match character {
+                    [_, 0x80, 0xa8] => out.extend_from_slice(b"\\u2028"),
+                    [_, 0x80, 0xa9] => out.extend_from_slice(b"\\u2029"),
+                    other => out.extend_from_slice(other),
                 }
-                _ => out.extend_from_slice(b"\\ufffd"),
-            },
-            ascii @ 0..0x80 => out.extend_from_slice(&[
-                b'\\',
-                b'u',
-                b'0',
-                b'0',
-                hex_digit(ascii >> 4),
-                hex_digit(ascii & 0xf),
-            ]),
-            _ => out.extend_from_slice(b"\\ufffd"),
+                rest = after;
+            }
+            other => {
+                out.extend_from_slice(b"\\u00");
+                out.extend_from_slice(&[hex_digit(other >> 4), hex_digit(other & 0xf)]);
+            }
         }
     }
 }
+
+/// First byte of U+2028 and U+2029, and of other characters of three bytes.
+const MAYBE_SEPARATOR: u8 = 0xe2;
 
 fn hex_digit(nibble: u8) -> u8 {
     if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 }
 }
 
-/// How many bytes from the start are copied as they are: up to the first that must be escaped.
-fn copied_prefix(bytes: &[u8]) -> usize {
-    let mut at = 0;
-    loop {
-        let Some(rest) = bytes.get(at..) else { return at };
-        let plain = plain_prefix(rest);
-        at += plain;
-        match rest.get(plain..) {
-            Some(tail) if tail.first().is_some_and(|byte| *byte >= 0x80) => match whole_character(tail) {
-                0 => return at,
-                length => at += length,
-            },
-            _ => return at,
-        }
-    }
-}
-
-/// Length of the valid character at the start, 0 when it is invalid or a line separator.
-fn whole_character(bytes: &[u8]) -> usize {
-    let length = match bytes.first() {
-        Some(0xc2..=0xdf) => 2,
-        Some(0xe0..=0xef) => 3,
-        Some(0xf0..=0xf4) => 4,
-        _ => return 0,
-    };
-    match bytes.get(..length) {
-        Some([0xe2, 0x80, 0xa8 | 0xa9]) => 0,
-        Some(character) if std::str::from_utf8(character).is_ok() => length,
-        _ => 0,
-    }
-}
-
-/// Bytes looked at in one step: wide enough for the vector unit.
+/// Bytes looked at in one step of a long plain run: wide enough for the vector unit.
 const STEP: usize = 32;
 
-/// How many bytes from the start are ASCII that needs no escape.
-fn plain_prefix(bytes: &[u8]) -> usize {
+/// How many bytes from the start are ASCII that is copied as it is.
+fn ascii_prefix(bytes: &[u8]) -> usize {
     let (steps, tail) = bytes.as_chunks::<STEP>();
-    let mut at = 0;
-    for step in steps {
-        // Without a branch inside, so that the compiler makes vector code of it.
-        if step.iter().fold(false, |found, byte| found | !is_plain(*byte)) {
-            return at + step.iter().take_while(|byte| is_plain(**byte)).count();
-        }
-        at += STEP;
+    let clean = clean_steps::<true>(steps);
+    let rest = steps.get(clean).map_or(tail, |step| step.as_slice());
+    clean * STEP + plain_words::<true>(rest)
+}
+
+/// How many bytes from the start are copied as they are. A short look comes first, since escapes come close
+/// together where they come at all.
+fn plain_prefix(bytes: &[u8]) -> usize {
+    let (near, far) = bytes.split_at_checked(STEP).unwrap_or((bytes, &[]));
+    let at = plain_words::<false>(near);
+    if at < near.len() {
+        return at;
     }
-    at + tail.iter().take_while(|byte| is_plain(**byte)).count()
+    let (steps, tail) = far.as_chunks::<STEP>();
+    let clean = clean_steps::<false>(steps);
+    let rest = steps.get(clean).map_or(tail, |step| step.as_slice());
+    at + clean * STEP + plain_words::<false>(rest)
+}
+
+/// How many steps from the start are plain throughout.
+#[inline]
+fn clean_steps<const ASCII: bool>(steps: &[[u8; STEP]]) -> usize {
+    // Without a branch inside, so that the compiler makes vector code of it.
+    let is_clean =
+        |step: &&[u8; STEP]| !step.iter().fold(false, |found, byte| found | !is_plain::<ASCII>(*byte));
+    steps.iter().take_while(is_clean).count()
+}
+
+/// How many bytes from the start are plain, eight at a time.
+#[inline]
+fn plain_words<const ASCII: bool>(bytes: &[u8]) -> usize {
+    let (words, tail) = bytes.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let found = escapes_in::<ASCII>(u64::from_le_bytes(*word));
+        if found != 0 {
+            return index * 8 + (found.trailing_zeros() / 8) as usize;
+        }
+    }
+    words.len() * 8 + tail.iter().take_while(|byte| is_plain::<ASCII>(**byte)).count()
+}
+
+/// Marks bytes that are not plain by their highest bit. The lowest mark is exact; a mark above it may be false.
+#[inline]
+const fn escapes_in<const ASCII: bool>(word: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x80 * ONES;
+    const fn zeros(word: u64) -> u64 {
+        word.wrapping_sub(ONES) & !word
+    }
+    let control = word.wrapping_sub(0x20 * ONES) & !word;
+    // Pairs that differ in one bit: `"` and `&` in 4, `<` and `>` in 2.
+    let quote_or_and = zeros((word | (4 * ONES)) ^ (0x26 * ONES));
+    let angle = zeros((word | (2 * ONES)) ^ (0x3e * ONES));
+    let backslash = zeros(word ^ (0x5c * ONES));
+    let separator = if ASCII { word } else { zeros(word ^ (0xe2 * ONES)) };
+    (control | quote_or_and | angle | backslash | separator) & HIGH
 }
 
 #[inline]
-const fn is_plain(byte: u8) -> bool {
+const fn is_plain<const ASCII: bool>(byte: u8) -> bool {
     (byte >= 0x20)
-        & (byte < 0x80)
         & (byte != b'"')
         & (byte != b'\\')
         & (byte != b'<')
         & (byte != b'>')
         & (byte != b'&')
+        & if ASCII { byte < 0x80 } else { byte != MAYBE_SEPARATOR }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! Owns the numbers and the running account of one decode; leaves out the size of the payload itself, which the
 //! listener limits. Invariant: a message whose parts do not overlap is never refused for its bytes.
 
-use crate::DecodeError;
+use crate::flatbuffer::Fault;
 
 /// Most bytes of field content (names and values of pairs included) that one message may decode to: 8 MiB, or
 /// the size of the payload when that is larger. Only a FlatBuffer that refers to the same string many times can
@@ -33,15 +33,15 @@ impl Budget {
 
     /// Takes `count` bytes of content.
     #[inline]
-    pub(crate) fn take_bytes(&mut self, count: usize) -> Result<(), DecodeError> {
-        self.bytes = self.bytes.checked_sub(count).ok_or(DecodeError::TooLarge)?;
+    pub(crate) fn take_bytes(&mut self, count: usize) -> Result<(), Fault> {
+        self.bytes = self.bytes.checked_sub(count).ok_or(Fault::TooLarge)?;
         Ok(())
     }
 
     /// Takes `count` pairs.
     #[inline]
-    pub(crate) fn take_pairs(&mut self, count: usize) -> Result<(), DecodeError> {
-        self.pairs = self.pairs.checked_sub(count).ok_or(DecodeError::TooLarge)?;
+    pub(crate) fn take_pairs(&mut self, count: usize) -> Result<(), Fault> {
+        self.pairs = self.pairs.checked_sub(count).ok_or(Fault::TooLarge)?;
         Ok(())
     }
 }

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use crate::flatbuffer::{Slot, Table, Writer};
+use crate::flatbuffer::{Fault, Slot, Table, Writer};
 use crate::limits::Budget;
 use crate::{Class, DecodeError, Encoding, log_json};
 
@@ -29,7 +29,7 @@ struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     #[inline]
-    fn read(payload: &'a [u8]) -> Result<Self, DecodeError> {
+    fn read(payload: &'a [u8]) -> Result<Self, Fault> {
         let table = Table::root(payload)?;
         let fields = Self {
             container_id: table.string(0)?.unwrap_or_default(),
@@ -58,11 +58,14 @@ impl<'a> Log<'a> {
         default_container: &'a [u8],
     ) -> Result<Self, DecodeError> {
         match encoding {
-            Encoding::FlatBuffer => Fields::read(payload).map(|fields| Self {
-                container_id: Cow::Borrowed(fields.container_id),
-                container_name: Cow::Borrowed(fields.container_name),
-                payload: fields.payload.map(Cow::Borrowed),
-            }),
+            Encoding::FlatBuffer => {
+                let fields = Fields::read(payload)?;
+                Ok(Self {
+                    container_id: Cow::Borrowed(fields.container_id),
+                    container_name: Cow::Borrowed(fields.container_name),
+                    payload: fields.payload.map(Cow::Borrowed),
+                })
+            }
             Encoding::Text => {
                 check_text(payload)?;
                 Ok(Self {
@@ -80,7 +83,10 @@ impl<'a> Log<'a> {
     #[inline]
     pub(crate) fn verify(encoding: Encoding, payload: &[u8]) -> Result<(), DecodeError> {
         match encoding {
-            Encoding::FlatBuffer => Fields::read(payload).map(|_| ()),
+            Encoding::FlatBuffer => {
+                Fields::read(payload)?;
+                Ok(())
+            }
             Encoding::Text => check_text(payload),
             Encoding::Json | Encoding::CloudEvent => Log::decode(encoding, payload, b"").map(|_| ()),
         }

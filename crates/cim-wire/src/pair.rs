@@ -5,8 +5,7 @@
 
 use std::borrow::Cow;
 
-use crate::DecodeError;
-use crate::flatbuffer::{Slot, Table, Writer};
+use crate::flatbuffer::{Fault, Slot, Table, Writer};
 use crate::limits::Budget;
 
 /// A name and its value, as bytes: neither needs to be UTF-8.
@@ -25,7 +24,7 @@ impl<'a> Pair<'a> {
         Self { name: Cow::Borrowed(name.as_bytes()), value: Some(Cow::Borrowed(value.as_bytes())) }
     }
 
-    pub(crate) fn read(table: Table<'a>, budget: &mut Budget) -> Result<Self, DecodeError> {
+    pub(crate) fn read(table: Table<'a>, budget: &mut Budget) -> Result<Self, Fault> {
         let name = table.string(0)?.unwrap_or_default();
         let value = table.string(1)?;
         budget.take_bytes(name.len())?;

@@ -3,7 +3,7 @@
 //! Owns bounds-checked access to slots; leaves out verification of slots nobody asks for. Invariant: a position
 //! is only ever used through a checked read, so no payload can make it panic or read outside.
 
-use crate::DecodeError;
+use super::Fault;
 use crate::limits::Budget;
 
 /// Bytes of a vtable before its first slot: its own size, and the size of the table.
@@ -22,30 +22,31 @@ pub(crate) struct Table<'a> {
 impl<'a> Table<'a> {
     /// The table that the first four bytes of `payload` point to.
     #[inline]
-    pub(crate) fn root(payload: &'a [u8]) -> Result<Self, DecodeError> {
+    pub(crate) fn root(payload: &'a [u8]) -> Result<Self, Fault> {
         Self::at(payload, read_u32(payload, 0)?)
     }
 
     #[inline]
-    fn at(payload: &'a [u8], position: usize) -> Result<Self, DecodeError> {
-        let (back, _) =
-            payload.get(position..).ok_or(DecodeError::BadOffset)?.split_first_chunk::<4>().ok_or(
-                if position < payload.len() { DecodeError::Truncated } else { DecodeError::BadOffset },
-            )?;
+    fn at(payload: &'a [u8], position: usize) -> Result<Self, Fault> {
+        let (back, _) = payload
+            .get(position..)
+            .ok_or(Fault::BadOffset)?
+            .split_first_chunk::<4>()
+            .ok_or(if position < payload.len() { Fault::Truncated } else { Fault::BadOffset })?;
         let back = i64::from(i32::from_le_bytes(*back));
-        let vtable = i64::try_from(position).map_err(|_| DecodeError::BadOffset)?.wrapping_sub(back);
-        let vtable = usize::try_from(vtable).map_err(|_| DecodeError::BadOffset)?;
-        let vtable = payload.get(vtable..).ok_or(DecodeError::BadOffset)?;
+        let vtable = i64::try_from(position).map_err(|_| Fault::BadOffset)?.wrapping_sub(back);
+        let vtable = usize::try_from(vtable).map_err(|_| Fault::BadOffset)?;
+        let vtable = payload.get(vtable..).ok_or(Fault::BadOffset)?;
         let vtable_size = usize::from(read_u16(vtable, 0)?);
         if vtable_size < VTABLE_HEADER {
-            return Err(DecodeError::BadVtable);
+            return Err(Fault::BadVtable);
         }
         Ok(Self { payload, position, vtable, vtable_size })
     }
 
     /// Position of the field in `slot`; `None` when the writer left it out or did not know it.
     #[inline]
-    fn field(&self, slot: usize) -> Result<Option<usize>, DecodeError> {
+    fn field(&self, slot: usize) -> Result<Option<usize>, Fault> {
         let entry = VTABLE_HEADER + 2 * slot;
         if entry >= self.vtable_size {
             return Ok(None);
@@ -58,27 +59,27 @@ impl<'a> Table<'a> {
 
     /// Position that the offset stored at `position` leads to.
     #[inline]
-    fn follow(&self, position: usize) -> Result<usize, DecodeError> {
+    fn follow(&self, position: usize) -> Result<usize, Fault> {
         forward(position, read_u32(self.payload, position)?)
     }
 
     /// The bytes of the string in `slot`, without its terminator.
     #[inline]
-    pub(crate) fn string(&self, slot: usize) -> Result<Option<&'a [u8]>, DecodeError> {
+    pub(crate) fn string(&self, slot: usize) -> Result<Option<&'a [u8]>, Fault> {
         let Some(field) = self.field(slot)? else { return Ok(None) };
         let at = self.follow(field)?;
-        let tail = self.payload.get(at..).ok_or(DecodeError::BadOffset)?;
-        let (length, content) = tail.split_first_chunk::<4>().ok_or(DecodeError::Truncated)?;
+        let tail = self.payload.get(at..).ok_or(Fault::BadOffset)?;
+        let (length, content) = tail.split_first_chunk::<4>().ok_or(Fault::Truncated)?;
         let length = u32::from_le_bytes(*length) as usize;
-        content.get(..length).map(Some).ok_or(DecodeError::Truncated)
+        content.get(..length).map(Some).ok_or(Fault::Truncated)
     }
 
     /// The signed 64-bit number in `slot`; 0 when absent.
     #[inline]
-    pub(crate) fn long(&self, slot: usize) -> Result<i64, DecodeError> {
+    pub(crate) fn long(&self, slot: usize) -> Result<i64, Fault> {
         let Some(field) = self.field(slot)? else { return Ok(0) };
-        let tail = self.payload.get(field..).ok_or(DecodeError::BadOffset)?;
-        tail.first_chunk::<8>().map(|bytes| i64::from_le_bytes(*bytes)).ok_or(DecodeError::Truncated)
+        let tail = self.payload.get(field..).ok_or(Fault::BadOffset)?;
+        tail.first_chunk::<8>().map(|bytes| i64::from_le_bytes(*bytes)).ok_or(Fault::Truncated)
     }
 
     /// Calls `each` for every table of the vector in `slot`, after `start` with their number; says whether the
@@ -88,16 +89,16 @@ impl<'a> Table<'a> {
         slot: usize,
         budget: &mut Budget,
         start: impl FnOnce(usize) -> S,
-        mut each: impl FnMut(&mut S, &mut Budget, Table<'a>) -> Result<(), DecodeError>,
-    ) -> Result<Option<S>, DecodeError> {
+        mut each: impl FnMut(&mut S, &mut Budget, Table<'a>) -> Result<(), Fault>,
+    ) -> Result<Option<S>, Fault> {
         let Some(field) = self.field(slot)? else { return Ok(None) };
         let vector = self.follow(field)?;
-        let tail = self.payload.get(vector..).ok_or(DecodeError::BadOffset)?;
-        let (count, rest) = tail.split_first_chunk::<4>().ok_or(DecodeError::Truncated)?;
+        let tail = self.payload.get(vector..).ok_or(Fault::BadOffset)?;
+        let (count, rest) = tail.split_first_chunk::<4>().ok_or(Fault::Truncated)?;
         let count = u32::from_le_bytes(*count) as usize;
         budget.take_pairs(count)?;
-        let size = count.checked_mul(4).ok_or(DecodeError::TooLarge)?;
-        let offsets = rest.get(..size).ok_or(DecodeError::Truncated)?;
+        let size = count.checked_mul(4).ok_or(Fault::TooLarge)?;
+        let offsets = rest.get(..size).ok_or(Fault::Truncated)?;
         let mut state = start(count);
         let mut position = forward(vector, 4)?;
         for offset in offsets.as_chunks::<4>().0 {
@@ -110,20 +111,20 @@ impl<'a> Table<'a> {
 }
 
 #[inline]
-fn forward(position: usize, offset: usize) -> Result<usize, DecodeError> {
-    position.checked_add(offset).ok_or(DecodeError::BadOffset)
+fn forward(position: usize, offset: usize) -> Result<usize, Fault> {
+    position.checked_add(offset).ok_or(Fault::BadOffset)
 }
 
 #[inline]
-fn read_u32(bytes: &[u8], position: usize) -> Result<usize, DecodeError> {
-    let tail = bytes.get(position..).ok_or(DecodeError::BadOffset)?;
-    tail.first_chunk::<4>().map(|bytes| u32::from_le_bytes(*bytes) as usize).ok_or(DecodeError::Truncated)
+fn read_u32(bytes: &[u8], position: usize) -> Result<usize, Fault> {
+    let tail = bytes.get(position..).ok_or(Fault::BadOffset)?;
+    tail.first_chunk::<4>().map(|bytes| u32::from_le_bytes(*bytes) as usize).ok_or(Fault::Truncated)
 }
 
 #[inline]
-fn read_u16(bytes: &[u8], position: usize) -> Result<u16, DecodeError> {
-    let tail = bytes.get(position..).ok_or(DecodeError::Truncated)?;
-    tail.first_chunk::<2>().map(|bytes| u16::from_le_bytes(*bytes)).ok_or(DecodeError::Truncated)
+fn read_u16(bytes: &[u8], position: usize) -> Result<u16, Fault> {
+    let tail = bytes.get(position..).ok_or(Fault::Truncated)?;
+    tail.first_chunk::<2>().map(|bytes| u16::from_le_bytes(*bytes)).ok_or(Fault::Truncated)
 }
 
 #[cfg(test)]
@@ -133,7 +134,7 @@ mod tests {
     fn reason(payload: &[u8]) -> &'static str {
         match Table::root(payload).and_then(|table| table.string(0).map(|_| ())) {
             Ok(()) => "ok",
-            Err(error) => error.reason(),
+            Err(fault) => crate::DecodeError::from(fault).reason(),
         }
     }
 
