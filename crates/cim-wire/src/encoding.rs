@@ -31,6 +31,17 @@ impl Encoding {
             _ => None,
         }
     }
+
+    /// Lower-case name, for messages and listings.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::FlatBuffer => "flatbuffer",
+            Self::Json => "json",
+            Self::CloudEvent => "cloudevent",
+            Self::Text => "text",
+        }
+    }
 }
 
 /// What besides FlatBuffers is accepted. Under the original program's name both are off.

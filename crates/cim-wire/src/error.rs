@@ -39,7 +39,7 @@ pub enum DecodeError {
     #[error("text is not utf-8, or holds a nul")]
     NotText,
     /// The encoding has no meaning for the class, such as a plain-text event.
-    #[error("{encoding:?} is no encoding of a {class:?} message")]
+    #[error("{} is no encoding of a {} message", encoding.as_str(), class.as_str())]
     WrongEncoding {
         /// The class that was asked for.
         class: Class,

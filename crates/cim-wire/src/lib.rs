@@ -7,6 +7,19 @@
 //! Invariant: no input makes this crate panic, read outside the payload, or build a value larger than
 //! [`MAX_APPARENT_BYTES`] (or the payload itself, when that is larger); [`verify`] accepts exactly what
 //! `decode` accepts.
+//!
+//! ```
+//! use cim_wire::{Class, Log, LogContext, LogEncoder, LogFormat, SniffRules, sniff};
+//!
+//! let payload = b"started";
+//! let encoding = sniff(Class::Log, None, payload, SniffRules::ALL);
+//! let log = Log::decode(encoding, payload, b"app")?;
+//! let context = LogContext { namespace: "demo".into(), pod: "demo-0".into() };
+//! let mut record = Vec::new();
+//! LogEncoder::new(&context, LogFormat::Json).encode(&log, &mut record);
+//! assert!(record.starts_with(br#"{"container_name":"app","log":"started","#));
+//! # Ok::<(), cim_wire::DecodeError>(())
+//! ```
 
 mod class;
 mod cloud_event;
