@@ -99,14 +99,20 @@ mod tests {
         let fits = MAX_LOG_FILE_NAME - "p_n_-i.log".len();
         assert_eq!(name(&vec![b'a'; fits], b"i").len(), MAX_LOG_FILE_NAME);
         assert!(!name(&vec![b'a'; fits], b"i").contains('%'));
-        let first = name(&[b'a'; 4096], b"1");
-        let second = name(&[b'a'; 4096], b"2");
+        assert!(name(&vec![b'a'; fits + 1], b"i").contains(HASH_MARK));
+        assert_eq!(name(&vec![b'a'; fits + 1], b"i").len(), MAX_LOG_FILE_NAME);
+        let first = name(b"a", &[b'1'; 4096]);
         assert_eq!(first.len(), MAX_LOG_FILE_NAME);
-        assert_ne!(first, second);
-        assert!(first.starts_with("p_n_aaa") && first.contains(HASH_MARK) && first.ends_with(EXTENSION));
-        // A name that spells the result of another is escaped and so lands elsewhere.
-        let stem = first.strip_prefix("p_n_").unwrap().strip_suffix(".log").unwrap();
-        assert_ne!(name(stem.as_bytes(), b""), first);
+        assert_ne!(first, name(b"a", &[b'1'; 4097]));
+        assert!(first.starts_with("p_n_a-111") && first.contains(HASH_MARK) && first.ends_with(EXTENSION));
+    }
+
+    #[test]
+    fn a_name_that_spells_a_cut_name_lands_elsewhere() {
+        let cut = name(b"a", &[b'1'; 4096]);
+        let (container, id) =
+            cut.strip_prefix("p_n_").unwrap().strip_suffix(EXTENSION).unwrap().split_once('-').unwrap();
+        assert_ne!(name(container.as_bytes(), id.as_bytes()), cut);
     }
 
     fn joined(parts: &(Vec<u8>, Vec<u8>)) -> Vec<u8> {

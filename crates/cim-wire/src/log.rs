@@ -128,3 +128,25 @@ fn check_text(payload: &[u8]) -> Result<(), DecodeError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_utf8_without_nul() {
+        let reason =
+            |payload: &'static [u8]| Log::decode(Encoding::Text, payload, b"app").map_err(|e| e.reason());
+        assert_eq!(reason("größe\n".as_bytes()).unwrap().text(), "größe\n".as_bytes());
+        assert_eq!(reason(b"").unwrap().text(), b"");
+        assert_eq!(reason(b"a\0b"), Err("not_text"));
+        assert_eq!(reason(b"a\xff"), Err("not_text"));
+    }
+
+    #[test]
+    fn a_cloud_event_is_no_log() {
+        let error = Log::decode(Encoding::CloudEvent, b"{}", b"app").unwrap_err();
+        assert_eq!(error.reason(), "wrong_encoding");
+        assert_eq!(error.to_string(), "cloudevent is no encoding of a log message");
+    }
+}

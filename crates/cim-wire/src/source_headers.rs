@@ -73,3 +73,16 @@ impl SourceHeaders {
         out.push(b'}');
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::SourceHeaders;
+
+    #[test]
+    fn six_members_are_always_there() {
+        let mut out = Vec::new();
+        SourceHeaders::default().push_json(&mut out);
+        let expected = r#"{"podId":"","microservice":"","nf":"","nfPrefix":"","nfType":"","svcVersion":""}"#;
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+}

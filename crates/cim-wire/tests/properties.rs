@@ -247,11 +247,7 @@ fn amplified(count: usize, length: usize) -> Vec<u8> {
 
 #[test]
 fn a_string_referred_to_many_times_is_limited() {
-    let reason = |payload: &[u8]| {
-        let checked = verdict(&verify(Class::Event, Encoding::FlatBuffer, payload));
-        assert_eq!(checked, verdict(&Event::decode(Encoding::FlatBuffer, payload)));
-        checked
-    };
+    let reason = |payload: &[u8]| check_one(Class::Event, payload);
     let small = amplified(3, 5);
     assert_eq!(reason(&small), "ok");
     let event = Event::decode(Encoding::FlatBuffer, &small).unwrap();
@@ -262,6 +258,48 @@ fn a_string_referred_to_many_times_is_limited() {
     assert_eq!(reason(&amplified(MAX_PAIRS, 1)), "ok");
     assert_eq!(reason(&amplified(MAX_PAIRS + 1, 0)), "too_large");
     assert_eq!(reason(&amplified(1_000_000, 1)), "too_large");
+}
+
+/// A table whose `slots` all lead to one string of `length` bytes.
+fn shared_string(slots: &[usize], length: usize) -> Vec<u8> {
+    const SLOTS: u8 = 11;
+    let mut out = vec![4 + 4 + 2 * SLOTS, 0, 0, 0, 4 + 2 * SLOTS, 0, 4 + 4 * SLOTS, 0];
+    for slot in 0..SLOTS {
+        out.extend_from_slice(&[if slots.contains(&usize::from(slot)) { 4 + 4 * slot } else { 0 }, 0]);
+    }
+    out.extend_from_slice(&[4 + 2 * SLOTS, 0, 0, 0]);
+    for slot in 0..SLOTS {
+        out.extend_from_slice(&[4 * (SLOTS - slot), 0, 0, 0]);
+    }
+    out.extend_from_slice(&u32::try_from(length).unwrap().to_le_bytes());
+    out.resize(out.len() + length + 1, b's');
+    out
+}
+
+#[test]
+fn strings_shared_by_fields_are_limited() {
+    let limit = cim_wire::MAX_APPARENT_BYTES;
+    let verdicts = |class, slots: &[usize], length| {
+        let payload = shared_string(slots, length);
+        check_one(class, &payload)
+    };
+    assert_eq!(verdicts(Class::Log, &[0, 1], limit / 2), "ok");
+    assert_eq!(verdicts(Class::Log, &[0, 1], limit / 2 + 1), "too_large");
+    assert_eq!(verdicts(Class::Log, &[0, 2], limit / 2 + 1), "too_large");
+    assert_eq!(verdicts(Class::Event, &[0, 2, 8, 9], limit / 4), "ok");
+    for slots in [[0, 2, 8, 9], [0, 2, 8, 10]] {
+        assert_eq!(verdicts(Class::Event, &slots, limit / 4 + 1), "too_large");
+    }
+}
+
+/// The verdict on a FlatBuffer, which `verify` and `decode` must share.
+fn check_one(class: Class, payload: &[u8]) -> &'static str {
+    let decoded = match class {
+        Class::Log => verdict(&Log::decode(Encoding::FlatBuffer, payload, b"")),
+        Class::Event => verdict(&Event::decode(Encoding::FlatBuffer, payload)),
+    };
+    assert_eq!(verdict(&verify(class, Encoding::FlatBuffer, payload)), decoded);
+    decoded
 }
 
 /// An honest message larger than the limit of growth is none of the limit's business.
