@@ -1,1 +1,24 @@
-//! Load generator, checker and ratio benches
+//! Load generator, checker, ratio benches and kill loop.
+//!
+//! Owns everything that measures CIM from outside: it starts the `cim` program and `nats-server` as child processes,
+//! speaks NATS and HTTP to them with blocking sockets, and verifies what came out. No figure leaves this crate whose run
+//! was not verified. Leaves out the product's own code, except where a bench measures a library in process.
+
+pub mod books;
+pub mod check;
+pub mod clock;
+pub mod connection;
+pub mod deck;
+pub mod error;
+pub mod flatbuffer;
+pub mod floor;
+pub mod http;
+pub mod ledger;
+pub mod noise;
+pub mod pace;
+pub mod producer;
+pub mod server;
+pub mod stamp;
+pub mod subscriber;
+
+pub use error::{BenchError, Result};

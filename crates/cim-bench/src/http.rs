@@ -1,0 +1,60 @@
+//! The few HTTP requests a bench makes, and polling with a deadline.
+//!
+//! Leaves out everything but `GET` on 127.0.0.1 with `Connection: close`.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use crate::error::{BenchError, Result};
+
+/// Longest time for one answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Longest time for a server to become ready.
+const READY_WITHIN: Duration = Duration::from_secs(10);
+
+/// The body of a 200 answer.
+///
+/// # Errors
+/// No answer, or another status.
+pub fn get(address: SocketAddr, path: &str) -> Result<String> {
+    let (status, body) = request(address, path)?;
+    if status == 200 { Ok(body) } else { Err(BenchError::Protocol(format!("{status} for {path}"))) }
+}
+
+/// Whether the answer is 200.
+#[must_use]
+pub fn is_ok(address: SocketAddr, path: &str) -> bool {
+    request(address, path).is_ok_and(|(status, _)| status == 200)
+}
+
+fn request(address: SocketAddr, path: &str) -> Result<(u16, String)> {
+    let mut stream =
+        TcpStream::connect_timeout(&address, PATIENCE).map_err(BenchError::io("connect to the API"))?;
+    stream.set_read_timeout(Some(PATIENCE)).map_err(BenchError::io("set the read timeout"))?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).map_err(BenchError::io("send the request"))?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).map_err(BenchError::io("read the answer"))?;
+    let answer = String::from_utf8_lossy(&answer);
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let status = head.split_whitespace().nth(1).and_then(|status| status.parse().ok());
+    let status =
+        status.ok_or_else(|| BenchError::Protocol(head.lines().next().unwrap_or_default().to_owned()))?;
+    Ok((status, body.to_owned()))
+}
+
+/// Asks every 0.5 ms until the answer is yes.
+///
+/// # Errors
+/// It was not within 10 s.
+pub fn poll_until(what: &str, mut done: impl FnMut() -> bool) -> Result<()> {
+    let start = Instant::now();
+    while !done() {
+        if start.elapsed() > READY_WITHIN {
+            return Err(BenchError::Deadline { what: what.to_owned(), seconds: READY_WITHIN.as_secs() });
+        }
+        std::thread::sleep(Duration::from_micros(500));
+    }
+    Ok(())
+}
