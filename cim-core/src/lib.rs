@@ -1,1 +1,36 @@
-//! Contracts and engine: intake, delivery, supervision
+//! Contracts and engine of CIM: what a backend must promise, and everything that is done once for all of them.
+//!
+//! A backend implements [`LogSink`] or [`EventSink`] and writes no batching, retry, queueing, metrics, health or
+//! shutdown code: the engine does. An application that embeds the engine starts it with [`Cim::builder`] and hands
+//! records to [`Cim::intake`].
+//!
+//! Left out on purpose: sockets, HTTP, brokers. Nothing in this crate's dependency tree opens a network connection.
+//!
+//! The invariant of the whole crate is the conservation law, per route, at every quiet moment:
+//! `accepted + recovered = delivered + dead_lettered + dropped + held` (see [`books`]).
+
+pub mod books;
+pub mod budget;
+pub mod catalog;
+pub mod cim;
+pub mod clock;
+pub mod contract;
+pub mod deadletter;
+mod delivery;
+mod envelope;
+pub mod intake;
+pub mod null;
+mod queue;
+pub mod registry;
+pub mod settings;
+pub mod supervisor;
+
+pub use async_trait::async_trait;
+pub use cim::{Cim, CimBuilder, ClassStatus, MemberStatus, StartError, Status, StopReport};
+pub use cim_wire::{Class, LogFormat};
+pub use contract::{
+    Batch, CloseError, Component, DeliveryError, DeliveryErrorKind, Durability, Event, EventSink, Health,
+    Identity, Level, LogRecord, LogSink, Meta, Ordering, Record, SinkProfile, Undelivered,
+};
+pub use delivery::{DeliveryState, DeliveryStatus};
+pub use registry::{Problem, Registry, Sink, SinkContext, SinkKind};

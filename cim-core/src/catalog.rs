@@ -1,0 +1,127 @@
+//! Every metric name, once: what it counts, its type and its labels. The reference page is made from this table.
+//!
+//! Left out: rendering. The engine writes to the `metrics` facade and installs no recorder.
+
+/// Type of a metric.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetricKind {
+    /// Only grows while the process lives.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Buckets, sum and count.
+    Histogram,
+}
+
+impl MetricKind {
+    /// The Prometheus type.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+/// One metric.
+#[derive(Debug, Clone, Copy)]
+pub struct Metric {
+    /// Name on the metrics page.
+    pub name: &'static str,
+    /// Type.
+    pub kind: MetricKind,
+    /// Label names.
+    pub labels: &'static [&'static str],
+    /// One sentence.
+    pub help: &'static str,
+}
+
+macro_rules! catalog {
+    ($($constant:ident = $name:literal $kind:ident [$($label:literal),*] $help:literal;)*) => {
+        $(#[doc = $help] pub const $constant: &str = $name;)*
+        /// The whole catalog, in the order of the reference page.
+        pub const CATALOG: &[Metric] = &[
+            $(Metric { name: $name, kind: MetricKind::$kind, labels: &[$($label),*], help: $help },)*
+        ];
+    };
+}
+
+catalog! {
+    ACCEPTED = "cim_records_accepted_total" Counter ["route", "sink"]
+        "Records taken from publishers.";
+    RECOVERED = "cim_records_recovered_total" Counter ["route", "sink"]
+        "Records found in the spool when the process started.";
+    DELIVERED = "cim_records_delivered_total" Counter ["route", "sink"]
+        "Records given to the sink or its fallback.";
+    UNACKNOWLEDGED = "cim_records_delivered_unacknowledged_total" Counter ["route", "sink"]
+        "Of the delivered records, those given to a sink that never acknowledges.";
+    TO_FALLBACK = "cim_records_delivered_fallback_total" Counter ["route", "sink"]
+        "Of the delivered records, those given to the fallback.";
+    DEAD_LETTERED = "cim_records_dead_lettered_total" Counter ["route", "sink"]
+        "Records refused by the sink and put into the dead-letter store.";
+    DROPPED = "cim_records_dropped_total" Counter ["route", "sink", "reason"]
+        "Accepted records given up, by the policy or the damage that cost them.";
+    HELD = "cim_records_held" Gauge ["route", "sink"]
+        "Records waiting for delivery.";
+    REFUSED = "cim_records_refused_total" Counter ["class", "reason"]
+        "Messages refused before they were accepted; outside the conservation law.";
+    OLDEST = "cim_oldest_undelivered_seconds" Gauge ["route"]
+        "Age of the oldest record in memory that waits for delivery; 0 when none does.";
+    DELIVERY_STATE = "cim_delivery_ready" Gauge ["route", "sink"]
+        "1 while deliveries succeed, 0 while they are retried, suspended or use the fallback.";
+    SPOOL_BYTES = "cim_spool_bytes" Gauge ["class"]
+        "Bytes stored on disk, or in memory where there is no spool.";
+    SPOOL_LEVEL = "cim_accept_level" Gauge ["class", "level"]
+        "1 for the level that messages of the class reach now: memory, written or synced.";
+    SPOOL_LOST = "cim_spool_lost_records_total" Counter ["class", "reason"]
+        "Records lost to damage of the spool.";
+    BUDGET_USED = "cim_memory_budget_used_bytes" Gauge []
+        "Bytes of the process-wide budget in use.";
+    BUDGET_LIMIT = "cim_memory_budget_bytes" Gauge []
+        "The process-wide budget.";
+    DEAD_LETTERS = "cim_dead_letters" Gauge []
+        "Letters in the dead-letter store.";
+    DEAD_LETTERS_EVICTED = "cim_dead_letters_evicted_total" Counter []
+        "Letters that made room for newer ones.";
+    PART_RESTARTS = "cim_part_restarts_total" Counter ["part"]
+        "How often a task of the process was started again after a panic.";
+    NATS_CONNECTIONS = "cim_nats_connections" Gauge []
+        "Open client connections of the listener.";
+    NATS_CONNECTS = "cim_nats_connections_total" Counter ["result"]
+        "Connections accepted or refused by the listener.";
+    NATS_MESSAGES_IN = "cim_nats_messages_in_total" Counter ["subject"]
+        "Messages published by clients: LOG, EVENT, CONFIG, TEST, other.";
+    NATS_BYTES_IN = "cim_nats_bytes_in_total" Counter ["subject"]
+        "Payload bytes published by clients.";
+    NATS_MESSAGES_OUT = "cim_nats_messages_out_total" Counter []
+        "Messages sent to subscribers.";
+    NATS_BYTES_OUT = "cim_nats_bytes_out_total" Counter []
+        "Payload bytes sent to subscribers.";
+    NATS_CLOSED = "cim_nats_closed_total" Counter ["reason"]
+        "Connections closed by the listener, by reason.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_follow_the_conventions() {
+        let mut names: Vec<_> = CATALOG.iter().map(|metric| metric.name).collect();
+        names.sort_unstable();
+        let before = names.len();
+        names.dedup();
+        assert_eq!(names.len(), before);
+        for metric in CATALOG {
+            assert!(metric.name.starts_with("cim_"), "{}", metric.name);
+            assert_eq!(
+                metric.name.ends_with("_total"),
+                metric.kind == MetricKind::Counter,
+                "{}",
+                metric.name
+            );
+        }
+    }
+}

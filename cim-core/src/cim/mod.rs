@@ -1,0 +1,208 @@
+//! The engine, assembled: queues, workers, books, and their end.
+//!
+//! Walk of a start: [`CimBuilder::start`] checks the routes, opens the spool, opens one queue per class with a position
+//! per sink, and starts a worker for each. Walk of an end: [`Cim::stop`].
+
+mod builder;
+mod publish;
+mod routes;
+mod stop;
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::books::Books;
+use crate::budget::Budget;
+use crate::contract::{Component, Level};
+use crate::deadletter::{DeadLetters, Letter};
+use crate::delivery::{Condition, DeliveryStatus, Phase};
+use crate::intake::{Entrance, Intake, IntakeCounts, Lane};
+use crate::queue::ClassQueue;
+use crate::supervisor::{PartStatus, Supervisor};
+use cim_wire::Class;
+
+pub use builder::{CimBuilder, StartError};
+pub use stop::StopReport;
+
+/// One sink of one route, at work.
+pub(crate) struct RouteMember {
+    pub class: Class,
+    pub index: usize,
+    pub sink: String,
+    pub condition: Arc<Condition>,
+}
+
+/// A running engine. Cheap to clone; [`Cim::stop`] ends it for all clones.
+#[derive(Clone)]
+pub struct Cim {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub intake: Intake,
+    pub entrance: Arc<Entrance>,
+    pub budget: Budget,
+    pub supervisor: Supervisor,
+    pub workers: Supervisor,
+    pub phase: watch::Sender<Phase>,
+    pub members: Vec<RouteMember>,
+    pub components: Vec<Arc<dyn Component>>,
+    pub dead_letters: Option<Arc<DeadLetters>>,
+    pub recovery_lost: Vec<(Class, &'static str, u64)>,
+    pub persistent: bool,
+    /// Keeps the lock of the spool directory.
+    pub _spool: Option<cim_spool::Spool>,
+}
+
+/// The state of one sink of one route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberStatus {
+    /// `logs` or `events`.
+    pub route: &'static str,
+    /// Name of the sink.
+    pub sink: String,
+    /// How delivery is doing.
+    pub delivery: DeliveryStatus,
+    /// The books.
+    pub books: Books,
+}
+
+/// The state of one class.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClassStatus {
+    /// `logs` or `events`.
+    pub class: &'static str,
+    /// Level that messages reach now.
+    pub level: Level,
+    /// Level that the settings ask for.
+    pub configured: Level,
+    /// Bytes on disk, or in memory without a spool.
+    pub bytes: u64,
+    /// Publishers are held back for want of room.
+    pub full: bool,
+    /// What is wrong with the disk.
+    pub fault: Option<String>,
+}
+
+/// The state of the engine at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// Every sink of every route.
+    pub members: Vec<MemberStatus>,
+    /// Both classes.
+    pub classes: Vec<ClassStatus>,
+    /// Tasks and threads.
+    pub parts: Vec<PartStatus>,
+    /// Letters in the dead-letter store; `None` without one.
+    pub dead_letters: Option<u64>,
+}
+
+/// Name of a class in routes, labels and directories.
+pub(crate) fn route_name(class: Class) -> &'static str {
+    match class {
+        Class::Log => "logs",
+        Class::Event => "events",
+    }
+}
+
+impl std::fmt::Debug for Cim {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cim").field("members", &self.inner.members.len()).finish_non_exhaustive()
+    }
+}
+
+impl Cim {
+    /// An engine to be set up.
+    #[must_use]
+    pub fn builder() -> CimBuilder {
+        CimBuilder::default()
+    }
+
+    /// The way in for callers in this process.
+    #[must_use]
+    pub fn intake(&self) -> Intake {
+        self.inner.intake.clone()
+    }
+
+    /// A way in for a listener thread.
+    #[must_use]
+    pub fn lane(&self) -> Lane {
+        self.inner.intake.lane()
+    }
+
+    /// What was offered and refused.
+    #[must_use]
+    pub fn counts(&self) -> &IntakeCounts {
+        &self.inner.entrance.counts
+    }
+
+    /// Starts tasks and threads that belong to the same process.
+    #[must_use]
+    pub fn supervisor(&self) -> &Supervisor {
+        &self.inner.supervisor
+    }
+
+    /// The byte budget of the process.
+    #[must_use]
+    pub fn budget(&self) -> &Budget {
+        &self.inner.budget
+    }
+
+    /// The dead-letter store; `None` without a spool.
+    #[must_use]
+    pub fn dead_letters(&self) -> Option<&DeadLetters> {
+        self.inner.dead_letters.as_deref()
+    }
+
+    /// How everything is doing.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let queue = |class| self.inner.entrance.queue(class);
+        Status {
+            members: self.inner.members.iter().map(|member| self.member_status(member)).collect(),
+            classes: [Class::Log, Class::Event].map(|class| class_status(queue(class))).into(),
+            parts: [self.inner.supervisor.parts(), self.inner.workers.parts()].concat(),
+            dead_letters: self.dead_letters().map(DeadLetters::len),
+        }
+    }
+
+    fn member_status(&self, member: &RouteMember) -> MemberStatus {
+        MemberStatus {
+            route: route_name(member.class),
+            sink: member.sink.clone(),
+            delivery: member.condition.status(),
+            books: self.inner.entrance.queue(member.class).books(member.index),
+        }
+    }
+
+    /// Takes every dead letter, hands it to its queue again and forgets it. Returns how many.
+    ///
+    /// # Errors
+    /// When the store cannot be read or saved, or a queue has no room: then every letter is kept.
+    pub fn replay_dead_letters(&self) -> std::io::Result<u64> {
+        let Some(store) = self.dead_letters() else { return Ok(0) };
+        let letters = store.list()?;
+        for class in [Class::Log, Class::Event] {
+            let mut buf = cim_spool::FrameBuf::with_target(0);
+            for letter in letters.iter().filter(|letter| letter.class == class) {
+                buf.push(&[Letter::record(letter)]);
+            }
+            if self.inner.entrance.queue(class).commit(buf, true).is_err() {
+                return Err(std::io::Error::other("the queue has no room for the letters"));
+            }
+        }
+        store.purge()
+    }
+}
+
+fn class_status(queue: &ClassQueue) -> ClassStatus {
+    ClassStatus {
+        class: route_name(queue.class()),
+        level: queue.level(),
+        configured: queue.rules().level,
+        bytes: queue.stored_bytes(),
+        full: queue.is_full(),
+        fault: queue.fault(),
+    }
+}

@@ -1,0 +1,88 @@
+//! The books as metrics: absolute values, written when somebody is about to read them.
+
+use metrics::{counter, gauge};
+
+use super::Cim;
+use crate::books::{DropReason, RefusedReason};
+use crate::catalog;
+use crate::clock;
+use crate::contract::Level;
+use crate::delivery::DeliveryState;
+use cim_wire::Class;
+
+impl Cim {
+    /// Writes every count of the engine to the `metrics` facade. Call it before rendering.
+    pub fn publish_metrics(&self) {
+        self.publish_members();
+        self.publish_classes();
+        let inner = &self.inner;
+        gauge!(catalog::BUDGET_USED).set(as_f64(inner.budget.used() as u64));
+        gauge!(catalog::BUDGET_LIMIT).set(as_f64(inner.budget.limit() as u64));
+        if let Some(letters) = self.dead_letters() {
+            gauge!(catalog::DEAD_LETTERS).set(as_f64(letters.len()));
+            counter!(catalog::DEAD_LETTERS_EVICTED).absolute(letters.evicted());
+        }
+        for part in [inner.supervisor.parts(), inner.workers.parts()].concat() {
+            counter!(catalog::PART_RESTARTS, "part" => part.name).absolute(part.restarts);
+        }
+    }
+
+    fn publish_members(&self) {
+        for member in self.status().members {
+            let labels = [("route", member.route.to_owned()), ("sink", member.sink)];
+            let books = member.books;
+            counter!(catalog::ACCEPTED, &labels).absolute(books.accepted);
+            counter!(catalog::RECOVERED, &labels).absolute(books.recovered);
+            counter!(catalog::DELIVERED, &labels).absolute(books.delivered);
+            counter!(catalog::UNACKNOWLEDGED, &labels).absolute(books.unacknowledged);
+            counter!(catalog::TO_FALLBACK, &labels).absolute(books.to_fallback);
+            counter!(catalog::DEAD_LETTERED, &labels).absolute(books.dead_lettered);
+            gauge!(catalog::HELD, &labels).set(as_f64(books.held));
+            let ready = member.delivery.state == DeliveryState::Ready;
+            gauge!(catalog::DELIVERY_STATE, &labels).set(if ready { 1.0 } else { 0.0 });
+            for (reason, count) in DropReason::ALL.into_iter().zip(books.dropped) {
+                let [route, sink] = labels.clone();
+                counter!(catalog::DROPPED, &[route, sink, ("reason", reason.as_str().to_owned())])
+                    .absolute(count);
+            }
+        }
+    }
+
+    fn publish_classes(&self) {
+        for class in [Class::Log, Class::Event] {
+            let queue = self.inner.entrance.queue(class);
+            let name = super::route_name(class);
+            let oldest = queue.oldest_open().map_or(0, |arrived| clock::now_ms().saturating_sub(arrived));
+            gauge!(catalog::OLDEST, "route" => name).set(as_f64(oldest) / 1000.0);
+            gauge!(catalog::SPOOL_BYTES, "class" => name).set(as_f64(queue.stored_bytes()));
+            let now = queue.level();
+            for level in [Level::Memory, Level::Written, Level::Synced] {
+                gauge!(catalog::SPOOL_LEVEL, "class" => name, "level" => level.as_str())
+                    .set(if level == now { 1.0 } else { 0.0 });
+            }
+            for (reason, records) in self.lost(class) {
+                counter!(catalog::SPOOL_LOST, "class" => name, "reason" => reason).absolute(records);
+            }
+            let refused = self.inner.entrance.counts.class(class).totals().refused;
+            for (reason, count) in RefusedReason::ALL.into_iter().zip(refused) {
+                counter!(catalog::REFUSED, "class" => name, "reason" => reason.as_str()).absolute(count);
+            }
+        }
+    }
+
+    fn lost(&self, class: Class) -> Vec<(&'static str, u64)> {
+        let mut lost = self.inner.entrance.queue(class).lost();
+        for (_, reason, records) in self.inner.recovery_lost.iter().filter(|(of, ..)| *of == class) {
+            match lost.iter_mut().find(|(name, _)| name == reason) {
+                Some((_, count)) => *count += records,
+                None => lost.push((reason, *records)),
+            }
+        }
+        lost
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "gauges are floating point; counts stay far below 2^53")]
+fn as_f64(count: u64) -> f64 {
+    count as f64
+}

@@ -1,0 +1,97 @@
+//! The end, in stages under one deadline.
+//!
+//! Nothing new comes in → workers deliver what is there → at the deadline they stop, and the rest stays in the spool →
+//! positions and data are made durable → components close. The caller has stopped its listeners before.
+
+use std::time::{Duration, Instant};
+
+use super::Cim;
+use crate::books::Books;
+use crate::delivery::Phase;
+use cim_wire::Class;
+
+/// What the engine leaves behind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StopReport {
+    /// Records delivered in this life.
+    pub delivered: u64,
+    /// Records in the dead-letter store since this start.
+    pub dead_lettered: u64,
+    /// Records that wait in the spool for the next start.
+    pub held: u64,
+    /// Records given up in this life, for whatever reason.
+    pub dropped: u64,
+    /// Something did not end in time.
+    pub overdue: bool,
+}
+
+impl StopReport {
+    /// Exit code of the process: 0 when everything is delivered or held in a persistent spool, 3 otherwise.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        if self.dropped > 0 || self.overdue { 3 } else { 0 }
+    }
+}
+
+const CLOSE_TIME: Duration = Duration::from_secs(2);
+
+impl Cim {
+    /// Ends the engine within about `deadline`. A second call returns at once with the same books.
+    ///
+    /// # Cancel safety
+    /// When dropped, the engine is left without intake; call it again to finish.
+    pub async fn stop(&self, deadline: Duration) -> StopReport {
+        let inner = &self.inner;
+        inner.entrance.close();
+        let until = Instant::now() + deadline;
+        let _ = inner.phase.send_replace(Phase::Draining);
+        let mut overdue = tokio::time::timeout(deadline, self.drained()).await.is_err() && !inner.persistent;
+        let _ = inner.phase.send_replace(Phase::Stop);
+        for class in [Class::Log, Class::Event] {
+            let queue = inner.entrance.queue(class);
+            queue.stop_sync();
+            if let Err(error) = queue.seal() {
+                tracing::error!(%error, class = class.as_str(), "cannot save positions; a restart repeats records");
+            }
+            queue.drop_unstored();
+        }
+        let rest = until.saturating_duration_since(Instant::now()).max(CLOSE_TIME);
+        overdue |= tokio::time::timeout(rest, inner.workers.all_ended()).await.is_err();
+        self.close_components(rest).await;
+        self.report(overdue)
+    }
+
+    /// Waits until every member has settled everything.
+    async fn drained(&self) {
+        for member in &self.inner.members {
+            let queue = self.inner.entrance.queue(member.class);
+            while queue.books(member.index).held > 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+    }
+
+    async fn close_components(&self, within: Duration) {
+        for component in &self.inner.components {
+            match tokio::time::timeout(within, component.close()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    tracing::warn!(part = component.name(), error = %error, "a part did not close cleanly");
+                }
+                Err(_) => tracing::warn!(part = component.name(), "a part did not close in time"),
+            }
+        }
+    }
+
+    fn report(&self, overdue: bool) -> StopReport {
+        let mut report = StopReport { overdue, ..StopReport::default() };
+        for member in &self.inner.members {
+            let books: Books = self.inner.entrance.queue(member.class).books(member.index);
+            report.delivered += books.delivered;
+            report.dead_lettered += books.dead_lettered;
+            report.held += books.held;
+            report.dropped += books.dropped_total();
+        }
+        report
+    }
+}

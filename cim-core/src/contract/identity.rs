@@ -1,0 +1,69 @@
+//! Who this pod is: the members that records carry to their readers (contract §7.2, §8.2, §9.1).
+
+/// The members of annotation `xgvela.com/tmaas`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs, reason = "the names are those of the annotation; contract §9.1 describes them")]
+pub struct Tmaas {
+    pub vendor_id: String,
+    pub xgvela_id: String,
+    pub nf_class: String,
+    pub nf_type: String,
+    pub nf_id: String,
+    pub nf_service_id: String,
+    pub nf_service_type: String,
+}
+
+/// Identity of the workload. Read once at start, never on the data path.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// Namespace of the pod.
+    pub namespace: String,
+    /// Name of the pod.
+    pub pod: String,
+    /// Label `microSvcName`.
+    pub microservice: String,
+    /// Annotation `svcVersion`, `v0` by default.
+    pub version: String,
+    /// `metadata.uid`; empty when unknown.
+    pub uid: String,
+    /// Node the pod runs on; empty when unknown.
+    pub node: String,
+    /// Label `uhn`; empty when absent.
+    pub uhn: String,
+    /// Label `cnfc_uuid`; empty when absent.
+    pub cnfc_uuid: String,
+    /// Annotation `xgvela.com/tmaas`.
+    pub tmaas: Tmaas,
+}
+
+impl Identity {
+    /// What the JSON form of a log line carries.
+    #[must_use]
+    pub fn log_context(&self) -> cim_wire::LogContext {
+        cim_wire::LogContext { namespace: self.namespace.clone(), pod: self.pod.clone() }
+    }
+
+    /// What an event of the application carries as `sourceHeaders` (contract §7.2).
+    #[must_use]
+    pub fn source_headers(&self) -> cim_wire::SourceHeaders {
+        let tmaas = self.tmaas.clone();
+        cim_wire::SourceHeaders {
+            pod_uuid: self.uid.clone(),
+            uhn: self.uhn.clone(),
+            cnfc_uuid: self.cnfc_uuid.clone(),
+            pod_id: self.pod.clone(),
+            microservice: self.microservice.clone(),
+            nf: tmaas.nf_id.clone(),
+            nf_prefix: self.namespace.clone(),
+            nf_type: tmaas.nf_type,
+            svc_version: self.version.clone(),
+            vendor_id: tmaas.vendor_id,
+            xgvela_id: tmaas.xgvela_id,
+            nf_class: tmaas.nf_class,
+            nf_id: tmaas.nf_id,
+            nf_service_id: tmaas.nf_service_id,
+            nf_service_type: tmaas.nf_service_type,
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! Where records go: the two contracts a backend implements.
+
+use async_trait::async_trait;
+
+use super::{Batch, Component, DeliveryError, Event, LogRecord, SinkProfile};
+
+/// Takes log records.
+#[async_trait]
+pub trait LogSink: Component {
+    /// Limits and promises. Read again before every batch, so it may change at run time.
+    fn profile(&self) -> SinkProfile;
+
+    /// Delivers the batch. `Ok` means that every record has reached the durability of [`LogSink::profile`];
+    /// nothing is kept between calls, so there is no flush. An empty batch is `Ok`.
+    ///
+    /// # Errors
+    /// [`DeliveryError`] with a kind and, if known, the positions that are not delivered.
+    ///
+    /// # Cancel safety
+    /// The future may be dropped at any await point (timeout, shutdown). Records may then be delivered twice later;
+    /// none is lost, because the engine still holds the batch.
+    async fn deliver(&self, batch: &Batch<LogRecord<'_>>) -> Result<(), DeliveryError>;
+}
+
+/// Takes events.
+#[async_trait]
+pub trait EventSink: Component {
+    /// Limits and promises. Read again before every batch, so it may change at run time.
+    fn profile(&self) -> SinkProfile;
+
+    /// Delivers the batch. `Ok` means that every record has reached the durability of [`EventSink::profile`];
+    /// nothing is kept between calls, so there is no flush. An empty batch is `Ok`.
+    ///
+    /// # Errors
+    /// [`DeliveryError`] with a kind and, if known, the positions that are not delivered.
+    ///
+    /// # Cancel safety
+    /// The future may be dropped at any await point (timeout, shutdown). Events may then be delivered twice later;
+    /// none is lost, because the engine still holds the batch.
+    async fn deliver(&self, batch: &Batch<Event<'_>>) -> Result<(), DeliveryError>;
+}

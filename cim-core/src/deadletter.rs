@@ -1,0 +1,243 @@
+//! Records that no attempt will deliver: kept with the reason, bounded, for people to look at and replay.
+//!
+//! One spool stream for both classes. When it is full, the oldest letters go, and are counted.
+//! Layout of a stored letter: class (1 byte) · sequence (8, little endian) · three texts with a 2-byte length each (route,
+//! reason, error) · the record as the queue stored it.
+
+use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use cim_spool::{AppendError, FrameBuf, OpenError, Read, Reader, Stream};
+use cim_wire::Class;
+
+use crate::envelope::Envelope;
+
+/// Name of the stream and of its one cursor.
+pub const STREAM: &str = "dead-letters";
+const CURSOR: &str = "kept";
+const MAX_TEXT: usize = 1024;
+
+/// One refused record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Letter {
+    /// LOG or EVENT.
+    pub class: Class,
+    /// Sequence in its class.
+    pub seq: u64,
+    /// Route it was refused on.
+    pub route: String,
+    /// Kind of refusal.
+    pub reason: String,
+    /// What the sink said.
+    pub error: String,
+    record: Vec<u8>,
+}
+
+impl Letter {
+    pub(crate) fn new(class: Class, seq: u64, route: &str, reason: &str, error: &str, record: &[u8]) -> Self {
+        Self {
+            class,
+            seq,
+            route: clipped(route),
+            reason: clipped(reason),
+            error: clipped(error),
+            record: record.to_vec(),
+        }
+    }
+
+    /// Payload as the publisher sent it.
+    #[must_use]
+    pub fn payload(&self) -> &[u8] {
+        Envelope::parse(&self.record).map_or(&self.record, |envelope| envelope.payload)
+    }
+
+    /// When CIM took the record, milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn arrived_ms(&self) -> u64 {
+        Envelope::parse(&self.record).map_or(0, |envelope| envelope.arrived_ms)
+    }
+
+    pub(crate) fn record(&self) -> &[u8] {
+        &self.record
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut out = vec![self.class as u8];
+        out.extend_from_slice(&self.seq.to_le_bytes());
+        for text in [&self.route, &self.reason, &self.error] {
+            out.extend_from_slice(&u16::try_from(text.len()).unwrap_or(u16::MAX).to_le_bytes());
+            out.extend_from_slice(text.as_bytes());
+        }
+        out.extend_from_slice(&self.record);
+        out
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (&class, rest) = bytes.split_first()?;
+        let (seq, mut rest) = rest.split_first_chunk::<8>()?;
+        let mut text = || {
+            let (len, after) = rest.split_first_chunk::<2>()?;
+            let (text, after) = after.split_at_checked(usize::from(u16::from_le_bytes(*len)))?;
+            rest = after;
+            Some(String::from_utf8_lossy(text).into_owned())
+        };
+        let (route, reason, error) = (text()?, text()?, text()?);
+        Some(Self {
+            class: Class::from_u8(class)?,
+            seq: u64::from_le_bytes(*seq),
+            route,
+            reason,
+            error,
+            record: rest.to_vec(),
+        })
+    }
+}
+
+fn clipped(text: &str) -> String {
+    let mut end = text.len().min(MAX_TEXT);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or_default().to_owned()
+}
+
+/// The store.
+pub struct DeadLetters {
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    stream: Stream,
+    evicted: u64,
+}
+
+impl std::fmt::Debug for DeadLetters {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DeadLetters").finish_non_exhaustive()
+    }
+}
+
+impl DeadLetters {
+    pub(crate) fn open(mut stream: Stream) -> Result<Self, OpenError> {
+        stream.cursor(CURSOR)?;
+        Ok(Self { inner: Mutex::new(Inner { stream, evicted: 0 }) })
+    }
+
+    pub(crate) fn put(&self, letter: &Letter) -> io::Result<()> {
+        let bytes = letter.encode();
+        let mut inner = self.lock();
+        let mut buf = FrameBuf::with_target(bytes.len());
+        buf.push(&[&bytes]);
+        loop {
+            let (error, back) = match inner.stream.append(buf) {
+                Ok(_) => break,
+                Err(failed) => failed,
+            };
+            buf = back;
+            let full = matches!(error, AppendError::Full { .. } | AppendError::NoSpace(_));
+            match full.then(|| inner.stream.shed_oldest()).flatten() {
+                Some(shed) => inner.evicted += shed.records,
+                None => return Err(io::Error::other(error)),
+            }
+        }
+        match inner.stream.begin_sync() {
+            Some(job) => {
+                let result = job.run();
+                let failed = result.as_ref().err().map(|error| io::Error::other(error.to_string()));
+                inner.stream.finish_sync(job, result);
+                failed.map_or(Ok(()), Err)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The letters kept, oldest first.
+    ///
+    /// # Errors
+    /// When the spool cannot be read.
+    pub fn list(&self) -> io::Result<Vec<Letter>> {
+        let (reader, first) = {
+            let mut inner = self.lock();
+            let first = inner.stream.cursor(CURSOR).map_err(io::Error::other)?;
+            (inner.stream.reader(first), first)
+        };
+        read_letters(reader, first)
+    }
+
+    /// Forgets every letter kept now; returns how many.
+    ///
+    /// # Errors
+    /// When the position cannot be saved.
+    pub fn purge(&self) -> io::Result<u64> {
+        let mut inner = self.lock();
+        let next = inner.stream.next_seq();
+        let first = inner.stream.cursor(CURSOR).map_err(io::Error::other)?.max(inner.stream.first_seq());
+        inner.stream.ack(CURSOR, next);
+        inner.stream.save_cursors(true)?;
+        Ok(next.saturating_sub(first))
+    }
+
+    /// Letters kept now.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        let mut inner = self.lock();
+        let first = inner.stream.first_seq();
+        let kept = inner.stream.cursor(CURSOR).unwrap_or(first).max(first);
+        inner.stream.next_seq().saturating_sub(kept)
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Letters that made room for newer ones since the start.
+    #[must_use]
+    pub fn evicted(&self) -> u64 {
+        self.lock().evicted
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Reads letters from `first` on, for the store and for inspection beside a running program.
+///
+/// # Errors
+/// When the spool cannot be read.
+pub fn read_letters(mut reader: Reader, first: u64) -> io::Result<Vec<Letter>> {
+    let mut letters = Vec::new();
+    loop {
+        match reader.next()? {
+            Read::CaughtUp => return Ok(letters),
+            Read::Lost { .. } => {}
+            Read::Frame(frame) => letters.extend(
+                frame
+                    .records()
+                    .filter(|(seq, _)| *seq >= first)
+                    .filter_map(|(_, bytes)| Letter::decode(bytes)),
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_letter_is_read_back(seq: u64, reason in "[a-z]{0,20}", error: String, record: Vec<u8>) {
+            let letter = Letter::new(Class::Event, seq, "events", &reason, &error, &record);
+            prop_assert_eq!(Letter::decode(&letter.encode()), Some(letter));
+        }
+
+        #[test]
+        fn any_bytes_are_read_without_panic(bytes: Vec<u8>) {
+            let _ = Letter::decode(&bytes);
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! The loop of one route member.
+//!
+//! Natural batching: a batch leaves at once when nothing is in flight; while something is, the next one gathers until
+//! the answer comes or the batch is full. There are no linger timers. Invariant: the queue's position moves only past
+//! records that have been settled, in order.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesOrdered;
+use tokio::sync::watch;
+
+use super::condition::{Condition, DeliveryState};
+use super::feed::{Feed, Next};
+use super::outlet::{Attempt, Outlet};
+use super::span::{Selection, Span};
+use crate::books::DropReason;
+use crate::contract::{Durability, SinkProfile};
+use crate::deadletter::DeadLetters;
+use crate::queue::{ClassQueue, Settlement};
+use crate::settings::FallbackMode;
+
+/// How far the shutdown has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    /// Deliver.
+    Running,
+    /// Deliver what is there, then end.
+    Draining,
+    /// End now; what is held stays held.
+    Stop,
+}
+
+/// The sink used while the first one is down.
+pub(crate) struct Fallback {
+    pub outlet: Outlet,
+    pub after: Duration,
+    pub mode: FallbackMode,
+}
+
+/// One route member at work.
+pub(crate) struct Worker {
+    pub queue: Arc<ClassQueue>,
+    pub member: usize,
+    /// `logs` or `logs/console`, for diagnostics.
+    pub label: String,
+    pub outlet: Outlet,
+    pub fallback: Option<Fallback>,
+    pub dead_letters: Option<Arc<DeadLetters>>,
+    pub condition: Arc<Condition>,
+    pub phase: watch::Receiver<Phase>,
+    /// While the fallback is used, the sink itself is not tried before this moment.
+    pub primary_due: Option<Instant>,
+    /// Records before this sequence may have reached the reader already: in an earlier life, or as a copy.
+    pub seen_before: u64,
+}
+
+type Flight = BoxFuture<'static, (Span, Attempt)>;
+
+impl Worker {
+    /// Delivers until told to stop, or until there is nothing left while draining.
+    pub(crate) async fn run(mut self) {
+        let mut feed = Feed::new(Arc::clone(&self.queue), self.queue.position(self.member));
+        let mut window: FuturesOrdered<Flight> = FuturesOrdered::new();
+        let mut changed = self.queue.watch();
+        let mut phase = self.phase.clone();
+        while self.phase() < Phase::Stop {
+            let newest = *changed.borrow_and_update();
+            if window.is_empty() {
+                self.serve_fallback(&mut feed).await;
+            }
+            let profile = self.outlet.profile();
+            let idle = self.launch(&mut feed, &mut window, &profile, newest).await;
+            if idle && window.is_empty() && self.phase() == Phase::Draining {
+                return;
+            }
+            let room = window.len() < profile.max_in_flight.max(1);
+            tokio::select! {
+                biased;
+                Some(landed) = window.next(), if !window.is_empty() => {
+                    if !self.landed(landed, &mut window, &mut feed).await {
+                        return;
+                    }
+                }
+                _ = changed.changed(), if room => {}
+                _ = phase.changed() => {}
+            }
+        }
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        *self.phase.borrow()
+    }
+
+    /// Fills the window. Returns whether the queue had nothing more.
+    async fn launch(
+        &self,
+        feed: &mut Feed,
+        window: &mut FuturesOrdered<Flight>,
+        profile: &SinkProfile,
+        newest: u64,
+    ) -> bool {
+        while window.is_empty()
+            || (window.len() < profile.max_in_flight.max(1) && feed.has_batch(profile, newest))
+        {
+            match feed.next(profile).await {
+                Next::Empty => return true,
+                Next::Lost(through) if window.is_empty() => {
+                    self.queue.lose(self.member, through, DropReason::Damaged);
+                }
+                Next::Lost(through) => {
+                    // Booked once everything before it has landed: the position moves in order.
+                    feed.rewind(through.saturating_sub(1));
+                    return false;
+                }
+                Next::Span(span) => {
+                    let (outlet, epoch) = (self.outlet.clone(), self.queue.epoch());
+                    let again = span.first() < self.seen_before;
+                    window.push_back(Box::pin(async move {
+                        let attempt = outlet.attempt(&span, &Selection::All, epoch, again).await;
+                        (span, attempt)
+                    }));
+                }
+            }
+        }
+        false
+    }
+
+    /// Settles what landed; a failure is resolved before anything new is launched. False: stopped on the way.
+    async fn landed(
+        &mut self,
+        (span, attempt): (Span, Attempt),
+        window: &mut FuturesOrdered<Flight>,
+        feed: &mut Feed,
+    ) -> bool {
+        if attempt.failed.is_none() && attempt.broken.is_empty() {
+            self.recovered();
+            self.queue.settle(self.member, &self.settlement(&span));
+            return true;
+        }
+        let mut landed = vec![(span, attempt)];
+        while let Some(next) = window.next().await {
+            landed.push(next);
+        }
+        for (span, attempt) in landed {
+            let end = span.end();
+            if !self.resolve(span, attempt).await {
+                return false;
+            }
+            self.seen_before = self.seen_before.min(end);
+        }
+        feed.rewind(self.queue.position(self.member));
+        true
+    }
+
+    pub(super) fn recovered(&self) {
+        if self.condition.succeeded() != DeliveryState::Ready {
+            tracing::info!(route = %self.label, sink = self.outlet.component().name(), "deliveries succeed again");
+        }
+    }
+
+    pub(super) fn settlement(&self, span: &Span) -> Settlement {
+        Settlement {
+            first: span.first(),
+            end: span.end(),
+            unacknowledged: self.outlet.profile().durability == Durability::Unacknowledged,
+            ..Settlement::default()
+        }
+    }
+}

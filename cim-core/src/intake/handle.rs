@@ -1,0 +1,114 @@
+//! The way in for callers in the same process.
+//!
+//! Shares one lane among all callers; each call returns the level that its message reached.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cim_wire::Class;
+use thiserror::Error;
+use tokio::sync::Notify;
+
+use super::{Entrance, Lane, Level, Mark, Offer, Offered, RefusedReason};
+
+/// Hands records to the engine. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Intake {
+    entrance: Arc<Entrance>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    lane: Mutex<Lane>,
+    progress: Arc<Notify>,
+}
+
+/// A message that is safe at that level.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Accepted {
+    /// Its sequence in its class.
+    pub seq: u64,
+    /// How safe it is.
+    pub level: Level,
+}
+
+/// A message that was not taken; it is counted in `cim_records_refused_total`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("message refused: {0}")]
+pub struct Refused(pub RefusedReason);
+
+impl Intake {
+    pub(crate) fn new(entrance: Arc<Entrance>) -> Self {
+        let mut lane = Lane::new(Arc::clone(&entrance));
+        let progress = Arc::new(Notify::new());
+        let notify = Arc::clone(&progress);
+        lane.on_progress(Arc::new(move || notify.notify_waiters()));
+        Self { entrance, shared: Arc::new(Shared { lane: Mutex::new(lane), progress }) }
+    }
+
+    /// A lane of one's own, for a thread that publishes much.
+    #[must_use]
+    pub fn lane(&self) -> Lane {
+        Lane::new(Arc::clone(&self.entrance))
+    }
+
+    /// A log line of that container; returns once it is accepted. Waits for room under policy `block`.
+    ///
+    /// # Errors
+    /// [`Refused`] when the message is not taken; it is counted.
+    ///
+    /// # Cancel safety
+    /// When dropped, the line may or may not have been taken.
+    pub async fn log(&self, container: &str, line: &[u8]) -> Result<Accepted, Refused> {
+        let log = cim_wire::Log {
+            container_id: std::borrow::Cow::Borrowed(b""),
+            container_name: container.as_bytes().into(),
+            payload: Some(line.into()),
+        };
+        let mut payload = Vec::with_capacity(line.len() + container.len() + 64);
+        log.encode_flatbuffer(&mut payload);
+        self.accept(Class::Log, &payload).await
+    }
+
+    /// A message as an application would publish it on LOG or EVENT; returns once it is accepted.
+    ///
+    /// # Errors
+    /// [`Refused`] when the message is not taken; it is counted.
+    ///
+    /// # Cancel safety
+    /// When dropped, the message may or may not have been taken.
+    pub async fn accept(&self, class: Class, payload: &[u8]) -> Result<Accepted, Refused> {
+        let (seq, mark) = self.offer(class, payload).await?;
+        loop {
+            let progress = self.shared.progress.notified();
+            tokio::pin!(progress);
+            progress.as_mut().enable();
+            if self.with_lane(|lane| {
+                lane.flush();
+                lane.is_accepted(&mark)
+            }) {
+                return Ok(Accepted { seq, level: self.entrance.queue(class).level() });
+            }
+            progress.await;
+        }
+    }
+
+    async fn offer(&self, class: Class, payload: &[u8]) -> Result<(u64, Mark), Refused> {
+        let offer = Offer { class, headers: None, source: b"", payload };
+        loop {
+            let progress = self.shared.progress.notified();
+            tokio::pin!(progress);
+            progress.as_mut().enable();
+            match self.with_lane(|lane| lane.place(&offer)) {
+                Ok(placed) => return Ok(placed),
+                Err(Offered::Refused(reason)) => return Err(Refused(reason)),
+                Err(_) if self.entrance.is_closed() => return Err(Refused(RefusedReason::Closed)),
+                Err(_) => progress.await,
+            }
+        }
+    }
+
+    fn with_lane<T>(&self, work: impl FnOnce(&mut Lane) -> T) -> T {
+        work(&mut self.shared.lane.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

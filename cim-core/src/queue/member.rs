@@ -1,0 +1,84 @@
+//! One sink of a route: how far it is, and its books.
+
+use crate::books::{Books, DropReason};
+
+/// What became of a run of records.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Settlement {
+    /// First sequence of the run.
+    pub first: u64,
+    /// First sequence after the run.
+    pub end: u64,
+    /// Sequences put into the dead-letter store, in order.
+    pub dead: Vec<u64>,
+    /// Sequences refused for good where no dead-letter store exists, in order.
+    pub rejected: Vec<u64>,
+    /// The sink never acknowledges.
+    pub unacknowledged: bool,
+    /// Sequences that the fallback took.
+    pub fallback: Vec<u64>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Member {
+    pub name: String,
+    /// First sequence not settled.
+    pub next: u64,
+    pub books: Books,
+}
+
+impl Member {
+    /// Books a run. What was shed meanwhile is booked already: only the part from `next` on counts.
+    pub(crate) fn settle(&mut self, run: &Settlement) {
+        let from = self.next.max(run.first);
+        let records = run.end.saturating_sub(from);
+        let open = |seqs: &[u64]| seqs.iter().filter(|seq| **seq >= from).count() as u64;
+        let (dead, rejected) = (open(&run.dead), open(&run.rejected));
+        let delivered = records.saturating_sub(dead + rejected);
+        self.books.delivered += delivered;
+        self.books.dead_lettered += dead;
+        self.books.drop_records(DropReason::Rejected, rejected);
+        if run.unacknowledged {
+            self.books.unacknowledged += delivered;
+        }
+        self.books.to_fallback += open(&run.fallback);
+        self.next = self.next.max(run.end);
+    }
+
+    /// Books everything before `through` that is still open as given up.
+    pub(crate) fn lose(&mut self, through: u64, reason: DropReason) {
+        let records = through.saturating_sub(self.next);
+        self.books.drop_records(reason, records);
+        self.next = self.next.max(through);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(next: u64, accepted: u64) -> Member {
+        Member { name: "m".into(), next, books: Books { accepted, ..Books::default() } }
+    }
+
+    #[test]
+    fn records_shed_while_in_flight_are_booked_once() {
+        let mut member = member(1, 10);
+        member.lose(4, DropReason::ShedOldest);
+        member.settle(&Settlement { first: 1, end: 11, dead: vec![2, 5], ..Settlement::default() });
+        assert_eq!(member.books.dropped_total(), 3);
+        assert_eq!(member.books.dead_lettered, 1);
+        assert_eq!(member.books.delivered, 6);
+        assert!(member.books.balanced());
+    }
+
+    #[test]
+    fn a_run_settled_twice_counts_once() {
+        let mut member = member(1, 5);
+        let run = Settlement { first: 1, end: 6, ..Settlement::default() };
+        member.settle(&run);
+        member.settle(&run);
+        assert_eq!(member.books.delivered, 5);
+        assert!(member.books.balanced());
+    }
+}

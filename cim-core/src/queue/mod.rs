@@ -1,0 +1,260 @@
+//! The queue of one class (LOG or EVENT): spool, frames in memory, and one position with books per route member.
+//!
+//! Owns the conservation law: every count changes here, under one lock, together with the position it belongs to.
+//! Left out: what a sink is, how often to retry (see `delivery`), and who publishes (see `intake`).
+//!
+//! Walk of one message: a lane commits a full buffer → [`ClassQueue::commit`] writes it as one frame and keeps the same
+//! bytes in the tail → a worker takes the frame with [`ClassQueue::take`] → after the sink said yes,
+//! [`ClassQueue::settle`] moves the member's position, and the spool forgets what every member is past.
+
+mod member;
+mod rules;
+mod state;
+mod sync;
+mod tail;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use cim_spool::{Frame, FrameBuf, Reader};
+use cim_wire::Class;
+use tokio::sync::watch;
+
+use crate::books::{Books, DropReason};
+use crate::budget::Budget;
+use crate::contract::Level;
+
+pub(crate) use member::Settlement;
+pub(crate) use rules::Rules;
+use state::State;
+pub(crate) use sync::SyncSignal;
+
+/// Called when acceptance advanced or room returned.
+pub type Wake = Arc<dyn Fn() + Send + Sync>;
+
+/// What a worker finds at a position.
+#[derive(Debug)]
+pub(crate) enum Taken {
+    /// Frames from memory, in order; the first one holds the position.
+    Frames(Vec<Frame>),
+    /// The position is on disk only: read it with [`ClassQueue::reader`].
+    OnDisk,
+    /// The records at the position are gone; go on at this sequence.
+    Skip(u64),
+    /// Nothing there yet.
+    Empty,
+}
+
+/// The queue of one class.
+pub(crate) struct ClassQueue {
+    class: Class,
+    epoch: u64,
+    rules: Rules,
+    state: Mutex<State>,
+    /// First sequence that is not accepted yet.
+    accepted: AtomicU64,
+    /// First sequence that does not exist yet; workers wait on it.
+    next: watch::Sender<u64>,
+    /// Somebody waits for room.
+    wanted: AtomicBool,
+    wakes: Mutex<Vec<Wake>>,
+    sync: SyncSignal,
+}
+
+impl std::fmt::Debug for ClassQueue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClassQueue").field("class", &self.class).finish_non_exhaustive()
+    }
+}
+
+impl ClassQueue {
+    /// A queue on that spool stream, or in memory only. `members` are the sinks of the route, each with a position.
+    ///
+    /// # Errors
+    /// When a cursor file can be neither read nor made.
+    pub(crate) fn open(
+        class: Class,
+        epoch: u64,
+        rules: Rules,
+        budget: Budget,
+        stream: Option<cim_spool::Stream>,
+        members: &[String],
+    ) -> Result<Self, cim_spool::OpenError> {
+        let state = State::open(rules, budget, stream, members)?;
+        let next_seq = state.next_seq();
+        Ok(Self {
+            class,
+            epoch,
+            rules,
+            accepted: AtomicU64::new(next_seq),
+            next: watch::Sender::new(next_seq),
+            state: Mutex::new(state),
+            wanted: AtomicBool::new(false),
+            wakes: Mutex::new(Vec::new()),
+            sync: SyncSignal::default(),
+        })
+    }
+
+    pub(crate) fn class(&self) -> Class {
+        self.class
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    pub(crate) fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// Writes the buffer as one frame. `sip` may use the reserve above the limit.
+    ///
+    /// # Errors
+    /// Gives the buffer back when the class has no room and the policy does not make any.
+    pub(crate) fn commit(&self, buf: FrameBuf, sip: bool) -> Result<u64, FrameBuf> {
+        let (result, shed) = {
+            let mut state = self.lock();
+            let before = state.first_open();
+            let result = state.commit(buf, sip);
+            (result, state.first_open() != before)
+        };
+        match result {
+            Ok(end) => {
+                self.next.send_replace(end);
+                if self.level() == Level::Synced {
+                    self.sync.request()
+                } else {
+                    self.accept_through(end)
+                }
+                Ok(end)
+            }
+            Err(buf) => {
+                self.wanted.store(true, Ordering::Release);
+                if shed {
+                    self.wake();
+                }
+                Err(buf)
+            }
+        }
+    }
+
+    /// Whether a publisher of this class has to be held back.
+    pub(crate) fn is_full(&self) -> bool {
+        self.lock().is_full()
+    }
+
+    /// First sequence that is not accepted yet.
+    pub(crate) fn accepted(&self) -> u64 {
+        self.accepted.load(Ordering::Acquire)
+    }
+
+    /// The level that messages reach now.
+    pub(crate) fn level(&self) -> Level {
+        self.lock().level()
+    }
+
+    /// Watches the first sequence that does not exist yet.
+    pub(crate) fn watch(&self) -> watch::Receiver<u64> {
+        self.next.subscribe()
+    }
+
+    /// Registers a call for whenever acceptance advances or room returns.
+    pub(crate) fn on_progress(&self, wake: Wake) {
+        lock(&self.wakes).push(wake);
+    }
+
+    /// Position of a member: the first sequence it has not settled.
+    pub(crate) fn position(&self, member: usize) -> u64 {
+        self.lock().position(member)
+    }
+
+    /// What stands at `from`, up to about `max_bytes`.
+    pub(crate) fn take(&self, from: u64, max_records: usize, max_bytes: usize) -> Taken {
+        self.lock().take(from, max_records, max_bytes)
+    }
+
+    /// A reader of the spool from that position; `None` without a spool.
+    pub(crate) fn reader(&self, from: u64) -> Option<Reader> {
+        self.lock().reader(from)
+    }
+
+    /// Moves a member's position past a run of records and books what became of them.
+    pub(crate) fn settle(&self, member: usize, settlement: &Settlement) {
+        let (all_past, room) = {
+            let mut state = self.lock();
+            state.settle(member, settlement);
+            (state.first_open(), !state.is_full())
+        };
+        self.accept_through(all_past);
+        if room && self.wanted.swap(false, Ordering::AcqRel) {
+            self.wake();
+        }
+    }
+
+    /// Books records that can never be delivered and moves the position past them.
+    pub(crate) fn lose(&self, member: usize, through: u64, reason: DropReason) {
+        self.lock().lose(member, through, reason);
+    }
+
+    /// The books of a member.
+    pub(crate) fn books(&self, member: usize) -> Books {
+        self.lock().books(member)
+    }
+
+    /// Bytes on disk, or in memory without a spool.
+    pub(crate) fn stored_bytes(&self) -> u64 {
+        self.lock().stored_bytes()
+    }
+
+    /// Arrival of the oldest record that some member still has to deliver, from the frames in memory.
+    pub(crate) fn oldest_open(&self) -> Option<u64> {
+        self.lock().oldest_arrival()
+    }
+
+    /// Records damaged or missing on disk, by name of the damage.
+    pub(crate) fn lost(&self) -> Vec<(&'static str, u64)> {
+        self.lock().lost()
+    }
+
+    /// What is wrong with the disk, if anything is.
+    pub(crate) fn fault(&self) -> Option<String> {
+        self.lock().fault()
+    }
+
+    /// Gives up what is older than the class allows.
+    pub(crate) fn enforce_age(&self) {
+        self.lock().enforce_age();
+    }
+
+    /// Saves positions and syncs the data, as the last act before the process ends.
+    pub(crate) fn seal(&self) -> std::io::Result<()> {
+        self.sync_once();
+        self.lock().seal()
+    }
+
+    /// Books everything that would be lost with the process (no spool) as dropped.
+    pub(crate) fn drop_unstored(&self) {
+        self.lock().drop_unstored();
+    }
+
+    fn accept_through(&self, end: u64) {
+        if self.accepted.fetch_max(end, Ordering::AcqRel) < end {
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        for wake in lock(&self.wakes).iter() {
+            wake();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+}
+
+/// Takes a lock; a panic elsewhere does not make the data unreadable, because no invariant is broken in between.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,411 @@
+//! Everything of a queue that changes under its lock.
+//!
+//! Sequences run through three places: `[oldest on disk .. stream.next_seq)` is on disk, the tail holds the newest part
+//! in memory, and after a disk fault the tail alone holds `[stream.next_seq .. next_seq)` (the overlay) until the disk
+//! takes it. Without a spool everything is in the tail.
+
+use std::io;
+
+use cim_spool::{AppendError, Frame, FrameBuf, OpenError, Reader, Stream, SyncJob, SyncOutcome};
+
+use super::Taken;
+use super::member::{Member, Settlement};
+use super::rules::{RESERVE_BYTES, Rules};
+use super::tail::Tail;
+use crate::books::{Books, DropReason};
+use crate::budget::Budget;
+use crate::contract::Level;
+use crate::envelope::Envelope;
+use crate::settings::{OnFault, WhenFull};
+
+pub(crate) struct State {
+    rules: Rules,
+    stream: Option<Stream>,
+    tail: Tail,
+    next_seq: u64,
+    members: Vec<Member>,
+    /// Why the disk does not take frames now.
+    fault: Option<String>,
+    /// The last commit found no room.
+    full: bool,
+    lost: Vec<(&'static str, u64)>,
+}
+
+impl State {
+    pub(crate) fn open(
+        rules: Rules,
+        budget: Budget,
+        mut stream: Option<Stream>,
+        names: &[String],
+    ) -> Result<Self, OpenError> {
+        let next_seq = stream.as_ref().map_or(1, Stream::next_seq);
+        let mut members = Vec::with_capacity(names.len());
+        for name in names {
+            let next = match &mut stream {
+                Some(stream) => stream.cursor(name)?.min(next_seq),
+                None => next_seq,
+            };
+            let held = next_seq - next;
+            let books = Books { recovered: held, held, ..Books::default() };
+            members.push(Member { name: name.clone(), next, books });
+        }
+        let tail = Tail::new(budget);
+        Ok(Self { rules, stream, tail, next_seq, members, fault: None, full: false, lost: Vec::new() })
+    }
+
+    pub(crate) fn next_seq(&self) -> u64 {
+        self.next_seq
+    }
+
+    pub(crate) fn position(&self, member: usize) -> u64 {
+        self.members.get(member).map_or(self.next_seq, |member| member.next)
+    }
+
+    /// The first sequence that some member has not settled.
+    pub(crate) fn first_open(&self) -> u64 {
+        self.members.iter().map(|member| member.next).min().unwrap_or(self.next_seq)
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.full && self.rules.when_full == WhenFull::Block
+    }
+
+    /// The level that a message reaches by being committed (and, for `synced`, by the next sync).
+    pub(crate) fn level(&self) -> Level {
+        if self.fault.is_some() || self.overlay() { Level::Memory } else { self.rules.level }
+    }
+
+    fn overlay(&self) -> bool {
+        self.stream.as_ref().is_some_and(|stream| stream.next_seq() < self.next_seq)
+    }
+
+    pub(crate) fn commit(&mut self, buf: FrameBuf, sip: bool) -> Result<u64, FrameBuf> {
+        let records = buf.len() as u64;
+        if records == 0 {
+            return Ok(self.next_seq);
+        }
+        let buf = match self.store(buf, sip) {
+            Ok(()) => return Ok(self.booked(records)),
+            Err(buf) => buf,
+        };
+        if self.hold_in_memory() {
+            return match self.store_in_memory(buf) {
+                Ok(()) => Ok(self.booked(records)),
+                Err(buf) => self.refuse(buf),
+            };
+        }
+        self.refuse(buf)
+    }
+
+    fn booked(&mut self, records: u64) -> u64 {
+        self.full = false;
+        self.next_seq += records;
+        for member in &mut self.members {
+            member.books.accepted += records;
+        }
+        self.trim_tail();
+        self.next_seq
+    }
+
+    fn refuse(&mut self, buf: FrameBuf) -> Result<u64, FrameBuf> {
+        self.full = true;
+        Err(buf)
+    }
+
+    /// Whether frames that the disk refuses may live in memory: there is no spool, or its fault is tolerated.
+    fn hold_in_memory(&self) -> bool {
+        match &self.stream {
+            None => true,
+            Some(_) => self.fault.is_some() && self.rules.on_fault == OnFault::Degrade,
+        }
+    }
+
+    /// Appends to the spool, making room where the policy says so.
+    fn store(&mut self, buf: FrameBuf, sip: bool) -> Result<(), FrameBuf> {
+        self.write_overlay();
+        if self.stream.is_none() || self.overlay() {
+            return Err(buf);
+        }
+        let mut buf = buf;
+        loop {
+            let Some(stream) = &mut self.stream else { return Err(buf) };
+            let result = if sip { stream.append_over(buf, RESERVE_BYTES) } else { stream.append(buf) };
+            let (error, back) = match result {
+                Ok(frame) => {
+                    self.fault = None;
+                    self.keep(frame);
+                    return Ok(());
+                }
+                Err(failed) => failed,
+            };
+            buf = back;
+            let no_room = matches!(error, AppendError::Full { .. } | AppendError::NoSpace(_));
+            if no_room && self.rules.when_full == WhenFull::ShedOldest && self.shed_segment() {
+                continue;
+            }
+            if !matches!(error, AppendError::Full { .. }) {
+                self.note_fault(&error);
+            }
+            return Err(buf);
+        }
+    }
+
+    fn note_fault(&mut self, error: &AppendError) {
+        let text = match std::error::Error::source(error) {
+            Some(cause) => format!("{error}: {cause}"),
+            None => error.to_string(),
+        };
+        if self.fault.as_deref() != Some(text.as_str()) {
+            tracing::error!(fault = %text, "the spool does not take records");
+        }
+        self.fault = Some(text);
+    }
+
+    fn store_in_memory(&mut self, buf: FrameBuf) -> Result<(), FrameBuf> {
+        let size = buf.bytes();
+        while !self.tail_has_room(size) {
+            let may_shed = self.rules.when_full == WhenFull::ShedOldest;
+            if !may_shed || !self.shed_frame() {
+                return Err(buf);
+            }
+        }
+        let frame = buf.seal(self.next_seq);
+        self.tail.push_forced(frame);
+        Ok(())
+    }
+
+    fn tail_has_room(&self, size: usize) -> bool {
+        let fits = self.tail.budget().try_reserve(size);
+        if fits {
+            self.tail.budget().release(size);
+        }
+        fits
+    }
+
+    /// Hands the disk what only the memory holds, once it takes frames again.
+    fn write_overlay(&mut self) {
+        if !self.overlay() {
+            return;
+        }
+        let Some(stream) = &mut self.stream else { return };
+        let frames: Vec<Frame> = self.tail.from(stream.next_seq()).cloned().collect();
+        match stream.reappend(&frames) {
+            Ok(()) => {
+                self.fault = None;
+                tracing::info!(frames = frames.len(), "the spool takes records again");
+            }
+            Err(error) => self.note_fault(&error),
+        }
+    }
+
+    /// Keeps a written frame for the sinks, if a member may still want it from memory.
+    fn keep(&mut self, frame: Frame) {
+        if self.rules.level == Level::Synced {
+            self.tail.push_forced(frame);
+        } else {
+            self.tail.push(frame);
+        }
+    }
+
+    /// Forgets frames that are on disk or settled, down to the share of memory.
+    fn trim_tail(&mut self) {
+        let settled = self.first_open();
+        let Some(stream) = &self.stream else {
+            self.tail.drop_before(settled);
+            return;
+        };
+        let safe = match self.rules.level {
+            Level::Synced => stream.synced_through().map_or(1, |seq| seq + 1),
+            _ => stream.next_seq(),
+        };
+        self.tail.drop_before(settled.min(safe));
+        while self.tail.bytes() > self.rules.tail_bytes
+            && self.tail.front().is_some_and(|frame| frame.last_seq() < safe)
+        {
+            self.tail.pop();
+        }
+    }
+
+    fn shed_segment(&mut self) -> bool {
+        let Some(shed) = self.stream.as_mut().and_then(Stream::shed_oldest) else { return false };
+        self.give_up(shed.last_seq + 1, DropReason::ShedOldest);
+        true
+    }
+
+    fn shed_frame(&mut self) -> bool {
+        let Some(frame) = self.tail.pop() else { return false };
+        self.give_up(frame.last_seq() + 1, DropReason::ShedOldest);
+        true
+    }
+
+    fn give_up(&mut self, through: u64, reason: DropReason) {
+        for member in &mut self.members {
+            member.lose(through, reason);
+        }
+    }
+
+    pub(crate) fn take(&self, from: u64, max_records: usize, max_bytes: usize) -> Taken {
+        if from >= self.next_seq {
+            return Taken::Empty;
+        }
+        let first_kept = self.tail.first_seq().unwrap_or(self.next_seq);
+        if from < first_kept {
+            let oldest = self.stream.as_ref().map_or(first_kept, Stream::first_seq);
+            return if from < oldest { Taken::Skip(oldest) } else { Taken::OnDisk };
+        }
+        let (mut records, mut bytes) = (0, 0);
+        let mut frames = Vec::new();
+        for frame in self.tail.from(from) {
+            if !frames.is_empty()
+                && (records + frame.count() > max_records || bytes + frame.bytes_len() > max_bytes)
+            {
+                break;
+            }
+            records += frame.count();
+            bytes += frame.bytes_len();
+            frames.push(frame.clone());
+        }
+        Taken::Frames(frames)
+    }
+
+    pub(crate) fn reader(&self, from: u64) -> Option<Reader> {
+        self.stream.as_ref().map(|stream| stream.reader(from))
+    }
+
+    pub(crate) fn settle(&mut self, member: usize, run: &Settlement) {
+        let Some(member) = self.members.get_mut(member) else { return };
+        member.settle(run);
+        let (name, next) = (member.name.clone(), member.next);
+        self.moved(&name, next);
+    }
+
+    pub(crate) fn lose(&mut self, member: usize, through: u64, reason: DropReason) {
+        let Some(member) = self.members.get_mut(member) else { return };
+        let before = member.books.dropped_total();
+        member.lose(through, reason);
+        let gone = member.books.dropped_total() - before;
+        let (name, next) = (member.name.clone(), member.next);
+        if reason == DropReason::Damaged {
+            self.note_lost("damaged", gone);
+        }
+        self.moved(&name, next);
+    }
+
+    fn note_lost(&mut self, what: &'static str, records: u64) {
+        match self.lost.iter_mut().find(|(name, _)| *name == what) {
+            Some((_, count)) => *count += records,
+            None => self.lost.push((what, records)),
+        }
+    }
+
+    /// A position moved: the spool and the tail may forget what is behind every position.
+    fn moved(&mut self, name: &str, next: u64) {
+        if let Some(stream) = &mut self.stream {
+            stream.ack(name, next);
+            if let Err(error) = stream.save_cursors(false) {
+                tracing::warn!(%error, "cannot save the position in the spool; a restart repeats records");
+            }
+        }
+        self.trim_tail();
+        if self.full && self.has_room() {
+            self.full = false;
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        match &self.stream {
+            Some(stream) => stream.bytes() < stream.max_bytes(),
+            None => self.tail.budget().used() < self.tail.budget().limit(),
+        }
+    }
+
+    pub(crate) fn books(&self, member: usize) -> Books {
+        let Some(member) = self.members.get(member) else { return Books::default() };
+        Books { held: self.next_seq - member.next, ..member.books }
+    }
+
+    pub(crate) fn stored_bytes(&self) -> u64 {
+        self.stream.as_ref().map_or(self.tail.bytes() as u64, Stream::bytes)
+    }
+
+    pub(crate) fn oldest_arrival(&self) -> Option<u64> {
+        let open = self.first_open();
+        let frame = self.tail.from(open).next()?;
+        let (_, record) = frame.records().find(|(seq, _)| *seq >= open)?;
+        Envelope::parse(record).map(|envelope| envelope.arrived_ms)
+    }
+
+    pub(crate) fn lost(&self) -> Vec<(&'static str, u64)> {
+        self.lost.clone()
+    }
+
+    pub(crate) fn fault(&self) -> Option<String> {
+        self.fault.clone()
+    }
+
+    pub(crate) fn enforce_age(&mut self) {
+        if self.rules.max_age.is_none() {
+            return;
+        }
+        let Some(stream) = &mut self.stream else { return };
+        let shed = stream.enforce_age(crate::clock::now());
+        for run in shed {
+            self.give_up(run.last_seq + 1, DropReason::MaxAge);
+        }
+        self.trim_tail();
+    }
+
+    pub(crate) fn begin_sync(&mut self) -> Option<SyncJob> {
+        self.stream.as_mut().and_then(Stream::begin_sync)
+    }
+
+    /// Ends a sync; returns the first sequence that is not safe, if the level is `synced` and still reached.
+    pub(crate) fn finish_sync(&mut self, job: SyncJob, result: io::Result<()>) -> u64 {
+        let Some(stream) = &mut self.stream else { return 0 };
+        match stream.finish_sync(job, result) {
+            SyncOutcome::Synced { .. } => self.fault = None,
+            SyncOutcome::Failed { first_seq, error, .. } => {
+                let text = format!("fdatasync failed: {error}");
+                tracing::error!(fault = %text, "the spool cannot be synced; records go to a new segment");
+                self.fault = Some(text);
+                self.rewrite(first_seq);
+            }
+        }
+        let safe = self.stream.as_ref().and_then(Stream::synced_through).map_or(0, |seq| seq + 1);
+        self.trim_tail();
+        if self.fault.is_some() && self.rules.on_fault == OnFault::Degrade { self.next_seq } else { safe }
+    }
+
+    /// Writes what a failed sync may have lost to a new segment, as far as memory still has it.
+    fn rewrite(&mut self, first_seq: u64) {
+        let frames: Vec<Frame> = self.tail.from(first_seq).cloned().collect();
+        let Some(stream) = &mut self.stream else { return };
+        if frames.is_empty() {
+            return;
+        }
+        if let Err(error) = stream.reappend(&frames) {
+            tracing::error!(%error, "records whose sync failed cannot be written again; they are in memory");
+        }
+    }
+
+    pub(crate) fn seal(&mut self) -> io::Result<()> {
+        self.write_overlay();
+        match &mut self.stream {
+            Some(stream) => stream.save_cursors(true),
+            None => Ok(()),
+        }
+    }
+
+    /// Books what only the memory holds as dropped; the spool's part stays held.
+    pub(crate) fn drop_unstored(&mut self) {
+        let stored = self.stream.as_ref().map_or(self.first_open(), Stream::next_seq);
+        for member in &mut self.members {
+            let in_memory = self.next_seq.saturating_sub(member.next.max(stored));
+            member.books.drop_records(DropReason::Shutdown, in_memory);
+            member.next = if self.stream.is_some() { member.next.min(stored) } else { self.next_seq };
+        }
+        if self.stream.is_some() {
+            self.next_seq = stored;
+        }
+    }
+}

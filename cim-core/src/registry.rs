@@ -1,0 +1,181 @@
+//! The kinds of sink this program was built with, as an explicit table of function pointers.
+//!
+//! No link-time magic and no globals: the program (or an embedder) registers what it wants. A kind that was compiled
+//! out registers a stand-in, so that the error can name the feature. Left out: reading configuration files.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use cim_wire::LogFormat;
+
+use crate::contract::{EventSink, Identity, LogSink};
+
+/// One thing that is wrong with a configuration value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Path of the value, dots between levels: `sinks.broker.brokers`.
+    pub path: String,
+    /// What is wrong and what to do, lower case.
+    pub message: String,
+}
+
+impl Problem {
+    /// A problem at that path.
+    #[must_use]
+    pub fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { path: path.into(), message: message.into() }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path, self.message)
+    }
+}
+
+/// What a sink gets to know when it is built.
+#[derive(Debug, Clone)]
+pub struct SinkContext {
+    /// Instance name: the key under `[sinks]`.
+    pub name: String,
+    /// Who this pod is.
+    pub identity: Arc<Identity>,
+    /// Form of log values on sinks where the contract lets the operator choose.
+    pub log_format: LogFormat,
+}
+
+/// A built sink: for logs, for events, or for both.
+#[derive(Clone, Default)]
+pub struct Sink {
+    /// The log side.
+    pub logs: Option<Arc<dyn LogSink>>,
+    /// The event side.
+    pub events: Option<Arc<dyn EventSink>>,
+}
+
+impl Sink {
+    /// A sink that takes both.
+    #[must_use]
+    pub fn both<S: LogSink + EventSink>(sink: Arc<S>) -> Self {
+        Self { logs: Some(Arc::clone(&sink) as Arc<dyn LogSink>), events: Some(sink) }
+    }
+
+    /// A sink for logs only.
+    #[must_use]
+    pub fn logs(sink: Arc<dyn LogSink>) -> Self {
+        Self { logs: Some(sink), events: None }
+    }
+
+    /// A sink for events only.
+    #[must_use]
+    pub fn events(sink: Arc<dyn EventSink>) -> Self {
+        Self { logs: None, events: Some(sink) }
+    }
+}
+
+impl fmt::Debug for Sink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sink")
+            .field("logs", &self.logs.is_some())
+            .field("events", &self.events.is_some())
+            .finish()
+    }
+}
+
+/// One kind of sink.
+#[derive(Clone, Copy)]
+pub struct SinkKind {
+    /// The value of `type` under `[sinks.x]`.
+    pub name: &'static str,
+    /// One line for `cim config schema` and the reference page.
+    pub summary: &'static str,
+    /// JSON Schema of the table under `[sinks.x]`, without `type`.
+    pub schema: fn() -> serde_json::Value,
+    /// What the schema cannot say. Paths are relative to the table.
+    pub validate: fn(&serde_json::Value) -> Vec<Problem>,
+    /// Builds the sink. Opens nothing that may be absent: an unreachable target is the first delivery's business.
+    pub build: fn(SinkContext, &serde_json::Value) -> Result<Sink, Problem>,
+}
+
+impl fmt::Debug for SinkKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SinkKind").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Entry {
+    Present(SinkKind),
+    CompiledOut { feature: &'static str },
+}
+
+/// All kinds the program knows.
+#[derive(Debug, Clone, Default)]
+pub struct Registry {
+    sinks: BTreeMap<&'static str, Entry>,
+}
+
+impl Registry {
+    /// A registry with the built-in kind `null` only.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut registry = Self::default();
+        registry.sink(crate::null::KIND);
+        registry
+    }
+
+    /// Adds a kind; a later one of the same name replaces it.
+    pub fn sink(&mut self, kind: SinkKind) -> &mut Self {
+        self.sinks.insert(kind.name, Entry::Present(kind));
+        self
+    }
+
+    /// Notes a kind that exists but was compiled out.
+    pub fn compiled_out(&mut self, name: &'static str, feature: &'static str) -> &mut Self {
+        self.sinks.insert(name, Entry::CompiledOut { feature });
+        self
+    }
+
+    /// The kinds that can be built, by name.
+    pub fn sinks(&self) -> impl Iterator<Item = &SinkKind> {
+        self.sinks.values().filter_map(|entry| match entry {
+            Entry::Present(kind) => Some(kind),
+            Entry::CompiledOut { .. } => None,
+        })
+    }
+
+    /// The kind of that name; `path` is where the name stands, for the error.
+    ///
+    /// # Errors
+    /// [`Problem`] for an unknown kind (with the list and a suggestion) and for one that was compiled out (with the
+    /// feature to build with).
+    pub fn find(&self, name: &str, path: &str) -> Result<&SinkKind, Problem> {
+        match self.sinks.get(name) {
+            Some(Entry::Present(kind)) => Ok(kind),
+            Some(Entry::CompiledOut { feature }) => Err(Problem::new(
+                path,
+                format!("sink type `{name}` is not part of this build; build with `--features {feature}`"),
+            )),
+            None => Err(Problem::new(path, self.unknown(name))),
+        }
+    }
+
+    fn unknown(&self, name: &str) -> String {
+        let known: Vec<_> = self.sinks().map(|kind| kind.name).collect();
+        let hint = suggest(name, known.iter().copied())
+            .map(|near| format!("; did you mean `{near}`?"))
+            .unwrap_or_default();
+        format!("unknown sink type `{name}`{hint} (this build has: {})", known.join(", "))
+    }
+}
+
+/// The candidate a person most likely meant, if one is near enough.
+pub fn suggest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::jaro_winkler(word, candidate), candidate))
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, candidate)| candidate)
+}

@@ -1,0 +1,288 @@
+//! The part of the configuration that the engine reads: memory, spool, routes (design: the user's face).
+//!
+//! Owns names, defaults and units. Left out: files, environment and layers, which belong to the program.
+
+mod units;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use units::{ByteSize, Period, UnitError};
+
+use crate::contract::Level;
+
+/// `[memory]`
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct MemorySettings {
+    /// Bytes that all queues of the process may hold together.
+    pub budget: ByteSize,
+}
+
+impl Default for MemorySettings {
+    fn default() -> Self {
+        Self { budget: ByteSize::mib(48) }
+    }
+}
+
+/// How far a message must have come before it counts as accepted.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Accept {
+    /// In this process only.
+    Memory,
+    /// In the page cache: survives SIGKILL and a container restart.
+    Written,
+    /// On the device: survives a power loss.
+    Synced,
+}
+
+impl From<Accept> for Level {
+    fn from(accept: Accept) -> Self {
+        match accept {
+            Accept::Memory => Self::Memory,
+            Accept::Written => Self::Written,
+            Accept::Synced => Self::Synced,
+        }
+    }
+}
+
+/// What happens to publishers when a class has no room left.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenFull {
+    /// Publishers wait: their connection is read in small sips, and closed after 20 s without room.
+    Block,
+    /// The oldest records make room; each is counted as dropped.
+    ShedOldest,
+    /// New records are refused; each is counted.
+    DropNewest,
+}
+
+/// `[spool.logs]` and `[spool.events]`
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct ClassSettings {
+    /// Most bytes of this class on disk.
+    pub max_bytes: ByteSize,
+    /// When a message counts as accepted.
+    pub accept: Accept,
+    /// What happens when there is no room.
+    pub when_full: WhenFull,
+    /// Records older than this are dropped and counted. Absent: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<Period>,
+}
+
+impl ClassSettings {
+    /// Defaults of the log class.
+    #[must_use]
+    pub fn logs() -> Self {
+        Self {
+            max_bytes: ByteSize::mib(1024),
+            accept: Accept::Written,
+            when_full: WhenFull::ShedOldest,
+            max_age: None,
+        }
+    }
+
+    /// Defaults of the event class.
+    #[must_use]
+    pub fn events() -> Self {
+        Self {
+            max_bytes: ByteSize::mib(64),
+            accept: Accept::Synced,
+            when_full: WhenFull::Block,
+            max_age: None,
+        }
+    }
+}
+
+/// `[spool.dead_letters]`
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct DeadLetterSettings {
+    /// Most bytes of refused records; the oldest make room and are counted.
+    pub max_bytes: ByteSize,
+}
+
+impl Default for DeadLetterSettings {
+    fn default() -> Self {
+        Self { max_bytes: ByteSize::mib(16) }
+    }
+}
+
+/// What a disk fault does to acceptance.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum OnFault {
+    /// Accept at the level that still works, say so, count it.
+    #[default]
+    Degrade,
+    /// Accept nothing below the configured level.
+    Strict,
+}
+
+/// `[spool]`
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct SpoolSettings {
+    /// Directory of the spool. Absent: nothing is stored, and the level of every class is `memory`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dir: Option<PathBuf>,
+    /// What a disk fault does.
+    pub on_fault: OnFault,
+    /// The log class.
+    pub logs: ClassSettings,
+    /// The event class.
+    pub events: ClassSettings,
+    /// Records that no sink takes.
+    pub dead_letters: DeadLetterSettings,
+}
+
+impl Default for SpoolSettings {
+    fn default() -> Self {
+        Self {
+            dir: None,
+            on_fault: OnFault::default(),
+            logs: ClassSettings::logs(),
+            events: ClassSettings::events(),
+            dead_letters: DeadLetterSettings::default(),
+        }
+    }
+}
+
+/// One sink name, or several with a cursor and a set of books each.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
+#[serde(untagged)]
+pub enum SinkNames {
+    /// One sink.
+    One(String),
+    /// Every record goes to each of them.
+    Many(Vec<String>),
+}
+
+impl SinkNames {
+    /// The names in order.
+    #[must_use]
+    pub fn names(&self) -> Vec<&str> {
+        match self {
+            Self::One(name) => vec![name],
+            Self::Many(names) => names.iter().map(String::as_str).collect(),
+        }
+    }
+}
+
+/// What the fallback sink gets while the sink is down.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum FallbackMode {
+    /// The record is delivered once, to the fallback.
+    #[default]
+    Final,
+    /// A copy: the record stays held and is delivered again when the sink is back, marked.
+    Copy,
+}
+
+/// Form of log values.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// An object with container, payload, namespace and pod.
+    #[default]
+    Json,
+    /// The payload alone.
+    Text,
+}
+
+impl From<Format> for cim_wire::LogFormat {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Json => Self::Json,
+            Format::Text => Self::Text,
+        }
+    }
+}
+
+/// What a sink must promise before a record leaves the spool.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum SinkDurability {
+    /// At least the level at which the class is accepted.
+    #[default]
+    Class,
+    /// Whatever the sink says is enough.
+    Accept,
+}
+
+/// `[routes.logs]` and `[routes.events]`
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct RouteSettings {
+    /// Where the records go: a name under `[sinks]`, or a list of names.
+    pub sink: SinkNames,
+    /// Sink used while the first one is down. Absent: records wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<String>,
+    /// How long the sink must have failed before the fallback is used.
+    #[serde(default = "RouteSettings::fallback_after")]
+    pub fallback_after: Period,
+    /// What the fallback gets.
+    #[serde(default)]
+    pub fallback_mode: FallbackMode,
+    /// Form of log values (contract §8.2). Events have one form only.
+    #[serde(default)]
+    pub format: Format,
+    /// What a sink must promise before a record leaves the spool.
+    #[serde(default)]
+    pub sink_durability: SinkDurability,
+}
+
+impl RouteSettings {
+    fn fallback_after() -> Period {
+        Period::seconds(5)
+    }
+
+    /// A route to one sink.
+    #[must_use]
+    pub fn to(sink: impl Into<String>) -> Self {
+        Self {
+            sink: SinkNames::One(sink.into()),
+            fallback: None,
+            fallback_after: Self::fallback_after(),
+            fallback_mode: FallbackMode::default(),
+            format: Format::default(),
+            sink_durability: SinkDurability::default(),
+        }
+    }
+}
+
+/// `[routes]`
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct RoutesSettings {
+    /// Where logs go.
+    pub logs: RouteSettings,
+    /// Where events go.
+    pub events: RouteSettings,
+}
+
+impl Default for RoutesSettings {
+    fn default() -> Self {
+        Self { logs: RouteSettings::to("console"), events: RouteSettings::to("console") }
+    }
+}
+
+/// `[sinks.x]`: the type, and the members of that type.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema, PartialEq)]
+pub struct SinkSettings {
+    /// Kind of sink.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The members of that kind.
+    #[serde(flatten)]
+    pub members: BTreeMap<String, serde_json::Value>,
+}

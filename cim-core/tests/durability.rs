@@ -1,0 +1,220 @@
+//! What survives: restarts, full queues, stops.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code: a failed step is the failure"
+)]
+
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cim_core::intake::{Class, Level, Offer, Offered};
+use cim_core::settings::{ByteSize, SpoolSettings, WhenFull};
+use cim_core::{Cim, DeliveryErrorKind};
+use support::{Scripted, logs, numbered, send, settled, until};
+
+fn event(name: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    let event = cim_wire::Event { event_name: name.as_bytes().into(), ..cim_wire::Event::default() };
+    event.encode_flatbuffer(&mut out);
+    out
+}
+
+fn down(sink: &Arc<Scripted>, down: bool) {
+    *sink.down.lock().unwrap() = down.then_some(DeliveryErrorKind::Unavailable);
+}
+
+#[tokio::test]
+async fn what_was_accepted_is_delivered_by_the_next_life() {
+    let dir = tempfile::tempdir().unwrap();
+    let start = |sink: &Arc<Scripted>| Cim::builder().spool_dir(dir.path()).sink("test", sink.sink()).start();
+    let first = Scripted::new();
+    down(&first, true);
+    let cim = start(&first).unwrap();
+    send(&cim, &numbered(0..300)).await;
+    let accepted = cim.intake().accept(Class::Event, &event("E1")).await.unwrap();
+    assert_eq!((accepted.seq, accepted.level), (1, Level::Synced));
+    let report = cim.stop(Duration::from_millis(50)).await;
+    assert_eq!((report.held, report.dropped, report.exit_code()), (301, 0, 0));
+    drop(cim);
+
+    let second = Scripted::new();
+    let cim = start(&second).unwrap();
+    assert_eq!(logs(&cim).books.recovered, 300);
+    send(&cim, &numbered(300..310)).await;
+    settled(&cim).await;
+    let lines = second.lines();
+    let (events, lines): (Vec<_>, Vec<_>) = lines.into_iter().partition(|line| line == "E1");
+    assert_eq!((lines, events.len()), (numbered(0..310), 1));
+}
+
+#[tokio::test]
+async fn nothing_delivered_is_delivered_again_after_a_clean_stop() {
+    let dir = tempfile::tempdir().unwrap();
+    for life in 0..3 {
+        let sink = Scripted::new();
+        let cim = Cim::builder().spool_dir(dir.path()).sink("test", sink.sink()).start().unwrap();
+        send(&cim, &numbered(life * 10..life * 10 + 10)).await;
+        cim.stop(Duration::from_secs(1)).await;
+        assert_eq!(sink.lines(), numbered(life * 10..life * 10 + 10));
+    }
+}
+
+#[tokio::test]
+async fn a_backlog_larger_than_memory_comes_back_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let sink = Scripted::new();
+    down(&sink, true);
+    let cim = Cim::builder().spool_dir(dir.path()).sink("test", sink.sink()).start().unwrap();
+    let mut lane = cim.lane();
+    let pad = "x".repeat(1000);
+    for n in 0..20_000 {
+        let line = format!("{n} {pad}");
+        let offer = Offer { class: Class::Log, headers: None, source: b"app", payload: line.as_bytes() };
+        assert_eq!(lane.offer(&offer, false), Offered::Taken);
+    }
+    lane.flush();
+    down(&sink, false);
+    settled(&cim).await;
+    let got: Vec<u32> =
+        sink.lines().iter().map(|line| line.split(' ').next().unwrap().parse().unwrap()).collect();
+    assert_eq!(got, (0..20_000).collect::<Vec<_>>());
+}
+
+fn small(when_full: WhenFull, dir: Option<&std::path::Path>) -> SpoolSettings {
+    let mut spool = SpoolSettings { dir: dir.map(Into::into), ..SpoolSettings::default() };
+    spool.logs.when_full = when_full;
+    spool.logs.max_bytes = ByteSize::mib(1);
+    spool
+}
+
+/// Fills the LOG class until an offer is not taken, at most 4 MiB; returns how many were.
+fn fill(cim: &Cim) -> (u64, Offered) {
+    let mut lane = cim.lane();
+    let line = vec![b'x'; 16 << 10];
+    for taken in 0..256 {
+        let offer = Offer { class: Class::Log, headers: None, source: b"app", payload: &line };
+        let offered = lane.offer(&offer, false);
+        lane.flush();
+        if offered != Offered::Taken {
+            return (taken, offered);
+        }
+    }
+    (256, Offered::Taken)
+}
+
+#[tokio::test]
+async fn a_full_class_holds_its_publishers_back_until_there_is_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let sink = Scripted::new();
+    down(&sink, true);
+    let cim = Cim::builder()
+        .spool(small(WhenFull::Block, Some(dir.path())))
+        .sink("test", sink.sink())
+        .start()
+        .unwrap();
+    let (taken, offered) = fill(&cim);
+    assert_eq!(offered, Offered::Full);
+    assert!(taken > 16, "{taken}");
+    assert!(cim.status().classes[0].full);
+    // The other class is not concerned.
+    cim.intake().accept(Class::Event, &event("E")).await.unwrap();
+    down(&sink, false);
+    until(&cim, "room", |cim| !cim.status().classes[0].full).await;
+    send(&cim, &numbered(0..5)).await;
+    settled(&cim).await;
+}
+
+#[tokio::test]
+async fn shedding_makes_room_and_counts_what_it_cost() {
+    for spool in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let sink = Scripted::new();
+        down(&sink, true);
+        let cim = Cim::builder()
+            .memory(cim_core::settings::MemorySettings { budget: ByteSize::mib(1) })
+            .spool(small(WhenFull::ShedOldest, spool.then_some(dir.path())))
+            .sink("test", sink.sink())
+            .start()
+            .unwrap();
+        assert_eq!(fill(&cim).1, Offered::Taken);
+        send(&cim, &["last".to_owned()]).await;
+        down(&sink, false);
+        settled(&cim).await;
+        let books = logs(&cim).books;
+        assert!(books.dropped_total() > 0 && books.delivered > 0, "{books:?}");
+        assert!(books.balanced());
+        assert_eq!(books.accepted, 257);
+        assert_eq!(sink.lines().last().map(String::as_str), Some("last"));
+    }
+}
+
+#[tokio::test]
+async fn drop_newest_refuses_and_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    let sink = Scripted::new();
+    down(&sink, true);
+    let cim = Cim::builder()
+        .spool(small(WhenFull::DropNewest, Some(dir.path())))
+        .sink("test", sink.sink())
+        .start()
+        .unwrap();
+    let (taken, _) = fill(&cim);
+    let refused: u64 = cim.counts().logs.totals().refused.iter().sum();
+    let books = logs(&cim).books;
+    assert!(refused > 0);
+    assert_eq!(books.accepted + refused, if taken == 256 { 256 } else { taken + 1 });
+    assert!(books.balanced());
+}
+
+#[tokio::test]
+async fn malformed_messages_are_refused_and_counted() {
+    let sink = Scripted::new();
+    let cim = Cim::builder().sink("test", sink.sink()).start().unwrap();
+    let refused = cim.intake().accept(Class::Event, b"no event").await.unwrap_err();
+    assert_eq!(refused.0.as_str(), "malformed");
+    assert_eq!(cim.counts().events.totals().refused[0], 1);
+    assert_eq!(logs(&cim).books.accepted, 0);
+}
+
+#[tokio::test]
+async fn two_engines_on_one_spool_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let sink = Scripted::new();
+    let start = || Cim::builder().spool_dir(dir.path()).sink("test", sink.sink()).start();
+    let _first = start().unwrap();
+    let error = start().unwrap_err();
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(cause.contains("in use by another process"), "{cause}");
+}
+
+#[tokio::test]
+async fn a_sink_that_is_new_to_the_route_goes_on_where_the_old_one_stopped() {
+    let dir = tempfile::tempdir().unwrap();
+    let old = Scripted::new();
+    let cim = Cim::builder().spool_dir(dir.path()).sink("old", old.sink()).start().unwrap();
+    send(&cim, &numbered(0..10)).await;
+    settled(&cim).await;
+    down(&old, true);
+    send(&cim, &numbered(10..20)).await;
+    cim.stop(Duration::from_millis(20)).await;
+    drop(cim);
+    let new = Scripted::new();
+    let cim = Cim::builder().spool_dir(dir.path()).sink("new", new.sink()).start().unwrap();
+    settled(&cim).await;
+    assert_eq!(new.lines(), numbered(10..20));
+}
+
+#[tokio::test]
+async fn a_stop_without_a_spool_drops_by_name() {
+    let sink = Scripted::new();
+    down(&sink, true);
+    let cim = Cim::builder().sink("test", sink.sink()).start().unwrap();
+    send(&cim, &numbered(0..7)).await;
+    let report = cim.stop(Duration::from_millis(20)).await;
+    assert_eq!((report.dropped, report.held, report.exit_code()), (7, 0, 3));
+    assert!(logs(&cim).books.balanced());
+}
