@@ -176,10 +176,10 @@ impl Parser {
     /// Looks at the start of `input`.
     #[inline]
     pub fn next<'a>(&mut self, input: &'a [u8]) -> Step<'a> {
-        if let Some(prefix) = &self.fast {
-            if let Some((publish, used)) = prefix.frame(input, self.max_payload) {
-                return Step::Frame { op: Op::Publish(publish), used, same_subject: true };
-            }
+        if let Some(prefix) = &self.fast
+            && let Some((publish, used)) = prefix.frame(input, self.max_payload)
+        {
+            return Step::Frame { op: Op::Publish(publish), used, same_subject: true };
         }
         self.next_slow(input)
     }

@@ -1,0 +1,230 @@
+//! Everything the thread of the listener shares between connections, and the turn of its loop.
+//!
+//! Owns clients, subscriptions, the lane into the engine and the answers that wait for it. Leaves out sockets that
+//! listen and the poller. Invariant: within one turn all ready input is parsed first, then the lane is flushed once,
+//! then answers are given, then every dirty client is written once.
+
+use crate::allowance::Allowance;
+use crate::barrier::{Answer, Barriers};
+use crate::client::{Client, Clients, Key, Stage};
+use crate::config::NatsConfig;
+use crate::intake::Intake;
+use crate::interest::{Interest, SubscriptionId};
+use crate::outbox::Pool;
+use crate::stats::ListenerCounts;
+use crate::timers::Timers;
+use std::net::Shutdown;
+use std::time::{Duration, Instant};
+
+/// Bytes of one read.
+pub(crate) const SCRATCH: usize = 256 << 10;
+/// How long the input of a connection that we ended is thrown away, so that the peer can read our last words.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// One subscription of one client.
+#[derive(Debug)]
+pub(crate) struct Subscription {
+    pub client: Key,
+    pub sid: Box<[u8]>,
+    pub subject: Box<[u8]>,
+    pub queue: Option<Box<[u8]>>,
+    pub delivered: u64,
+    pub max: Option<u64>,
+}
+
+/// The shared state.
+pub(crate) struct Hub<I: Intake> {
+    pub config: NatsConfig,
+    pub intake: I,
+    pub clients: Clients,
+    pub subscriptions: Vec<Option<Subscription>>,
+    pub free_subscriptions: Vec<SubscriptionId>,
+    pub interest: Interest,
+    pub barriers: Barriers<I::Mark>,
+    pub counts: ListenerCounts,
+    pub timers: Timers,
+    pub pool: Pool,
+    pub memory: Allowance,
+    pub scratch: Vec<u8>,
+    /// Connections with input to read in this turn.
+    pub ready: Vec<Key>,
+    /// Connections with output or an end to settle in this turn.
+    pub dirty: Vec<Key>,
+    /// Connections that wait for space or memory.
+    pub waiting: Vec<Key>,
+    /// Number of the current turn.
+    pub turn: u64,
+    /// Last turn all of whose messages are accepted.
+    pub accepted_turn: u64,
+    /// Something was offered since the last flush.
+    pub offered: bool,
+    pub now: Instant,
+    pub random: u32,
+    /// The listener ends: nothing more is read.
+    pub closing: bool,
+}
+
+impl<I: Intake> Hub<I> {
+    pub(crate) fn new(config: NatsConfig, intake: I, now: Instant) -> Self {
+        let memory = Allowance::new(&intake);
+        Self {
+            config,
+            intake,
+            clients: Clients::default(),
+            subscriptions: Vec::new(),
+            free_subscriptions: Vec::new(),
+            interest: Interest::default(),
+            barriers: Barriers::new(),
+            counts: ListenerCounts::default(),
+            timers: Timers::default(),
+            pool: Pool::default(),
+            memory,
+            scratch: vec![0; SCRATCH],
+            ready: Vec::new(),
+            dirty: Vec::new(),
+            waiting: Vec::new(),
+            turn: 1,
+            accepted_turn: 0,
+            offered: false,
+            now,
+            random: 0x9e37_79b9,
+            closing: false,
+        }
+    }
+
+    /// Everything after the reads of a turn: flush, answers, writes, removals.
+    pub(crate) fn end_turn(&mut self) {
+        if self.offered || self.barriers.has_fresh() {
+            let mark = self.intake.flush();
+            self.offered = false;
+            self.barriers.mark(mark);
+            if self.intake.is_accepted(&mark) {
+                self.accepted_turn = self.turn;
+            }
+        }
+        self.answer();
+        while let Some(key) = self.dirty.pop() {
+            if let Some(mut client) = self.clients.take(key) {
+                client.dirty = false;
+                self.write(&mut client);
+                self.release(client);
+            }
+        }
+        self.counts.connections = self.clients.len() as u64;
+        self.counts.subscriptions = self.interest.len() as u64;
+        self.turn += 1;
+    }
+
+    /// Gives every answer whose mark is accepted.
+    fn answer(&mut self) {
+        while let Some(answers) = self.barriers.pop(|mark| self.intake.is_accepted(mark)) {
+            for answer in answers {
+                match answer {
+                    Answer::Pong(key, count) => {
+                        if let Some(mut client) = self.clients.take(key) {
+                            client.barriers -= count.min(client.barriers);
+                            for _ in 0..count {
+                                self.say(&mut client, b"PONG\r\n");
+                            }
+                            self.release(client);
+                        }
+                    }
+                    Answer::Ack { reply, class, seq } => self.acknowledge(&reply, class, seq),
+                    Answer::Refusal { reply, body } => self.answer_on(&reply, &body),
+                }
+            }
+        }
+    }
+
+    /// True while someone must be woken when acceptance or space advances.
+    pub(crate) fn awaits_progress(&self) -> bool {
+        !self.barriers.is_empty() || !self.waiting.is_empty()
+    }
+
+    /// Puts a client on the list of those to write to, or to remove, at the end of the turn.
+    pub(crate) fn touch(&mut self, client: &mut Client) {
+        if !client.dirty {
+            client.dirty = true;
+            self.dirty.push(client.key);
+        }
+    }
+
+    /// Appends a protocol line to the output of `client`.
+    pub(crate) fn say(&mut self, client: &mut Client, line: &[u8]) {
+        self.touch(client);
+        let Self { pool, memory, intake, .. } = self;
+        if client.outbox.len() + line.len() > self.config.max_pending {
+            return self.cut(client);
+        }
+        match client.outbox.room(line.len(), pool, memory, intake) {
+            Some(block) => block.extend_from_slice(line),
+            None => self.cut(client),
+        }
+    }
+
+    /// Ends a client that does not read.
+    pub(crate) fn cut(&mut self, client: &mut Client) {
+        if client.stage != Stage::Gone {
+            self.counts.slow_consumers += 1;
+            client.stage = Stage::Gone;
+            self.touch(client);
+        }
+    }
+
+    /// Ends a connection from our side: what is queued goes out, then FIN; input is thrown away for a moment.
+    pub(crate) fn end(&mut self, client: &mut Client) {
+        if client.is_open() {
+            client.stage = Stage::Lingering(self.now + LINGER);
+            client.hold = None;
+            client.starved = None;
+            client.starving = false;
+            client.stalled = None;
+            client.inbox.clear(&mut self.memory, &self.intake);
+            self.unsubscribe_all(client);
+            self.touch(client);
+        }
+    }
+
+    /// Writes what is queued; when all of it is out, carries out what waited for that.
+    pub(crate) fn write(&mut self, client: &mut Client) {
+        let Self { pool, memory, intake, .. } = self;
+        let Client { outbox, stream, .. } = client;
+        if client.stage != Stage::Gone && outbox.write(stream, self.now, pool, memory, intake).is_err() {
+            client.stage = Stage::Gone;
+        }
+        if !client.outbox.is_empty() {
+            return;
+        }
+        match client.stage {
+            Stage::Lingering(_) if client.eof || client.stream.shutdown(Shutdown::Write).is_err() => {
+                client.stage = Stage::Gone;
+            }
+            Stage::PeerDone if client.barriers == 0 && client.hold.is_none() => client.stage = Stage::Gone,
+            _ => {}
+        }
+    }
+
+    /// Gives a client back after it was served: into the table and the timers, or out of existence.
+    pub(crate) fn release(&mut self, mut client: Box<Client>) {
+        if client.stage == Stage::Gone {
+            return self.drop_client(client);
+        }
+        if let Some(at) = self.deadline(&client)
+            && client.wake.is_none_or(|wake| at < wake)
+        {
+            client.wake = Some(at);
+            self.timers.set(at, client.key);
+        }
+        self.clients.put_back(client);
+    }
+
+    fn drop_client(&mut self, mut client: Box<Client>) {
+        if !client.inbox.is_empty() {
+            self.counts.broken_frames += 1;
+        }
+        client.inbox.clear(&mut self.memory, &self.intake);
+        client.outbox.clear(&mut self.pool, &mut self.memory, &self.intake);
+        self.unsubscribe_all(&mut client);
+        self.clients.remove(client.key);
+    }
+}

@@ -1,0 +1,180 @@
+//! Publishing: what a client's PUB does, in the engine and for subscribers.
+//!
+//! Owns the routes of LOG, EVENT, CONFIG and TEST and the answers to a reply subject. Leaves out delivery to
+//! subscribers (`routing`). Invariants: a message that is `Full` has had no effect; an acknowledgement names a
+//! sequence number that the engine gave out.
+
+use crate::barrier::Answer;
+use crate::client::Client;
+use crate::hub::Hub;
+use crate::intake::{Intake, Offer, Offered, Target};
+use crate::parser::{Fault, Publish};
+use crate::reading::Flow;
+use crate::routing::Message;
+use crate::subject;
+use cim_wire::Class;
+
+/// JetStream's error code for a message that was not stored.
+const NOT_STORED: u32 = 10077;
+
+impl<I: Intake> Hub<I> {
+    /// Carries out PUB or HPUB.
+    #[inline]
+    pub(crate) fn publish(
+        &mut self,
+        client: &mut Client,
+        publish: &Publish<'_>,
+        same_subject: bool,
+        sip: bool,
+    ) -> Flow {
+        if publish.headers.is_some() && !(self.config.headers && client.options.headers) {
+            self.fail(client, Fault::UnknownVerb);
+            return Flow::End;
+        }
+        if !same_subject || client.route.generation != self.interest.generation() {
+            self.find_route(client, publish.subject);
+        }
+        let target = client.route.target;
+        match target {
+            Target::Class(class) => {
+                if let Some(flow) = self.take_in(client, class, publish, sip) {
+                    return flow;
+                }
+            }
+            Target::Config => {
+                if matches!(self.intake.config_result(publish.payload), Offered::Refused(_)) {
+                    self.counts.refused_messages += 1;
+                }
+            }
+            Target::Test => self.intake.test_message(publish.payload),
+            Target::Broker => {}
+        }
+        self.counts.receive(target, publish.payload.len());
+        if client.options.verbose || client.options.pedantic {
+            self.remark(client);
+        }
+        if client.route.matches.is_some() || (target == Target::Broker && publish.reply.is_some()) {
+            self.distribute(client, publish, target);
+        }
+        if client.is_open() { Flow::Next } else { Flow::End }
+    }
+
+    fn find_route(&mut self, client: &mut Client, subject: &[u8]) {
+        let route = &mut client.route;
+        let matches = self.interest.matches(subject);
+        route.target = Target::of(subject);
+        route.literal = !matches.is_empty() || subject::is_literal(subject);
+        route.matches = (!matches.is_empty()).then_some(matches);
+        route.generation = self.interest.generation();
+        if !route.literal {
+            self.counts.invalid_subjects += 1;
+        }
+    }
+
+    /// The words of verbose and pedantic mode.
+    fn remark(&mut self, client: &mut Client) {
+        if client.options.pedantic && !client.route.literal {
+            self.say(client, b"-ERR 'Invalid Publish Subject'\r\n");
+        }
+        self.okay(client);
+    }
+
+    fn distribute(&mut self, client: &mut Client, publish: &Publish<'_>, target: Target) {
+        let message = Message {
+            subject: publish.subject,
+            reply: publish.reply,
+            headers: publish.headers,
+            payload: publish.payload,
+        };
+        let matches = client.route.matches.take();
+        let delivered = matches.as_ref().map_or(0, |matches| self.route(Some(client), &message, matches));
+        if client.route.matches.is_none() {
+            client.route.matches = matches;
+        }
+        if delivered == 0
+            && target == Target::Broker
+            && client.options.no_responders
+            && client.options.headers
+            && let Some(reply) = publish.reply
+        {
+            self.nobody_there(client, reply);
+        }
+    }
+
+    /// Tells a requester at once that nobody listens.
+    fn nobody_there(&mut self, client: &mut Client, reply: &[u8]) {
+        let matches = self.interest.matches(reply);
+        let headers = &b"NATS/1.0 503\r\n\r\n"[..];
+        let message = Message { subject: reply, reply: None, headers: Some(headers), payload: b"" };
+        self.route_to_self(client, &message, &matches);
+    }
+
+    /// Offers a message to the engine. `Some`: the frame ends here.
+    #[inline]
+    fn take_in(
+        &mut self,
+        client: &mut Client,
+        class: Class,
+        publish: &Publish<'_>,
+        sip: bool,
+    ) -> Option<Flow> {
+        let source = client.options.name.as_bytes();
+        let offer = Offer { class, headers: publish.headers, source, payload: publish.payload };
+        let credit = sip || (!client.credit_used && self.intake.is_full(class));
+        match self.intake.offer(&offer, credit) {
+            Offered::Taken => {
+                client.offered_turn = self.turn;
+                self.offered = true;
+                if let Some(reply) = publish.reply {
+                    self.promise(class, reply);
+                }
+            }
+            Offered::Full => return Some(Flow::Full(class)),
+            Offered::Refused(reason) => {
+                self.counts.refused_messages += 1;
+                if let Some(reply) = publish.reply {
+                    self.refuse(class, reply, reason);
+                }
+            }
+        }
+        None
+    }
+
+    /// Registers the acknowledgement of the message that was just taken.
+    fn promise(&mut self, class: Class, reply: &[u8]) {
+        let mark = self.intake.flush();
+        let seq = self.intake.last_seq(class);
+        self.barriers.push(Answer::Ack { reply: reply.into(), class, seq });
+        self.barriers.mark(mark);
+    }
+
+    /// Sends the acknowledgement of an accepted message.
+    pub(crate) fn acknowledge(&mut self, reply: &[u8], class: Class, seq: u64) {
+        let level = self.intake.level(class);
+        let body = format!("{{\"stream\":\"{}\",\"seq\":{seq},\"level\":\"{level}\"}}", stream(class));
+        self.answer_on(reply, body.as_bytes());
+    }
+
+    fn refuse(&mut self, class: Class, reply: &[u8], reason: &str) {
+        let reason: String = reason.chars().filter(|c| !matches!(c, '"' | '\\') && !c.is_control()).collect();
+        let body = format!(
+            "{{\"error\":{{\"code\":400,\"err_code\":{NOT_STORED},\"description\":\"{reason}\"}},\"stream\":\"{}\"}}",
+            stream(class)
+        );
+        self.barriers.push(Answer::Refusal { reply: reply.into(), body: body.into_bytes().into() });
+    }
+
+    /// Sends an answer of the engine to whoever listens on the reply subject.
+    pub(crate) fn answer_on(&mut self, reply: &[u8], body: &[u8]) {
+        let matches = self.interest.matches(reply);
+        let message = Message { subject: reply, reply: None, headers: None, payload: body };
+        self.route(None, &message, &matches);
+    }
+}
+
+const fn stream(class: Class) -> &'static str {
+    match class {
+        Class::Log => "LOG",
+        Class::Event => "EVENT",
+    }
+}
