@@ -19,6 +19,7 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Connection {
     stream: TcpStream,
     inbox: Vec<u8>,
+    outbox: Vec<u8>,
     pings: u64,
     pongs: u64,
 }
@@ -33,7 +34,7 @@ impl Connection {
         stream.set_nodelay(true).map_err(BenchError::io("set TCP_NODELAY"))?;
         stream.set_read_timeout(Some(PATIENCE)).map_err(BenchError::io("set the read timeout"))?;
         stream.set_write_timeout(Some(PATIENCE)).map_err(BenchError::io("set the write timeout"))?;
-        let mut connection = Self { stream, inbox: Vec::new(), pings: 0, pongs: 0 };
+        let mut connection = Self { stream, inbox: Vec::new(), outbox: Vec::new(), pings: 0, pongs: 0 };
         let hello = format!(
             "CONNECT {{\"verbose\":false,\"pedantic\":false,\"tls_required\":false,\"name\":\"{name}\",\
              \"lang\":\"rust\",\"version\":\"{}\",\"protocol\":1,\"echo\":true}}\r\n",
@@ -60,6 +61,18 @@ impl Connection {
     pub fn ping(&mut self) -> Result<()> {
         self.pings = self.pings.saturating_add(1);
         self.write(b"PING\r\n")
+    }
+
+    /// Writes `bytes` and a PING in one call.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub fn write_with_ping(&mut self, bytes: &[u8]) -> Result<()> {
+        self.outbox.clear();
+        self.outbox.extend_from_slice(bytes);
+        self.outbox.extend_from_slice(b"PING\r\n");
+        self.pings = self.pings.saturating_add(1);
+        self.stream.write_all(&self.outbox).map_err(BenchError::io("write to the server"))
     }
 
     /// PONGs read so far.

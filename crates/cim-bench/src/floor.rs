@@ -14,8 +14,10 @@ use crate::error::{BenchError, Result};
 
 /// Bytes of one read or write.
 pub const BLOCK: usize = 256 * 1024;
-/// A floor file is started anew at this size, as a spool would.
+/// The write loop starts a new file at this size.
 const FILE_BYTES: u64 = 256 * 1024 * 1024;
+/// The checksummed loop starts a new file at this size, as a spool does with its segments.
+const SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
 
 /// A server that speaks just enough NATS for the generator to connect, and discards everything else.
 #[derive(Debug)]
@@ -73,7 +75,7 @@ fn serve(mut stream: TcpStream, received: &AtomicU64) -> std::io::Result<()> {
 /// The directory cannot be written.
 pub fn write_loop(dir: &Path, time: Duration) -> Result<f64> {
     let block = vec![b'x'; BLOCK];
-    timed_blocks(dir, time, |file| file.write_all(&block))
+    timed_blocks(dir, time, FILE_BYTES, |file| file.write_all(&block))
 }
 
 /// Bytes per second of copying 256 KiB into a buffer in pieces of `record` bytes, CRC32C over it, and `write`.
@@ -84,7 +86,7 @@ pub fn copy_sum_write(dir: &Path, record: usize, time: Duration) -> Result<f64> 
     let source = vec![b'x'; record.clamp(1, BLOCK)];
     let mut block = Vec::with_capacity(BLOCK);
     let mut sum = 0u32;
-    let speed = timed_blocks(dir, time, |file| {
+    let speed = timed_blocks(dir, time, SEGMENT_BYTES, |file| {
         block.clear();
         while block.len().saturating_add(source.len()) <= BLOCK {
             block.extend_from_slice(&source);
@@ -100,6 +102,7 @@ pub fn copy_sum_write(dir: &Path, record: usize, time: Duration) -> Result<f64> 
 fn timed_blocks(
     dir: &Path,
     time: Duration,
+    file_bytes: u64,
     mut block: impl FnMut(&mut File) -> std::io::Result<()>,
 ) -> Result<f64> {
     let path = dir.join("floor");
@@ -111,7 +114,7 @@ fn timed_blocks(
         block(&mut file).map_err(BenchError::io(format!("write {}", path.display())))?;
         total = total.saturating_add(BLOCK as u64);
         in_file = in_file.saturating_add(BLOCK as u64);
-        if in_file >= FILE_BYTES {
+        if in_file >= file_bytes {
             drop(file);
             fs::remove_file(&path).map_err(BenchError::io("remove the floor file"))?;
             file = create(&path)?;

@@ -5,6 +5,8 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::clock;
@@ -76,6 +78,7 @@ pub struct Producer {
     pongs_seen: u64,
     since_barrier: u64,
     reconnects: u64,
+    accepted: Arc<AtomicU64>,
 }
 
 impl Producer {
@@ -94,6 +97,7 @@ impl Producer {
             connection,
             since_barrier: 0,
             reconnects: 0,
+            accepted: Arc::default(),
             spec,
         })
     }
@@ -185,6 +189,20 @@ impl Producer {
         }
     }
 
+    /// One message and its PING in one write, then waits for the PONG.
+    ///
+    /// # Errors
+    /// The connection broke and could not be restored.
+    pub fn round_trip(&mut self) -> Result<()> {
+        let bytes = self.deck.deal(self.next, 1, clock::now_ns());
+        self.open_pings.push_back(self.next);
+        self.ledger.wrote(self.next);
+        self.next = self.next.saturating_add(1);
+        let answered = self.connection.write_with_ping(bytes).and_then(|()| self.connection.wait_for_pongs());
+        self.note_pongs();
+        answered.or_else(|error| self.restore(error))
+    }
+
     /// Messages of an earlier connection that `resend` still has to write again.
     fn unsent(&self) -> u64 {
         self.ledger.sent.saturating_add(1).saturating_sub(self.next)
@@ -196,6 +214,7 @@ impl Producer {
             self.pongs_seen = self.pongs_seen.saturating_add(1);
             if let Some(last) = self.open_pings.pop_front() {
                 self.ledger.accept(last);
+                self.accepted.store(self.ledger.accepted_count(), Ordering::Release);
             }
         }
     }
@@ -227,6 +246,12 @@ impl Producer {
     #[must_use]
     pub fn accepted(&self) -> u64 {
         self.ledger.accepted_count()
+    }
+
+    /// The number of accepted messages, for other threads. Never ahead of what is accepted.
+    #[must_use]
+    pub fn accepted_gauge(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.accepted)
     }
 
     /// Number of the next message.

@@ -98,7 +98,10 @@ impl CimSpec {
             SinkSpec::Null => writeln!(text, "[sinks.bench]\ntype = \"null\""),
             SinkSpec::Stdout => writeln!(text, "[sinks.bench]\ntype = \"stdout\""),
             SinkSpec::File(dir) => {
-                writeln!(text, "[sinks.bench]\ntype = \"file\"\ndir = {dir:?}\nmax_size = \"16GiB\"")
+                writeln!(
+                    text,
+                    "[sinks.bench]\ntype = \"file\"\ndir = {dir:?}\nmax_size = \"16GiB\"\nmax_files = 0"
+                )
             }
         };
         text.push_str("[configuration]\nsource = \"none\"\n[orchestrator]\ntype = \"standalone\"\n");

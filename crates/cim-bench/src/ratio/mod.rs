@@ -1,0 +1,55 @@
+//! Ratio benches: CIM and its yardstick in one run, in paired slices A B B A A B B A.
+//!
+//! Leaves out the floors' own code and the servers. Invariant: a line with a figure comes only from slices that were
+//! verified message by message or byte by byte; a slice that was not clean voids its line and says why.
+
+mod barrier;
+mod broker;
+mod ingest;
+mod line;
+mod output;
+mod pair;
+mod process;
+mod rig;
+mod spool;
+
+pub use line::{Goal, Line, Spread};
+pub use pair::{Pairing, Sample, paired};
+pub use rig::Rig;
+
+use crate::error::Result;
+
+/// A bench by name: what it is called, what it measures, how to run it.
+pub struct Bench {
+    /// Name on the command line.
+    pub name: &'static str,
+    /// One line about it.
+    pub about: &'static str,
+    /// Runs it, giving each line as soon as it is known.
+    pub run: fn(&Rig, &mut dyn FnMut(Line)) -> Result<()>,
+}
+
+/// Every bench, in the order of `all`.
+pub const BENCHES: &[Bench] = &[
+    Bench {
+        name: "ingest",
+        about: "LOG ingest at level written, sink null, against 1:1 of nats-server",
+        run: ingest::spooled,
+    },
+    Bench {
+        name: "ingest-memory",
+        about: "LOG ingest without spool, against nats-server without subscriber",
+        run: ingest::in_memory,
+    },
+    Bench { name: "file", about: "LOG to files, against the original", run: output::file },
+    Bench { name: "stdout", about: "LOG to a pipe, against the original", run: output::stdout },
+    Bench { name: "barrier", about: "publish one line, PING, wait for PONG", run: barrier::run },
+    Bench { name: "broker", about: "other subjects, 1:1 and 1:4", run: broker::run },
+    Bench { name: "spool", about: "spool append against copy, CRC32C and write", run: spool::run },
+    Bench { name: "start", about: "exec to first INFO byte; start with a backlog", run: process::start },
+    Bench {
+        name: "footprint",
+        about: "memory idle and under a dead sink, CPU when idle",
+        run: process::footprint,
+    },
+];
