@@ -1,1 +1,5 @@
-//! The cim program: settings, registry of backends, assembly, command line
+//! The `cim` program: settings, registry of compiled-in backends, assembly, command line. Nothing else.
+//!
+//! A library beside the binary, so that tests reach its parts; nobody else depends on it.
+
+pub mod settings;

@@ -1,0 +1,104 @@
+//! What a NATS client must present, with the secrets read from their files.
+//!
+//! Left out: comparing. The invariant: a secret file that is missing, empty or unreadable is a problem of the
+//! configuration, never an open door.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use cim_core::Problem;
+
+use super::listen::NatsAuth;
+use super::secret::Secret;
+
+/// Largest secret file that is read, in bytes.
+const MAX_BYTES: u64 = 4096;
+
+/// What a client must present.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Credentials {
+    /// A token.
+    Token(Secret),
+    /// A user name and its password.
+    User {
+        /// The name.
+        name: String,
+        /// The password.
+        password: Secret,
+    },
+}
+
+impl Credentials {
+    /// Reads what `[nats.auth]` says.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the section or its files.
+    pub fn load(auth: &NatsAuth) -> Result<Self, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let token = pick("nats.auth.token", auth.token.as_ref(), auth.token_file.as_deref(), &mut problems);
+        let password =
+            pick("nats.auth.password", auth.password.as_ref(), auth.password_file.as_deref(), &mut problems);
+        let chosen = match (token, auth.user.clone().filter(|user| !user.is_empty()), password) {
+            _ if !problems.is_empty() => None,
+            (Some(token), None, None) => Some(Self::Token(token)),
+            (None, Some(name), Some(password)) => Some(Self::User { name, password }),
+            (None, Some(_), None) => {
+                problems.push(Problem::new("nats.auth", "`user` needs `password_file` or `password`"));
+                None
+            }
+            (None, None, Some(_)) => {
+                problems.push(Problem::new("nats.auth", "a password needs `user`"));
+                None
+            }
+            (None, None, None) => {
+                let message =
+                    "needs `token_file`, or `user` and `password_file`; without auth leave the section out";
+                problems.push(Problem::new("nats.auth", message));
+                None
+            }
+            (Some(_), _, _) => {
+                problems.push(Problem::new("nats.auth", "takes a token, or a user and a password, not both"));
+                None
+            }
+        };
+        chosen.ok_or(problems)
+    }
+}
+
+/// The files a section names, for the watch on changes.
+#[must_use]
+pub fn files(auth: &NatsAuth) -> Vec<PathBuf> {
+    [&auth.token_file, &auth.password_file].into_iter().flatten().cloned().collect()
+}
+
+fn pick(
+    path: &str,
+    given: Option<&Secret>,
+    file: Option<&Path>,
+    problems: &mut Vec<Problem>,
+) -> Option<Secret> {
+    let in_file = format!("{path}_file");
+    match (given, file) {
+        (Some(_), Some(_)) => {
+            problems
+                .push(Problem::new(in_file, "is given a second time beside the value itself; keep the file"));
+            None
+        }
+        (Some(secret), None) => Some(secret.clone()),
+        (None, Some(file)) => {
+            read(file).map_err(|message| problems.push(Problem::new(in_file, message))).ok()
+        }
+        (None, None) => None,
+    }
+}
+
+fn read(file: &Path) -> Result<Secret, String> {
+    let name = file.display();
+    let wrong = |error: std::io::Error| format!("cannot read {name}: {error}");
+    let mut text = String::new();
+    File::open(file).map_err(wrong)?.take(MAX_BYTES).read_to_string(&mut text).map_err(wrong)?;
+    let secret = Secret::new(text.trim());
+    zeroize::Zeroize::zeroize(&mut text);
+    if secret.reveal().is_empty() { Err(format!("{name} is empty")) } else { Ok(secret) }
+}

@@ -1,0 +1,77 @@
+//! A configuration file as a value with places, whatever its format.
+//!
+//! Left out: what the value must look like. The invariant: a file is read whole or reported, with a line where the
+//! parser knows it; it is never larger than [`MAX_BYTES`].
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+use super::place::{Located, Place, Places};
+use super::{toml_text, yaml_text};
+
+/// Largest configuration file that is read.
+pub const MAX_BYTES: u64 = 1 << 20;
+
+/// One layer of the configuration.
+#[derive(Debug, Clone, Default)]
+pub struct Layer {
+    /// What it is called in messages.
+    pub name: String,
+    /// The values.
+    pub value: Map<String, Value>,
+    /// Where they stand.
+    pub places: Places,
+}
+
+/// Reads a configuration file; its extension tells the format.
+///
+/// # Errors
+/// Every problem the parser can tell: unreadable file, unknown extension, syntax.
+pub fn read(file: &Path) -> Result<Layer, Vec<Located>> {
+    let whole = Place::File { file: file.to_owned(), line: None };
+    let problem = |message: String| vec![Located::new(whole.clone(), "", message)];
+    let text = text_of(file).map_err(problem)?;
+    let extension = file.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    let (value, mut places) = match extension.to_ascii_lowercase().as_str() {
+        "toml" => toml_text::parse(&text, file)?,
+        "yaml" | "yml" => yaml_text::parse(&text, file)?,
+        "json" => json(&text, file)?,
+        _ => return Err(problem("unknown kind of file; name it .toml, .yaml, .yml or .json".to_owned())),
+    };
+    places.note("", whole.clone());
+    match value {
+        Value::Object(value) => Ok(Layer { name: file.display().to_string(), value, places }),
+        Value::Null => Ok(Layer { name: file.display().to_string(), value: Map::new(), places }),
+        _ => Err(problem("the file must hold a table of sections".to_owned())),
+    }
+}
+
+fn text_of(file: &Path) -> Result<String, String> {
+    let wrong = |error: std::io::Error| format!("cannot read the file: {error}");
+    let mut bytes = Vec::new();
+    File::open(file).map_err(wrong)?.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(wrong)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(format!("the file is larger than {} KiB", MAX_BYTES >> 10));
+    }
+    String::from_utf8(bytes).map_err(|_| "the file is not UTF-8 text".to_owned())
+}
+
+/// The value comes from a strict JSON parser; the lines from the YAML one, of which JSON is a part.
+fn json(text: &str, file: &Path) -> Result<(Value, Places), Vec<Located>> {
+    let value = serde_json::from_str(text).map_err(|error| {
+        let place = Place::File { file: file.to_owned(), line: Some(error.line()) };
+        let message = error.to_string();
+        let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
+        vec![Located::new(place, "", message)]
+    })?;
+    match yaml_text::parse(text, file) {
+        Ok((_, places)) => Ok((value, places)),
+        Err(problems) if problems.iter().any(|problem| problem.problem.message.contains("duplicate")) => {
+            Err(problems)
+        }
+        Err(_) => Ok((value, Places::default())),
+    }
+}

@@ -1,0 +1,122 @@
+//! The sections about sockets: `[nats]`, `[api]`, `[health]`.
+//!
+//! Left out: opening them. The invariant: an address here is one that can be listened on, never a name to resolve.
+
+use std::borrow::Cow;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+use super::secret::Secret;
+
+/// One address, or several.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Addresses {
+    /// One address with its port, for example `127.0.0.1:4222`.
+    One(SocketAddr),
+    /// Several addresses.
+    Many(Vec<SocketAddr>),
+}
+
+impl JsonSchema for Addresses {
+    fn schema_name() -> Cow<'static, str> {
+        "Addresses".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let address = json_schema!({ "type": "string", "format": "listen-address" });
+        json_schema!({
+            "description": "An address with its port, or a list of them.",
+            "anyOf": [address, { "type": "array", "items": address, "minItems": 1 }],
+        })
+    }
+}
+
+impl Addresses {
+    /// The addresses in order.
+    #[must_use]
+    pub fn list(&self) -> &[SocketAddr] {
+        match self {
+            Self::One(address) => std::slice::from_ref(address),
+            Self::Many(addresses) => addresses,
+        }
+    }
+
+    /// That port on both loopback addresses.
+    #[must_use]
+    pub fn loopback(port: u16) -> Self {
+        Self::Many(vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()])
+    }
+}
+
+/// `[nats]`: the listener in the pod.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct NatsSettings {
+    /// Where applications connect. Other than loopback needs `auth`. Needs a restart to change.
+    pub listen: Addresses,
+    /// What clients must present. Absent: nothing, which is safe on loopback only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auth: Option<NatsAuth>,
+    /// Most connections at the same time; further ones are refused.
+    #[schemars(range(min = 1, max = 65_536))]
+    pub max_connections: usize,
+    /// Whether clients that ask for message headers get them.
+    pub headers: bool,
+}
+
+impl Default for NatsSettings {
+    fn default() -> Self {
+        Self { listen: Addresses::loopback(4222), auth: None, max_connections: 1024, headers: true }
+    }
+}
+
+/// `[nats.auth]`: either a token, or a user with a password. Each secret also as a file that is read at load and
+/// again when it changes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct NatsAuth {
+    /// The token itself. Prefer `token_file`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<Secret>,
+    /// File that holds the token; white space around it is ignored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_file: Option<PathBuf>,
+    /// The user name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The password of `user`. Prefer `password_file`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password: Option<Secret>,
+    /// File that holds the password of `user`; white space around it is ignored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<PathBuf>,
+}
+
+/// `[api]`: status, health and metrics for this node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ApiSettings {
+    /// Address of the HTTP server; loopback only, because `/statusz` is open to whoever reaches it. Needs a restart to change.
+    #[schemars(extend("format" = "listen-address"))]
+    pub listen: SocketAddr,
+}
+
+impl Default for ApiSettings {
+    fn default() -> Self {
+        Self { listen: (Ipv4Addr::LOCALHOST, 6060).into() }
+    }
+}
+
+/// `[health]`: a second HTTP server with `/livez`, `/readyz` and `/metrics` only; it may listen on any address.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct HealthSettings {
+    /// Address, for example `0.0.0.0:6061`. Absent: no second server. Needs a restart to change.
+    #[schemars(extend("format" = "listen-address"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen: Option<SocketAddr>,
+}

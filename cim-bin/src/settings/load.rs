@@ -1,0 +1,232 @@
+//! From files and environment to settings, or to everything that is wrong with them.
+//!
+//! Layers, each over the ones before: defaults, the variables of contract §1.1, the files in the order given, the
+//! variables `CIM__…`. The invariant: either the whole configuration is valid, or all of its problems are told.
+
+use std::path::PathBuf;
+
+use cim_core::Registry;
+use figment::providers::Serialized;
+use figment::value::{Dict, Map as Profiles};
+use figment::{Figment, Metadata, Profile, Provider};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::check::check;
+use super::credentials::{self, Credentials};
+use super::document::{Layer, read};
+use super::environment::{Variables, of_cim, of_contract};
+use super::place::{Located, Place, Places, Problems};
+use super::relations;
+use super::root::Settings;
+use super::schema::{Schema, complete, of_structs};
+use super::{path, secret::MASK};
+
+/// Name of the sink that exists without being defined.
+const CONSOLE: &str = "console";
+
+/// What to load.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// Files, a later one over the earlier ones.
+    pub files: Vec<PathBuf>,
+    /// The variables of the process.
+    pub environment: Variables,
+    /// Name of this host: the pod, unless something else names it.
+    pub host: Option<String>,
+}
+
+impl Request {
+    /// These files, with environment and host name of this process.
+    #[must_use]
+    pub fn of_process(files: Vec<PathBuf>) -> Self {
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+        let host = host.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
+        Self { files, environment: super::environment::of_process(), host }
+    }
+}
+
+/// A valid configuration.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The settings.
+    pub settings: Settings,
+    /// What NATS clients must present.
+    pub credentials: Option<Credentials>,
+    /// What works but deserves a word.
+    pub warnings: Vec<Located>,
+    /// Every file that was read: a change of one of them is a reason to load again.
+    pub files: Vec<PathBuf>,
+    merged: Value,
+    places: Places,
+}
+
+/// Loads and judges a configuration.
+///
+/// # Errors
+/// [`Problems`], all of them.
+pub fn load(request: &Request, registry: &Registry) -> Result<Loaded, Problems> {
+    let mut stack = Stack::new(request);
+    let (contract, mut warnings) = of_contract(&request.environment);
+    stack.push(contract);
+    let mut problems = Vec::new();
+    for file in &request.files {
+        match read(file) {
+            Ok(layer) => stack.push(layer),
+            Err(found) => problems.extend(found),
+        }
+    }
+    let (environment, found) = of_cim(&request.environment, &stack.merged(), registry);
+    problems.extend(found);
+    stack.push(environment);
+    let mut merged = stack.merged();
+    console(&mut merged);
+    let places = stack.places;
+    let structs = of_structs();
+    let mut found = check(Schema::new(&structs), &merged, "");
+    found.extend(relations::problems(&merged, registry));
+    problems.extend(
+        found.into_iter().map(|problem| Located { place: places.of(&problem.path).clone(), problem }),
+    );
+    if !problems.is_empty() {
+        return Err(Problems::new(problems));
+    }
+    // What the schema takes, the structs take; if they ever differ, the message is still a message.
+    let settings = Settings::deserialize(&merged)
+        .map_err(|error| Problems::new(vec![Located::new(Place::Default, "", error.to_string())]))?;
+    let credentials = match settings.nats.auth.as_ref().map(Credentials::load).transpose() {
+        Ok(credentials) => credentials,
+        Err(found) => {
+            let located =
+                found.into_iter().map(|problem| Located { place: places.of(&problem.path).clone(), problem });
+            return Err(Problems::new(located.collect()));
+        }
+    };
+    warnings.extend(advice(&settings, &places));
+    let mut files = request.files.clone();
+    files.extend(settings.nats.auth.iter().flat_map(credentials::files));
+    Ok(Loaded { settings, credentials, warnings, files, merged, places })
+}
+
+impl Loaded {
+    /// The configuration as it is in force, secrets masked.
+    #[must_use]
+    pub fn masked(&self, registry: &Registry) -> Value {
+        let schema = complete(registry);
+        let mut shown = self.merged.clone();
+        mask(Schema::new(&schema), &mut shown);
+        shown
+    }
+
+    /// Where the value at `path` came from.
+    #[must_use]
+    pub fn place(&self, path: &str) -> &Place {
+        self.places.of(path)
+    }
+}
+
+/// Replaces every secret by a mask.
+fn mask(schema: Schema<'_>, value: &mut Value) {
+    match value {
+        Value::String(text) if schema.secret() => MASK.clone_into(text),
+        Value::Object(members) => {
+            let tables = schema.alternatives();
+            for (key, value) in members {
+                tables.iter().filter_map(|schema| schema.member(key)).for_each(|schema| mask(schema, value));
+            }
+        }
+        Value::Array(items) => {
+            let lists = schema.alternatives();
+            for item in items {
+                lists.iter().filter_map(|schema| schema.items()).for_each(|schema| mask(schema, item));
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Adds the sink that needs no definition, when a route wants it.
+fn console(merged: &mut Value) {
+    let wanted = |key: &str| {
+        let sink = merged.pointer(&format!("/routes/{key}/sink"));
+        sink.is_some_and(|sink| match sink {
+            Value::Array(sinks) => sinks.iter().any(|sink| sink == CONSOLE),
+            sink => sink == CONSOLE,
+        })
+    };
+    if !wanted("logs") && !wanted("events") {
+        return;
+    }
+    if let Some(sinks) = merged.get_mut("sinks").and_then(Value::as_object_mut) {
+        sinks.entry(CONSOLE).or_insert_with(|| json!({ "type": "stdout" }));
+    }
+}
+
+/// What works but deserves a word.
+fn advice(settings: &Settings, places: &Places) -> Vec<Located> {
+    let mut advice = Vec::new();
+    for secret in ["nats.auth.token", "nats.auth.password"] {
+        if let place @ Place::Environment(_) = places.of(secret) {
+            let message =
+                format!("a secret in the environment shows in process listings; use `{secret}_file`");
+            advice.push(Located::new(place.clone(), secret, message));
+        }
+    }
+    let routes = [&settings.routes.logs, &settings.routes.events];
+    for sink in settings.sinks.keys() {
+        let uses = |route: &&cim_core::settings::RouteSettings| {
+            route.sink.names().contains(&sink.as_str()) || route.fallback.as_ref() == Some(sink)
+        };
+        if !routes.iter().any(uses) {
+            let at = path::member("sinks", sink);
+            advice.push(Located::new(
+                places.of(&at).clone(),
+                at,
+                "no route uses this sink; it is not opened",
+            ));
+        }
+    }
+    let outside = settings.nats.listen.list().iter().find(|address| !address.ip().is_loopback());
+    if let Some(address) = outside {
+        let message = format!("{address} is open to other hosts, and NATS traffic is not encrypted");
+        advice.push(Located::new(places.of("nats.listen").clone(), "nats.listen", message));
+    }
+    advice
+}
+
+/// The layers, merged by figment, and where each value came from.
+struct Stack {
+    figment: Figment,
+    places: Places,
+}
+
+impl Stack {
+    fn new(request: &Request) -> Self {
+        let mut defaults = Settings::default();
+        if let Some(host) = &request.host {
+            defaults.identity.pod.clone_from(host);
+        }
+        Self { figment: Figment::from(Serialized::defaults(defaults)), places: Places::default() }
+    }
+
+    fn push(&mut self, layer: Layer) {
+        self.places.overlay(layer.places.clone());
+        self.figment = std::mem::take(&mut self.figment).merge(&layer);
+    }
+
+    fn merged(&self) -> Value {
+        // Each layer is a table of plain values, so reading them back cannot fail.
+        self.figment.extract().unwrap_or_else(|_| Value::Object(Map::new()))
+    }
+}
+
+impl Provider for &Layer {
+    fn metadata(&self) -> Metadata {
+        Metadata::named(self.name.clone())
+    }
+
+    fn data(&self) -> Result<Profiles<Profile, Dict>, figment::Error> {
+        let value = figment::value::Value::serialize(&self.value)?;
+        Ok(Profile::Default.collect(value.into_dict().unwrap_or_default()))
+    }
+}

@@ -1,0 +1,33 @@
+//! The configuration of the program: its shape, its layers, its problems.
+//!
+//! Files, environment variables and old variable names are read here and nowhere else. Left out: acting on values.
+
+mod check;
+mod credentials;
+mod document;
+mod environment;
+mod identity;
+mod listen;
+mod load;
+mod path;
+mod place;
+mod relations;
+mod root;
+mod schema;
+mod secret;
+mod toml_text;
+mod yaml_text;
+
+pub use credentials::Credentials;
+pub use environment::Variables;
+pub use identity::{IdentitySettings, TmaasSettings};
+pub use listen::{Addresses, ApiSettings, HealthSettings, NatsAuth, NatsSettings};
+pub use load::{Loaded, Request, load};
+pub use place::{Located, Place, Places, Problems};
+pub use relations::durability;
+pub use root::{
+    ApplicationSettings, ConfigurationSettings, ConfigurationSource, LogFormat, LogLevel, LogSettings,
+    OrchestratorKind, OrchestratorSettings, Settings,
+};
+pub use schema::complete as complete_schema;
+pub use secret::Secret;

@@ -1,0 +1,193 @@
+//! What must fit together across sections: names that are used, addresses that exclude each other.
+//!
+//! Each rule looks at the parts that could be read, so that one broken section does not hide the problems of another.
+//! Left out: single values (`check`). The invariant: a configuration without a problem here can be started, as far as
+//! that can be told without opening anything.
+
+use std::net::SocketAddr;
+
+use cim_core::settings::{RoutesSettings, SinkDurability, SpoolSettings};
+use cim_core::{Class, Problem, Registry, SinkProfile};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::check::check;
+use super::credentials::Credentials;
+use super::listen::NatsAuth;
+use super::path;
+use super::schema::Schema;
+
+/// Everything that does not fit together in the merged value.
+#[must_use]
+pub fn problems(merged: &Value, registry: &Registry) -> Vec<Problem> {
+    let mut problems = sinks(merged, registry);
+    problems.extend(route("logs", merged));
+    problems.extend(route("events", merged));
+    if merged.pointer("/spool/dir").is_some_and(|dir| *dir == "") {
+        problems.push(Problem::new("spool.dir", "must not be empty; leave it out for level `memory`"));
+    }
+    let auth = merged.pointer("/nats/auth").filter(|auth| !auth.is_null());
+    if let Some(Err(found)) =
+        auth.and_then(|auth| NatsAuth::deserialize(auth).ok()).map(|auth| Credentials::load(&auth))
+    {
+        problems.extend(found);
+    }
+    problems.extend(listeners(merged, auth.is_some()));
+    problems
+}
+
+/// Judges each sink by the schema and the rules of its kind.
+fn sinks(merged: &Value, registry: &Registry) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (name, table) in merged.get("sinks").and_then(Value::as_object).into_iter().flatten() {
+        let at = path::member("sinks", name);
+        if name.is_empty()
+            || name.len() > 64
+            || !name.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c))
+        {
+            problems
+                .push(Problem::new(&at, "the name of a sink has letters, digits, `_` and `-`, at most 64"));
+        }
+        let Some(members) = table.as_object() else { continue };
+        let at_kind = path::member(&at, "type");
+        let Some(kind) = members.get("type").and_then(Value::as_str) else { continue };
+        let kind = match registry.find(kind, &at_kind) {
+            Ok(kind) => kind,
+            Err(problem) => {
+                problems.push(problem);
+                continue;
+            }
+        };
+        let mut members = members.clone();
+        members.remove("type");
+        let members = Value::Object(members);
+        let found = check(Schema::new(&(kind.schema)()), &members, &at);
+        if found.is_empty() {
+            let relative = (kind.validate)(&members).into_iter();
+            problems.extend(relative.map(|problem| beneath(&at, problem)));
+        }
+        problems.extend(found);
+    }
+    problems
+}
+
+/// A problem of a kind, whose path starts at the table of the sink.
+fn beneath(at: &str, problem: Problem) -> Problem {
+    let path = if problem.path.is_empty() { at.to_owned() } else { format!("{at}.{}", problem.path) };
+    Problem { path, ..problem }
+}
+
+fn route(name: &str, merged: &Value) -> Vec<Problem> {
+    let at = path::member("routes", name);
+    let part = |key: &str| merged.pointer(&format!("/routes/{name}/{key}"));
+    let defined: Vec<&str> = match merged.get("sinks").and_then(Value::as_object) {
+        Some(sinks) => sinks.keys().map(String::as_str).collect(),
+        None => Vec::new(),
+    };
+    let mut problems = Vec::new();
+    let sinks = texts(part("sink"));
+    let fallback = texts(part("fallback"));
+    for (key, sink) in
+        sinks.iter().map(|sink| ("sink", *sink)).chain(fallback.iter().map(|sink| ("fallback", *sink)))
+    {
+        if !defined.contains(&sink) {
+            let hint = cim_core::registry::suggest(sink, defined.iter().copied());
+            let hint = hint.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+            let message = format!("no sink is called {sink:?}{hint} (defined: {})", defined.join(", "));
+            problems.push(Problem::new(path::member(&at, key), message));
+        }
+    }
+    if fallback.iter().any(|fallback| sinks.contains(fallback)) {
+        problems.push(Problem::new(path::member(&at, "fallback"), "is the sink it should stand in for"));
+    }
+    if part("sink").is_some_and(|sink| *sink == Value::Array(Vec::new())) {
+        problems.push(Problem::new(
+            path::member(&at, "sink"),
+            "needs at least one sink; use type `null` to discard",
+        ));
+    }
+    let mut seen = Vec::new();
+    for sink in sinks {
+        if seen.contains(&sink) {
+            problems.push(Problem::new(path::member(&at, "sink"), format!("names `{sink}` twice")));
+        }
+        seen.push(sink);
+    }
+    problems
+}
+
+/// The texts of a value that is a text or a list of them.
+fn texts(value: Option<&Value>) -> Vec<&str> {
+    match value {
+        Some(Value::Array(items)) => items.iter().filter_map(Value::as_str).collect(),
+        Some(value) => value.as_str().into_iter().collect(),
+        None => Vec::new(),
+    }
+}
+
+fn listeners(merged: &Value, auth: bool) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut open: Vec<(SocketAddr, &str)> = Vec::new();
+    for (pointer, path) in
+        [("/nats/listen", "nats.listen"), ("/api/listen", "api.listen"), ("/health/listen", "health.listen")]
+    {
+        let addresses = texts(merged.pointer(pointer)).into_iter().filter_map(|text| text.parse().ok());
+        open.extend(addresses.map(|address| (address, path)));
+    }
+    for (address, path) in open.iter().filter(|(address, _)| !address.ip().is_loopback()) {
+        let advice = match *path {
+            "nats.listen" if !auth => "set [nats.auth], or listen on 127.0.0.1",
+            "api.listen" => "listen on 127.0.0.1, and use `[health] listen` for probes and scrapers",
+            _ => continue,
+        };
+        problems.push(Problem::new(*path, format!("{address} is open to other hosts; {advice}")));
+    }
+    for (index, (address, path)) in open.iter().enumerate() {
+        let same = |(other, _): &&(SocketAddr, &str)| collide(*other, *address);
+        if let Some((_, other)) = open.iter().take(index).find(same) {
+            problems.push(Problem::new(*path, format!("{address} is taken by {other} already")));
+        }
+    }
+    problems
+}
+
+/// Whether two listeners cannot both have their address.
+fn collide(a: SocketAddr, b: SocketAddr) -> bool {
+    let overlap = a.ip() == b.ip()
+        || (a.is_ipv4() == b.is_ipv4() && (a.ip().is_unspecified() || b.ip().is_unspecified()));
+    a.port() == b.port() && a.port() != 0 && overlap
+}
+
+/// Routes whose sink promises less than the class was accepted at, although the route does not allow it.
+///
+/// `profile` tells the promises of a built sink for a class; `None` when it does not take that class.
+#[must_use]
+pub fn durability(
+    routes: &RoutesSettings,
+    spool: &SpoolSettings,
+    profile: impl Fn(&str, Class) -> Option<SinkProfile>,
+) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (name, route, class, settings) in [
+        ("logs", &routes.logs, Class::Log, &spool.logs),
+        ("events", &routes.events, Class::Event, &spool.events),
+    ] {
+        let at = path::member(&path::member("routes", name), "sink");
+        for sink in route.sink.names().into_iter().chain(route.fallback.as_deref()) {
+            let Some(profile) = profile(sink, class) else {
+                problems.push(Problem::new(&at, format!("sink `{sink}` does not take {name}")));
+                continue;
+            };
+            let enough = spool.dir.is_none()
+                || route.sink_durability == SinkDurability::Accept
+                || profile.durability.covers(settings.accept.into());
+            if !enough {
+                let message = format!(
+                    "sink `{sink}` promises less than `spool.{name}.accept`; lower that, or set sink_durability = \"accept\""
+                );
+                problems.push(Problem::new(&at, message));
+            }
+        }
+    }
+    problems
+}

@@ -1,0 +1,142 @@
+//! The whole configuration as one struct: the sections of the file, with their defaults.
+//!
+//! Left out: where the values come from (`load`) and what must fit together (`relations`). The invariant: the JSON
+//! Schema and the reference page come from these structs and nowhere else.
+
+use std::collections::BTreeMap;
+
+use cim_core::settings::{MemorySettings, RoutesSettings, SinkSettings, SpoolSettings};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::identity::IdentitySettings;
+use super::listen::{ApiSettings, HealthSettings, NatsSettings};
+
+/// The configuration of `cim`. Everything has a default.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Who this pod is.
+    pub identity: IdentitySettings,
+    /// The NATS listener in the pod.
+    pub nats: NatsSettings,
+    /// Status, health and metrics over HTTP.
+    pub api: ApiSettings,
+    /// A second HTTP server for probes.
+    pub health: HealthSettings,
+    /// Memory of the whole process.
+    pub memory: MemorySettings,
+    /// The queue on disk.
+    pub spool: SpoolSettings,
+    /// Where logs and events go.
+    pub routes: RoutesSettings,
+    /// The sinks, by a name of your choice. `console` is a `stdout` sink unless defined.
+    pub sinks: BTreeMap<String, SinkSettings>,
+    /// The application in the pod.
+    pub application: ApplicationSettings,
+    /// Where configuration of the application comes from.
+    pub configuration: ConfigurationSettings,
+    /// What runs the pod.
+    pub orchestrator: OrchestratorSettings,
+    /// Diagnostics of CIM itself, on standard error.
+    pub log: LogSettings,
+}
+
+/// `[application]`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ApplicationSettings {
+    /// Where the application is called. Read, but nothing in this build calls it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+}
+
+/// `[configuration]`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("x-later" = ["etcd", "file"]))]
+pub struct ConfigurationSettings {
+    /// Kind of source.
+    pub source: ConfigurationSource,
+}
+
+/// Where configuration of the application comes from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(extend("x-later" = ["etcd", "file"]))]
+pub enum ConfigurationSource {
+    /// Nowhere.
+    #[default]
+    None,
+}
+
+/// `[orchestrator]`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct OrchestratorSettings {
+    /// Kind of orchestrator.
+    #[serde(rename = "type")]
+    pub kind: OrchestratorKind,
+}
+
+/// What runs the pod.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(extend("x-later" = ["kubernetes"]))]
+pub enum OrchestratorKind {
+    /// Nothing that could be asked: identity comes from the configuration and the environment.
+    #[default]
+    Standalone,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogSettings {
+    /// The least important level that is written. Changes at run time.
+    pub level: LogLevel,
+    /// Form of a line.
+    pub format: LogFormat,
+}
+
+/// Levels of diagnostics.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LogLevel {
+    /// A person must look.
+    Error,
+    /// Something works less well than configured.
+    Warn,
+    /// What was chosen, and what changed.
+    #[default]
+    Info,
+    /// Why.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+impl LogLevel {
+    /// The name, as the log filter takes it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+/// Forms of a line of diagnostics.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+}

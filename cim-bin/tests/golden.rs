@@ -1,0 +1,130 @@
+//! Every error text of the configuration, as an operator sees it.
+//!
+//! Each `tests/golden/*.txt` holds the files and variables of one case and the text they lead to. After a wanted
+//! change, `CIM_UPDATE_GOLDEN=1 cargo test -p cim-bin --test golden` rewrites the texts; review the difference.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code: a failed step is the failure"
+)]
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use cim_bin::settings::{Request, load};
+use cim_core::{Problem, Registry, Sink, SinkContext, SinkKind};
+use serde_json::{Value, json};
+
+/// A case, cut at lines that begin with `--- `.
+struct Case {
+    file: PathBuf,
+    inputs: Vec<(String, String)>,
+    expected: String,
+}
+
+fn cases() -> Vec<Case> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "txt"));
+    files.into_iter().map(read_case).collect()
+}
+
+fn read_case(file: PathBuf) -> Case {
+    let text = std::fs::read_to_string(&file).unwrap();
+    let mut inputs: Vec<(String, String)> = Vec::new();
+    for line in text.split_inclusive('\n') {
+        match line.strip_prefix("--- ") {
+            Some(name) => inputs.push((name.trim().to_owned(), String::new())),
+            None => inputs.last_mut().expect("a case begins with a `--- ` line").1.push_str(line),
+        }
+    }
+    let expected = match inputs.pop() {
+        Some((name, text)) if name == "expected" => text,
+        _ => panic!("{} does not end with `--- expected`", file.display()),
+    };
+    Case { file, inputs, expected }
+}
+
+/// What the case leads to, with the folder of the run taken out of the paths.
+fn outcome(case: &Case) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let mut request = Request::default();
+    for (name, text) in &case.inputs {
+        if name == "environment" {
+            let pairs = text.lines().filter_map(|line| line.split_once('='));
+            request.environment = pairs.map(|(name, value)| (name.into(), value.into())).collect();
+            continue;
+        }
+        let file = folder.path().join(name);
+        std::fs::write(&file, text.replace("$DIR", folder.path().to_str().unwrap())).unwrap();
+        if name.starts_with("cim") {
+            request.files.push(file);
+        }
+    }
+    let mut text = String::new();
+    match load(&request, &registry()) {
+        Ok(loaded) => {
+            writeln!(text, "{:#}", loaded.masked(&registry())).unwrap();
+            for warning in &loaded.warnings {
+                writeln!(text, "warning: {warning}").unwrap();
+            }
+        }
+        Err(problems) => writeln!(text, "{problems}").unwrap(),
+    }
+    text.replace(&format!("{}/", folder.path().display()), "")
+}
+
+/// Kinds with every sort of member, so that the texts do not depend on the features of the build.
+fn registry() -> Registry {
+    fn schema() -> Value {
+        json!({
+            "type": "object",
+            "properties": {
+                "dir": { "type": "string" },
+                "max_size": { "type": ["string", "integer"], "format": "bytes" },
+                "max_files": { "type": "integer", "minimum": 1, "maximum": 1000 },
+                "password": { "type": "string", "writeOnly": true },
+            },
+            "required": ["dir"],
+            "additionalProperties": false,
+        })
+    }
+    fn validate(members: &Value) -> Vec<Problem> {
+        let absolute = members["dir"].as_str().is_some_and(|dir| dir.starts_with('/'));
+        if absolute { Vec::new() } else { vec![Problem::new("dir", "must be an absolute path")] }
+    }
+    fn build(_: SinkContext, _: &Value) -> Result<Sink, Problem> {
+        Ok(Sink::default())
+    }
+    let mut registry = Registry::new();
+    registry
+        .sink(SinkKind { name: "file", summary: "files", schema, validate, build })
+        .sink(SinkKind { name: "stdout", ..cim_core::null::KIND })
+        .compiled_out("tcp", "sink-tcp");
+    registry
+}
+
+#[test]
+fn texts_are_as_recorded() {
+    #[allow(clippy::disallowed_methods, reason = "the documented switch of this test")]
+    let update = std::env::var_os("CIM_UPDATE_GOLDEN").is_some();
+    let cases = cases();
+    assert!(cases.len() >= 10, "the folder with the cases is nearly empty");
+    let mut wrong = String::new();
+    for case in &cases {
+        let found = outcome(case);
+        if found == case.expected {
+            continue;
+        }
+        if update {
+            let text = std::fs::read_to_string(&case.file).unwrap();
+            let (inputs, _) = text.split_once("--- expected\n").unwrap();
+            std::fs::write(&case.file, format!("{inputs}--- expected\n{found}")).unwrap();
+        }
+        writeln!(wrong, "{}\nexpected:\n{}found:\n{found}", case.file.display(), case.expected).unwrap();
+    }
+    assert!(update || wrong.is_empty(), "{wrong}");
+}
