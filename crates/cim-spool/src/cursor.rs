@@ -83,6 +83,12 @@ impl Cursor {
         self.file.clone()
     }
 
+    /// A sync of the file failed: the next save makes a new one.
+    pub fn distrust(&mut self) {
+        self.file = None;
+        self.saved = false;
+    }
+
     /// Writes the position into the older slot; returns whether a file was created.
     ///
     /// # Errors

@@ -48,7 +48,8 @@ pub struct StreamOptions {
     pub segment_bytes: u64,
     /// Limit of all segments together, in bytes.
     pub max_bytes: u64,
-    /// Whether saved cursors take part in [`Stream::begin_sync`].
+    /// Whether saved cursors take part in [`Stream::begin_sync`], and are synced before a segment is removed.
+    /// Without it a power cut may give a consumer's position, and sequences after the last synced one, out again.
     pub cursor_sync: bool,
     /// Segments whose last write is older are shed by [`Stream::enforce_age`].
     pub max_age: Option<Duration>,

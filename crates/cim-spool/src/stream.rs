@@ -1,32 +1,30 @@
-//! One FIFO of records: appending, rotating, forgetting.
+//! One FIFO of records: appending and rotating.
 //!
-//! Owns the segments of a stream, its cursors and its byte limit. Leaves out when to sync and what to do when full.
-//! Invariants: an append is visible whole or not at all; a failed one gives every record back; a segment leaves
-//! only when every cursor is behind it, or by a call that says so.
+//! Owns the end of a stream where records come in, and its byte limit. Leaves out the other end (`retention`), and
+//! when to sync. Invariants: an append is visible whole or not at all; a failed one gives every record back.
 
 use std::{
     collections::BTreeMap,
     io,
-    path::PathBuf,
     sync::{Arc, Weak},
-    time::SystemTime,
 };
 
 use crate::{
     cursor::Cursor,
-    error::{AppendError, OpenError},
+    error::AppendError,
     files::SpoolFile,
     format::{BLOCK, MAX_FRAME, SegmentHeader, name_hash},
     frame::{Frame, FrameBuf},
     meta::random_u64,
     reader::Reader,
-    recovery::first_slot,
     segments::Segments,
-    spool::{Home, StreamOptions, check_name},
+    spool::{Home, StreamOptions},
     sync::Dirty,
 };
 
 const MIN_SEGMENT: u64 = 1024;
+/// Smaller frames are not worth keeping, in bytes.
+const MIN_REUSED: usize = 64 << 10;
 
 /// The segment being written.
 pub(crate) struct Active {
@@ -42,20 +40,6 @@ impl Active {
     pub fn reopened(file: Arc<dyn SpoolFile>, id: u64, len: u64) -> Self {
         Self { file, id: id as u32, len, dirty: false }
     }
-}
-
-/// Records that were removed on purpose. Some of them may have been delivered already: compare with the cursors
-/// as they were before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Shed {
-    /// First removed sequence.
-    pub first_seq: u64,
-    /// Last removed sequence.
-    pub last_seq: u64,
-    /// Number of removed sequences.
-    pub records: u64,
-    /// Bytes given back.
-    pub bytes: u64,
 }
 
 /// One bounded FIFO. Not shared: one owner appends and acknowledges; any number of [`Reader`]s read beside it.
@@ -137,10 +121,10 @@ impl Stream {
         }
     }
 
-    /// Keeps the memory of a buffer that is not needed for [`buffer`](Self::buffer).
+    /// Keeps the memory of a frame nobody else holds for the next [`buffer`](Self::buffer); otherwise drops it.
     pub fn reuse(&mut self, frame: Frame) {
         if self.spare.is_none()
-            && let Ok(buf) = FrameBuf::recycle(frame, 128 << 10)
+            && let Ok(buf) = FrameBuf::recycle(frame, MIN_REUSED)
         {
             self.spare = Some(buf.into_memory());
         }
@@ -250,16 +234,16 @@ impl Stream {
         }
     }
 
-    fn open_segment(&mut self, first_seq: u64) -> io::Result<()> {
-        let (file, id) = self.create_segment(first_seq, &[])?;
-        self.segments.lock().insert(first_seq, Some(id), BLOCK as u64);
-        self.active = Some(Active { file, id, len: BLOCK as u64, dirty: false });
+    pub(crate) fn open_segment(&mut self, first_seq: u64) -> io::Result<()> {
+        let active = self.create_segment(first_seq, &[])?;
+        self.segments.lock().insert(first_seq, Some(active.id), active.len);
+        self.active = Some(active);
         self.home.reserve.restore();
         Ok(())
     }
 
     /// Writes a segment file under a temporary name and moves it into place, so that a named segment has a header.
-    fn create_segment(&mut self, first_seq: u64, frames: &[Frame]) -> io::Result<(Arc<dyn SpoolFile>, u32)> {
+    fn create_segment(&mut self, first_seq: u64, frames: &[Frame]) -> io::Result<Active> {
         let header = SegmentHeader {
             epoch: self.home.epoch,
             id: random_u64(),
@@ -270,7 +254,7 @@ impl Stream {
         let id = header.id as u32;
         let fresh = self.segments.dir.join("next.tmp");
         let layer = &self.segments.layer;
-        let write = |file: &dyn SpoolFile| {
+        let write = |file: &dyn SpoolFile| -> io::Result<u64> {
             file.write_at(0, &header.encode())?;
             let (mut at, mut bytes) = (BLOCK as u64, Vec::new());
             for frame in frames {
@@ -279,15 +263,15 @@ impl Stream {
                 file.write_at(at, &bytes)?;
                 at += bytes.len() as u64;
             }
-            layer.rename(&fresh, &self.segments.path(first_seq))
+            layer.rename(&fresh, &self.segments.path(first_seq))?;
+            Ok(at)
         };
         let file = layer.create(&fresh)?;
-        if let Err(error) = write(file.as_ref()) {
+        let len = write(file.as_ref()).inspect_err(|_| {
             let _ = layer.unlink(&fresh);
-            return Err(error);
-        }
+        })?;
         self.dirty.names = true;
-        Ok((file, id))
+        Ok(Active { file, id, len, dirty: false })
     }
 
     /// Writes records again, with the sequences they have, into a new segment: the answer to
@@ -308,8 +292,7 @@ impl Stream {
             return Err(AppendError::NotDue);
         }
         let first_seq = first.first_seq();
-        let (file, id) = self.create_segment(first_seq, frames).map_err(AppendError::from_io)?;
-        let len = file.size().map_err(AppendError::from_io)?;
+        let active = self.create_segment(first_seq, frames).map_err(AppendError::from_io)?;
         self.active = None;
         let mut state = self.segments.lock();
         while let Some(replaced) = state.list.back().copied().filter(|last| last.first_seq >= first_seq) {
@@ -319,178 +302,14 @@ impl Stream {
                 let _ = self.segments.layer.unlink(&self.segments.path(replaced.first_seq));
             }
         }
-        let serial = state.insert(first_seq, Some(id), len);
-        self.dirty.add(serial, first_seq, Arc::clone(&file));
-        self.active = Some(Active { file, id, len, dirty: true });
+        let serial = state.insert(first_seq, Some(active.id), active.len);
+        self.dirty.add(serial, first_seq, Arc::clone(&active.file));
+        self.active = Some(Active { dirty: true, ..active });
         Ok(())
-    }
-
-    /// Removes the oldest segment, also one that is being written, and moves cursors behind it. `None` when nothing
-    /// is stored or the disk refuses.
-    pub fn shed_oldest(&mut self) -> Option<Shed> {
-        if self.segment_count() == 1 {
-            self.seal();
-        }
-        let (segment, end_seq) = {
-            let state = self.segments.lock();
-            (state.list.front().copied()?, state.end_of(0))
-        };
-        for cursor in self.cursors.values_mut() {
-            cursor.advance(end_seq);
-        }
-        let _ = self.save_cursors(false);
-        self.segments.lock().shed_through = end_seq.saturating_sub(1);
-        let shed = Shed {
-            first_seq: segment.first_seq,
-            last_seq: end_seq.saturating_sub(1),
-            records: end_seq - segment.first_seq,
-            bytes: segment.len,
-        };
-        self.unlink_front(segment.serial, segment.first_seq).then_some(shed)
-    }
-
-    /// Sheds every segment whose last write is older than [`StreamOptions::max_age`].
-    pub fn enforce_age(&mut self, now: SystemTime) -> Vec<Shed> {
-        let mut shed = Vec::new();
-        let Some(max_age) = self.options.max_age else { return shed };
-        loop {
-            let Some(oldest) = self.segments.lock().list.front().map(|segment| segment.first_seq) else {
-                break;
-            };
-            let modified = self.segments.layer.modified(&self.segments.path(oldest));
-            let age = modified.ok().and_then(|modified| now.duration_since(modified).ok());
-            if oldest >= self.next_seq() || age.is_none_or(|age| age <= max_age) {
-                break;
-            }
-            match self.shed_oldest() {
-                Some(one) => shed.push(one),
-                None => break,
-            }
-        }
-        shed
-    }
-
-    /// Next sequence to deliver to the consumer `name`; a new consumer starts with the oldest stored record. It may
-    /// lie before [`first_seq`](Self::first_seq): then a reader reports what is missing.
-    ///
-    /// # Errors
-    /// [`OpenError::Name`].
-    pub fn cursor(&mut self, name: &str) -> Result<u64, OpenError> {
-        check_name(name)?;
-        if let Some(cursor) = self.cursors.get(name) {
-            return Ok(cursor.next_seq);
-        }
-        let slot = first_slot(self.home.epoch, self.options.name, self.first_seq());
-        let cursor = Cursor::fresh(Arc::clone(&self.segments.layer), self.cursor_path(name), slot);
-        self.cursors.insert(name.to_owned(), cursor);
-        Ok(slot.next_seq)
-    }
-
-    /// The consumer `name` has delivered everything before `next_seq`. Segments behind every cursor are removed,
-    /// after the cursors were saved. Returns the bytes given back. A position never moves back, and an unknown name
-    /// changes nothing.
-    pub fn ack(&mut self, name: &str, next_seq: u64) -> u64 {
-        let next_seq = next_seq.min(self.next_seq());
-        if let Some(cursor) = self.cursors.get_mut(name) {
-            cursor.advance(next_seq);
-        }
-        self.forget_acknowledged()
-    }
-
-    /// Forgets a consumer and its file.
-    ///
-    /// # Errors
-    /// The error of removing the file; the consumer is forgotten for this run in any case.
-    pub fn retire_cursor(&mut self, name: &str) -> io::Result<()> {
-        let Some(cursor) = self.cursors.remove(name) else { return Ok(()) };
-        self.dirty.names = true;
-        let removed = match cursor.file() {
-            Some(_) => self.segments.layer.unlink(&cursor.path),
-            None => Ok(()),
-        };
-        self.forget_acknowledged();
-        removed
-    }
-
-    /// Writes changed positions to their files; with `force` all of them, down to the device. When the disk is full,
-    /// the reserve is given up for it.
-    ///
-    /// # Errors
-    /// The first error; the other cursors are saved all the same.
-    pub fn save_cursors(&mut self, force: bool) -> io::Result<()> {
-        let mut result = Ok(());
-        for cursor in self.cursors.values_mut().filter(|cursor| force || cursor.is_unsaved()) {
-            let mut saved = cursor.save();
-            if saved.as_ref().is_err_and(crate::error::is_no_space) && self.home.reserve.release() {
-                saved = cursor.save();
-            }
-            match saved {
-                Ok(created) => self.dirty.names |= created,
-                Err(error) => {
-                    result = result.and(Err(error));
-                    continue;
-                }
-            }
-            if let Some(file) = cursor.file() {
-                if force {
-                    result = result.and(file.sync_data());
-                } else if self.options.cursor_sync {
-                    self.dirty.cursor(file);
-                }
-            }
-        }
-        if force {
-            result = result.and(self.segments.layer.sync_dir(&self.segments.dir));
-            self.home.reserve.restore();
-        }
-        result
     }
 
     /// A reader from `from_seq` on, with a position of its own.
     pub fn reader(&self, from_seq: u64) -> Reader {
         Reader::new(Arc::clone(&self.segments), from_seq)
-    }
-
-    fn cursor_path(&self, name: &str) -> PathBuf {
-        self.segments.dir.join(format!("{name}.cursor"))
-    }
-
-    fn lowest_cursor(&self) -> u64 {
-        self.cursors.values().map(|cursor| cursor.next_seq).min().unwrap_or(0)
-    }
-
-    fn forget_acknowledged(&mut self) -> u64 {
-        let lowest = self.lowest_cursor();
-        let mut freed = 0;
-        let mut saved = false;
-        loop {
-            let front = {
-                let state = self.segments.lock();
-                let writing = self.active.is_some() && state.list.len() == 1;
-                state.list.front().copied().filter(|_| !writing && state.end_of(0) <= lowest)
-            };
-            let Some(segment) = front else { break };
-            if !saved {
-                // Before the file goes, so that a restart does not take the records for lost. Should it fail, a full
-                // disk is the greater harm.
-                let _ = self.save_cursors(false);
-                saved = true;
-            }
-            if !self.unlink_front(segment.serial, segment.first_seq) {
-                break;
-            }
-            freed += segment.len;
-        }
-        freed
-    }
-
-    fn unlink_front(&mut self, serial: u64, first_seq: u64) -> bool {
-        match self.segments.layer.unlink(&self.segments.path(first_seq)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return false,
-            _ => {}
-        }
-        self.dirty.forget(serial);
-        self.segments.lock().remove(serial);
-        true
     }
 }

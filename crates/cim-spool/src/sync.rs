@@ -8,10 +8,14 @@ use std::{
     collections::{BTreeMap, VecDeque},
     io,
     path::PathBuf,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use crate::{
+    cursor::Cursor,
     files::{FileLayer, SpoolFile},
     segments::Segment,
     stream::Stream,
@@ -59,10 +63,12 @@ impl Dirty {
 pub struct SyncJob {
     layer: Arc<dyn FileLayer>,
     dir: PathBuf,
+    serials: Vec<u64>,
     files: Vec<(PathBuf, Option<Arc<dyn SpoolFile>>)>,
     cursors: Vec<Arc<dyn SpoolFile>>,
     names: bool,
     through: u64,
+    cursor_failed: AtomicBool,
     _running: Arc<()>,
 }
 
@@ -75,7 +81,8 @@ pub enum SyncOutcome {
         through: u64,
     },
     /// The files are sealed as suspect. These records are in the page cache at best: hand those still in memory to
-    /// [`Stream::reappend`], before the next append.
+    /// [`Stream::reappend`], before the next append. What is not handed in stays at level `written`, and later
+    /// watermarks pass over it.
     Failed {
         /// First record not known to be synced.
         first_seq: u64,
@@ -112,7 +119,9 @@ impl SyncJob {
             self.layer.sync_dir(&self.dir)?;
         }
         for cursor in &self.cursors {
-            let _ = cursor.sync_data();
+            if cursor.sync_data().is_err() {
+                self.cursor_failed.store(true, Ordering::Relaxed);
+            }
         }
         Ok(())
     }
@@ -135,6 +144,7 @@ impl Stream {
         if let Some(active) = self.active.as_mut() {
             active.dirty = false;
         }
+        let serials = dirty.files.keys().copied().collect();
         let files = dirty
             .files
             .into_values()
@@ -143,10 +153,12 @@ impl Stream {
         Some(SyncJob {
             layer: Arc::clone(&self.segments.layer),
             dir: self.segments.dir.clone(),
+            serials,
             files,
             cursors: dirty.cursors,
             names: dirty.names,
             through: self.next_seq().saturating_sub(1),
+            cursor_failed: AtomicBool::new(false),
             _running: running,
         })
     }
@@ -155,16 +167,24 @@ impl Stream {
     /// since the last success counts as synced. A job that is dropped instead of handed in counts as not run only
     /// if it was not run.
     pub fn finish_sync(&mut self, job: SyncJob, result: io::Result<()>) -> SyncOutcome {
-        let through = job.through;
-        drop(job);
+        if job.cursor_failed.load(Ordering::Relaxed) {
+            self.cursors.values_mut().for_each(Cursor::distrust);
+        }
+        let (through, suspects) = (job.through, job.serials);
         let Err(error) = result else {
             self.synced = self.synced.max(Some(through).filter(|seq| *seq > 0));
             return SyncOutcome::Synced { through };
         };
         let first_seq = self.synced.map_or(0, |seq| seq + 1).max(self.first_seq());
-        // The files of the failed job, and the one written since, are never synced again.
-        self.dirty = Dirty { names: true, ..Dirty::default() };
+        // Neither these files nor what was written to them since are ever synced again.
+        for serial in suspects {
+            self.dirty.forget(serial);
+        }
+        self.dirty.names = true;
         self.seal();
+        // At once, so that a restart does not append to the suspect file. An append would try again.
+        let next_seq = self.next_seq();
+        let _ = self.open_segment(next_seq);
         SyncOutcome::Failed { first_seq, last_seq: self.next_seq().saturating_sub(1), error }
     }
 }
