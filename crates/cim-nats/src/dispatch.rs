@@ -62,9 +62,7 @@ impl<I: Intake> Hub<I> {
         }
         options.forget_credentials();
         if !(0..=1).contains(&options.protocol) {
-            self.counts.fault(Fault::Arguments);
-            self.say(client, b"-ERR 'invalid client protocol'\r\n");
-            return self.end(client);
+            return self.fail(client, Fault::Arguments);
         }
         client.authenticated = true;
         client.auth_deadline = None;

@@ -31,6 +31,7 @@ mod inbox;
 mod info;
 mod intake;
 mod interest;
+mod lane;
 mod listener;
 mod outbox;
 pub mod parser;

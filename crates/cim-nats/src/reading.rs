@@ -113,6 +113,7 @@ impl<I: Intake> Hub<I> {
         match client.stream.read(scratch) {
             Ok(0) => self.peer_done(client),
             Ok(count) => {
+                self.counts.read_bytes += count as u64;
                 if count < scratch.len() && !client.fin_seen {
                     client.readable = false;
                 }

@@ -50,6 +50,8 @@ pub struct ListenerCounts {
     pub accepted: u64,
     /// Connections closed at once because of `max_connections`.
     pub refused: u64,
+    /// Bytes read from clients.
+    pub read_bytes: u64,
     /// Subscriptions now.
     pub subscriptions: u64,
     /// Received messages, in the order of [`ROUTES`].
@@ -104,6 +106,7 @@ impl ListenerCounts {
             &mut self.connections,
             &mut self.accepted,
             &mut self.refused,
+            &mut self.read_bytes,
             &mut self.subscriptions,
             &mut self.refused_messages,
             &mut self.sent_messages,
@@ -128,7 +131,7 @@ impl ListenerCounts {
     }
 }
 
-const NUMBERS: usize = 15 + Fault::ALL.len() + ROUTES.len() * (2 + SIZE_BUCKETS);
+const NUMBERS: usize = 16 + Fault::ALL.len() + ROUTES.len() * (2 + SIZE_BUCKETS);
 
 /// The published copy; read it from any thread with [`ListenerStats::snapshot`].
 #[derive(Debug)]
