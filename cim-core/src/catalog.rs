@@ -67,8 +67,8 @@ catalog! {
         "Records waiting for delivery.";
     REFUSED = "cim_records_refused_total" Counter ["class", "reason"]
         "Messages refused before they were accepted; outside the conservation law.";
-    OLDEST = "cim_oldest_undelivered_seconds" Gauge ["route"]
-        "Age of the oldest record in memory that waits for delivery; 0 when none does.";
+    OLDEST = "cim_oldest_undelivered_seconds" Gauge ["route", "sink"]
+        "Age of the oldest record that waits for delivery; 0 when none does.";
     DELIVERY_STATE = "cim_delivery_ready" Gauge ["route", "sink"]
         "1 while deliveries succeed, 0 while they are retried, suspended or use the fallback.";
     SPOOL_BYTES = "cim_spool_bytes" Gauge ["class"]

@@ -55,6 +55,15 @@ pub(crate) struct Inner {
     pub _spool: Option<cim_spool::Spool>,
 }
 
+impl Drop for Inner {
+    /// Ends tasks and threads of an engine that was not stopped. What they held stays in the spool.
+    fn drop(&mut self) {
+        let _ = self.phase.send_replace(Phase::Stop);
+        self.entrance.logs.stop_sync();
+        self.entrance.events.stop_sync();
+    }
+}
+
 /// The state of one sink of one route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemberStatus {

@@ -37,6 +37,8 @@ impl Cim {
             counter!(catalog::UNACKNOWLEDGED, &labels).absolute(books.unacknowledged);
             counter!(catalog::TO_FALLBACK, &labels).absolute(books.to_fallback);
             counter!(catalog::DEAD_LETTERED, &labels).absolute(books.dead_lettered);
+            let age = clock::now_ms().saturating_sub(member.delivery.oldest_ms);
+            gauge!(catalog::OLDEST, &labels).set(if books.held == 0 { 0.0 } else { as_f64(age) / 1000.0 });
             gauge!(catalog::HELD, &labels).set(as_f64(books.held));
             let ready = member.delivery.state == DeliveryState::Ready;
             gauge!(catalog::DELIVERY_STATE, &labels).set(if ready { 1.0 } else { 0.0 });
@@ -52,8 +54,6 @@ impl Cim {
         for class in [Class::Log, Class::Event] {
             let queue = self.inner.entrance.queue(class);
             let name = super::route_name(class);
-            let oldest = queue.oldest_open().map_or(0, |arrived| clock::now_ms().saturating_sub(arrived));
-            gauge!(catalog::OLDEST, "route" => name).set(as_f64(oldest) / 1000.0);
             gauge!(catalog::SPOOL_BYTES, "class" => name).set(as_f64(queue.stored_bytes()));
             let now = queue.level();
             for level in [Level::Memory, Level::Written, Level::Synced] {

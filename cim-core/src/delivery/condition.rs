@@ -32,6 +32,8 @@ pub struct DeliveryStatus {
     pub attempts: u32,
     /// When the next attempt is due, milliseconds since the Unix epoch.
     pub next_try_ms: Option<u64>,
+    /// Arrival of the oldest record being delivered, milliseconds since the Unix epoch; stale when nothing is held.
+    pub oldest_ms: u64,
 }
 
 /// Written by the worker, read by everybody.
@@ -48,12 +50,18 @@ impl Condition {
             last_error: None,
             attempts: 0,
             next_try_ms: None,
+            oldest_ms: 0,
         };
         Self { status: Mutex::new((status, None)) }
     }
 
     pub(crate) fn status(&self) -> DeliveryStatus {
         self.with(|(status, _)| status.clone())
+    }
+
+    /// A run that starts with a record of that arrival is next.
+    pub(crate) fn heads(&self, arrived_ms: u64) {
+        self.with(|(status, _)| status.oldest_ms = arrived_ms);
     }
 
     /// A delivery succeeded. Returns the state before.

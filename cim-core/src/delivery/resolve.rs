@@ -133,8 +133,11 @@ impl Worker {
         };
         let Some((_, record)) = run.span.records().find(|(at, _)| *at == seq) else { return true };
         let letter = Letter::new(self.queue.class(), seq, &self.label, reason, text, record);
+        let letter = std::sync::Arc::new(letter);
         loop {
-            match store.put(&letter) {
+            let (store, copy) = (std::sync::Arc::clone(store), std::sync::Arc::clone(&letter));
+            let put = tokio::task::spawn_blocking(move || store.put(&copy)).await;
+            match put.unwrap_or_else(|panic| Err(std::io::Error::other(panic))) {
                 Ok(()) => break,
                 Err(error) => {
                     tracing::error!(route = %self.label, seq, %error, "cannot store a dead letter; it stays held");

@@ -2,6 +2,8 @@
 
 use cim_spool::Frame;
 
+use crate::envelope::Envelope;
+
 /// Consecutive records `[first, end)` and the frames that hold them.
 #[derive(Debug, Clone)]
 pub(crate) struct Span {
@@ -25,6 +27,12 @@ impl Span {
     /// First sequence after the span.
     pub(crate) fn end(&self) -> u64 {
         self.end
+    }
+
+    /// When its first record came in, milliseconds since the Unix epoch.
+    pub(crate) fn arrived_ms(&self) -> u64 {
+        let first = self.records().next();
+        first.and_then(|(_, bytes)| Envelope::parse(bytes)).map_or(0, |envelope| envelope.arrived_ms)
     }
 
     pub(crate) fn bytes(&self) -> usize {

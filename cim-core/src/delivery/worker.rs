@@ -85,7 +85,11 @@ impl Worker {
                     }
                 }
                 _ = changed.changed(), if room => {}
-                _ = phase.changed() => {}
+                changed = phase.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                }
             }
         }
     }
@@ -117,6 +121,9 @@ impl Worker {
                 }
                 Next::Span(span) => {
                     let (outlet, epoch) = (self.outlet.clone(), self.queue.epoch());
+                    if window.is_empty() {
+                        self.condition.heads(span.arrived_ms());
+                    }
                     let again = span.first() < self.seen_before;
                     window.push_back(Box::pin(async move {
                         let attempt = outlet.attempt(&span, &Selection::All, epoch, again).await;

@@ -9,11 +9,9 @@ use std::sync::Arc;
 use cim_spool::FrameBuf;
 
 use super::counts::Turn;
-use crate::queue::ClassQueue;
+use crate::queue::{ClassQueue, FRAME_BYTES};
 use crate::settings::WhenFull;
 
-/// A frame is written when it reaches this size, or when the turn ends.
-const FRAME_BYTES: usize = 256 << 10;
 /// Most bytes waiting in a lane while its class has no room (publishers are read in sips then).
 const SIP_BYTES: usize = 4 << 20;
 
@@ -96,9 +94,9 @@ impl Side {
         }
         let buf = std::mem::replace(&mut self.buf, FrameBuf::with_target(0));
         match self.queue.commit(buf, self.sipped) {
-            Ok(end) => {
+            Ok((end, next)) => {
                 self.sipped = false;
-                self.buf = FrameBuf::with_target(FRAME_BYTES);
+                self.buf = next;
                 self.end = end;
                 self.note_done(end);
                 Committed::Yes

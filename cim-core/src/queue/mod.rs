@@ -25,7 +25,7 @@ use crate::budget::Budget;
 use crate::contract::Level;
 
 pub(crate) use member::Settlement;
-pub(crate) use rules::Rules;
+pub(crate) use rules::{FRAME_BYTES, Rules};
 use state::State;
 pub(crate) use sync::SyncSignal;
 
@@ -107,26 +107,28 @@ impl ClassQueue {
         &self.rules
     }
 
-    /// Writes the buffer as one frame. `sip` may use the reserve above the limit.
+    /// Writes the buffer as one frame. Returns the first sequence after it, and a buffer for the next one. `sip` may use
+    /// the reserve above the limit.
     ///
     /// # Errors
     /// Gives the buffer back when the class has no room and the policy does not make any.
-    pub(crate) fn commit(&self, buf: FrameBuf, sip: bool) -> Result<u64, FrameBuf> {
-        let (result, shed) = {
+    pub(crate) fn commit(&self, buf: FrameBuf, sip: bool) -> Result<(u64, FrameBuf), FrameBuf> {
+        let (result, level, shed) = {
             let mut state = self.lock();
             let before = state.first_open();
             let result = state.commit(buf, sip);
-            (result, state.first_open() != before)
+            (result, state.level(), state.first_open() != before)
         };
         match result {
-            Ok(end) => {
+            Ok((end, spare)) => {
                 self.next.send_replace(end);
-                if self.level() == Level::Synced {
-                    self.sync.request()
+                if level == Level::Synced {
+                    self.sync.request();
                 } else {
-                    self.accept_through(end)
+                    // Nobody is woken: what is accepted here is the caller's own.
+                    self.accepted.fetch_max(end, Ordering::AcqRel);
                 }
-                Ok(end)
+                Ok((end, spare))
             }
             Err(buf) => {
                 self.wanted.store(true, Ordering::Release);
@@ -204,11 +206,6 @@ impl ClassQueue {
     /// Bytes on disk, or in memory without a spool.
     pub(crate) fn stored_bytes(&self) -> u64 {
         self.lock().stored_bytes()
-    }
-
-    /// Arrival of the oldest record that some member still has to deliver, from the frames in memory.
-    pub(crate) fn oldest_open(&self) -> Option<u64> {
-        self.lock().oldest_arrival()
     }
 
     /// Records damaged or missing on disk, by name of the damage.

@@ -23,6 +23,9 @@ pub(crate) struct Rules {
 /// Frames kept in memory for the sinks while a spool holds them too.
 const TAIL_BYTES: usize = 8 << 20;
 
+/// A frame is written when it reaches this size, or when the turn of its lane ends.
+pub(crate) const FRAME_BYTES: usize = 256 << 10;
+
 /// How far sips may go above the limit of the class.
 pub(crate) const RESERVE_BYTES: u64 = 4 << 20;
 

@@ -10,12 +10,11 @@ use cim_spool::{AppendError, Frame, FrameBuf, OpenError, Reader, Stream, SyncJob
 
 use super::Taken;
 use super::member::{Member, Settlement};
-use super::rules::{RESERVE_BYTES, Rules};
+use super::rules::{FRAME_BYTES, RESERVE_BYTES, Rules};
 use super::tail::Tail;
 use crate::books::{Books, DropReason};
 use crate::budget::Budget;
 use crate::contract::Level;
-use crate::envelope::Envelope;
 use crate::settings::{OnFault, WhenFull};
 
 pub(crate) struct State {
@@ -79,37 +78,30 @@ impl State {
         self.stream.as_ref().is_some_and(|stream| stream.next_seq() < self.next_seq)
     }
 
-    pub(crate) fn commit(&mut self, buf: FrameBuf, sip: bool) -> Result<u64, FrameBuf> {
+    /// Stores the buffer; returns the first sequence after it, and a buffer for the next one.
+    pub(crate) fn commit(&mut self, buf: FrameBuf, sip: bool) -> Result<(u64, FrameBuf), FrameBuf> {
         let records = buf.len() as u64;
         if records == 0 {
-            return Ok(self.next_seq);
+            return Ok((self.next_seq, buf));
         }
-        let buf = match self.store(buf, sip) {
-            Ok(()) => return Ok(self.booked(records)),
-            Err(buf) => buf,
-        };
-        if self.hold_in_memory() {
-            return match self.store_in_memory(buf) {
-                Ok(()) => Ok(self.booked(records)),
-                Err(buf) => self.refuse(buf),
-            };
+        let stored = self
+            .store(buf, sip)
+            .or_else(|buf| if self.hold_in_memory() { self.store_in_memory(buf) } else { Err(buf) });
+        if let Err(buf) = stored {
+            self.full = true;
+            return Err(buf);
         }
-        self.refuse(buf)
-    }
-
-    fn booked(&mut self, records: u64) -> u64 {
         self.full = false;
         self.next_seq += records;
         for member in &mut self.members {
             member.books.accepted += records;
         }
         self.trim_tail();
-        self.next_seq
-    }
-
-    fn refuse(&mut self, buf: FrameBuf) -> Result<u64, FrameBuf> {
-        self.full = true;
-        Err(buf)
+        let next = match &mut self.stream {
+            Some(stream) => stream.buffer(FRAME_BYTES),
+            None => FrameBuf::with_target(FRAME_BYTES),
+        };
+        Ok((self.next_seq, next))
     }
 
     /// Whether frames that the disk refuses may live in memory: there is no spool, or its fault is tolerated.
@@ -326,13 +318,6 @@ impl State {
 
     pub(crate) fn stored_bytes(&self) -> u64 {
         self.stream.as_ref().map_or(self.tail.bytes() as u64, Stream::bytes)
-    }
-
-    pub(crate) fn oldest_arrival(&self) -> Option<u64> {
-        let open = self.first_open();
-        let frame = self.tail.from(open).next()?;
-        let (_, record) = frame.records().find(|(seq, _)| *seq >= open)?;
-        Envelope::parse(record).map(|envelope| envelope.arrived_ms)
     }
 
     pub(crate) fn lost(&self) -> Vec<(&'static str, u64)> {
