@@ -1,0 +1,184 @@
+//! The official Rust client against a real listener thread and the real engine.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code: a failed step is the failure"
+)]
+
+mod support;
+
+use async_nats::{Client, ConnectOptions, HeaderMap};
+use cim_core::null::NullSink;
+use cim_core::{Cim, Sink};
+use cim_nats::{Auth, Listener, ListenerControl, NatsConfig, Secret};
+use futures_util::StreamExt;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use support::Server;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+struct Pod {
+    cim: Cim,
+    _spool: tempfile::TempDir,
+    address: SocketAddr,
+    control: ListenerControl,
+    thread: JoinHandle<std::io::Result<()>>,
+}
+
+fn start(config: NatsConfig) -> Pod {
+    let spool = tempfile::tempdir().unwrap();
+    let cim = Cim::builder()
+        .spool_dir(spool.path())
+        .sink("null", Sink::both(Arc::new(NullSink::new("null"))))
+        .start()
+        .unwrap();
+    let listen = vec!["127.0.0.1:0".parse().unwrap()];
+    let listener = Listener::bind(NatsConfig { listen, ..config }).unwrap();
+    let (address, control) = (listener.local_addrs()[0], listener.control());
+    let lane = cim.lane();
+    let thread = std::thread::spawn(move || listener.run(lane));
+    Pod { cim, _spool: spool, address, control, thread }
+}
+
+impl Pod {
+    async fn stop(self) -> cim_core::StopReport {
+        self.control.close();
+        tokio::task::spawn_blocking(move || self.thread.join()).await.unwrap().unwrap().unwrap();
+        self.cim.stop(Duration::from_secs(5)).await
+    }
+}
+
+async fn within<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, what).await.expect("in time")
+}
+
+/// Returns when the server has worked on everything that `client` sent before.
+async fn settle(client: &Client) {
+    let inbox = client.new_inbox();
+    let mut own = client.subscribe(inbox.clone()).await.unwrap();
+    client.publish(inbox, "".into()).await.unwrap();
+    within(own.next()).await.unwrap();
+}
+
+async fn connect(pod: &Pod) -> Client {
+    within(ConnectOptions::new().name("app").connect(pod.address.to_string())).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn logs_and_events_are_accepted_at_flush_and_delivered() {
+    let pod = start(NatsConfig::default());
+    let client = connect(&pod).await;
+    for n in 0..1_000 {
+        client.publish("LOG", format!("line {n}").into()).await.unwrap();
+    }
+    settle(&client).await;
+    let event = r#"{"event":{"eventName":"Started","eventTime":1}}"#;
+    let ack = within(client.request("EVENT", event.into())).await.unwrap();
+    let text = String::from_utf8(ack.payload.to_vec()).unwrap();
+    assert!(text.contains("\"stream\":\"EVENT\""), "{text}");
+    let ack = within(client.request("LOG", "one more".into())).await.unwrap();
+    assert_eq!(&ack.payload[..], br#"{"stream":"LOG","seq":1001,"level":"written"}"#);
+    let report = pod.stop().await;
+    assert_eq!((report.held, report.dropped), (0, 0));
+    assert!(report.delivered >= 1_001, "{}", report.delivered);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn publish_subscribe_request_reply_headers() {
+    let pod = start(NatsConfig::default());
+    let (one, two) = (connect(&pod).await, connect(&pod).await);
+    let mut all = one.subscribe("orders.>").await.unwrap();
+    settle(&one).await;
+    let mut headers = HeaderMap::new();
+    headers.insert("Kind", "test");
+    two.publish_with_headers("orders.new.1", headers, "hello".into()).await.unwrap();
+    let message = within(all.next()).await.unwrap();
+    assert_eq!(&message.payload[..], b"hello");
+    assert_eq!(message.headers.unwrap().get("Kind").unwrap().as_str(), "test");
+
+    let mut service = one.queue_subscribe("help", "workers".into()).await.unwrap();
+    settle(&one).await;
+    let worker = one.clone();
+    let server = tokio::spawn(async move {
+        let request = service.next().await.unwrap();
+        worker.publish(request.reply.unwrap(), "done".into()).await.unwrap();
+    });
+    let answer = within(two.request("help", "please".into())).await.unwrap();
+    assert_eq!(&answer.payload[..], b"done");
+    server.await.unwrap();
+
+    let nobody = within(two.request("nobody", "there".into())).await.unwrap_err();
+    assert_eq!(nobody.kind(), async_nats::RequestErrorKind::NoResponders);
+    pod.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_group_gets_each_message_once() {
+    let pod = start(NatsConfig::default());
+    let mut members = Vec::new();
+    for _ in 0..3 {
+        let client = connect(&pod).await;
+        let subscription = client.queue_subscribe("work", "group".into()).await.unwrap();
+        settle(&client).await;
+        members.push((client, subscription));
+    }
+    let publisher = connect(&pod).await;
+    for n in 0..3_000_u32 {
+        publisher.publish("work", n.to_be_bytes().to_vec().into()).await.unwrap();
+    }
+    settle(&publisher).await;
+    let shares = members.into_iter().map(|(_client, mut subscription)| async move {
+        let mut own = Vec::new();
+        while let Ok(Some(message)) =
+            tokio::time::timeout(Duration::from_millis(500), subscription.next()).await
+        {
+            own.push(u32::from_be_bytes(message.payload[..].try_into().unwrap()));
+        }
+        own
+    });
+    let shares = futures_util::future::join_all(shares).await;
+    assert!(
+        shares.iter().all(|own| own.len() > 500),
+        "{:?}",
+        shares.iter().map(Vec::len).collect::<Vec<_>>()
+    );
+    let mut all = shares.concat();
+    all.sort_unstable();
+    assert_eq!(all, (0..3_000).collect::<Vec<_>>());
+    pod.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_of_the_client_library() {
+    let auth = Auth::User { user: Secret::new("app"), password: Secret::new("pw") };
+    let pod = start(NatsConfig { auth: Some(auth), ..NatsConfig::default() });
+    let wrong = ConnectOptions::with_user_and_password("app".into(), "no".into());
+    let error = within(wrong.connect(pod.address.to_string())).await.unwrap_err();
+    assert!(error.to_string().contains("uthorization"), "{error}");
+    let right = ConnectOptions::with_user_and_password("app".into(), "pw".into());
+    let client = within(right.connect(pod.address.to_string())).await.unwrap();
+    within(client.flush()).await.unwrap();
+    pod.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_client_comes_back_after_a_plain_close() {
+    let server = Server::with(NatsConfig { hold_limit: Duration::from_millis(200), ..support::config() });
+    let client = within(async_nats::connect(server.address.to_string())).await.unwrap();
+    settle(&client).await;
+    server.engine.change(|state| state.logs_full = true);
+    client.publish("LOG", "x".into()).await.unwrap();
+    within(client.flush()).await.unwrap();
+    server.wait_for("the close", |counts| counts.backpressure_closes == 1);
+    server.wait_for("the reconnect", |counts| counts.accepted == 2 && counts.connections == 1);
+    server.engine.change(|state| state.logs_full = false);
+    client.publish("LOG", "y".into()).await.unwrap();
+    settle(&client).await;
+    assert_eq!(server.engine.lock().logs.last().unwrap(), b"y");
+}
