@@ -105,13 +105,12 @@ async fn publish_subscribe_request_reply_headers() {
     let mut service = one.queue_subscribe("help", "workers".into()).await.unwrap();
     settle(&one).await;
     let worker = one.clone();
-    let server = tokio::spawn(async move {
+    let serve = async {
         let request = service.next().await.unwrap();
         worker.publish(request.reply.unwrap(), "done".into()).await.unwrap();
-    });
-    let answer = within(two.request("help", "please".into())).await.unwrap();
-    assert_eq!(&answer.payload[..], b"done");
-    server.await.unwrap();
+    };
+    let (answer, ()) = within(futures_util::future::join(two.request("help", "please".into()), serve)).await;
+    assert_eq!(&answer.unwrap().payload[..], b"done");
 
     let nobody = within(two.request("nobody", "there".into())).await.unwrap_err();
     assert_eq!(nobody.kind(), async_nats::RequestErrorKind::NoResponders);
