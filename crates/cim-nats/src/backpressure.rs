@@ -19,7 +19,6 @@ impl<I: Intake> Hub<I> {
             client.hold =
                 Some(Hold { class, since: self.now, next_sip: self.now + self.config.sip_interval });
         }
-        client.credit_used = true;
         self.wait(client);
         self.take_config_results(client);
     }

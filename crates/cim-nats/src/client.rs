@@ -3,6 +3,7 @@
 //! Owns the state of a client. Leaves out every action on it. Invariants: a key names one connection for ever (slots
 //! are reused, keys are not); an idle connection holds no buffers.
 
+use crate::allowance::Grant;
 use crate::connect::ConnectOptions;
 use crate::inbox::Inbox;
 use crate::intake::Target;
@@ -66,6 +67,9 @@ pub(crate) struct Client {
     pub options: ConnectOptions,
     pub authenticated: bool,
     pub subscriptions: HashMap<Box<[u8]>, SubscriptionId>,
+    /// Bytes they take, and the budget that covers them.
+    pub subscribed_bytes: usize,
+    pub subscribed_grant: Grant,
     pub route: Route,
     /// Last turn in which a message of this connection was taken for LOG or EVENT.
     pub offered_turn: u64,
@@ -80,7 +84,8 @@ pub(crate) struct Client {
     pub waiting: bool,
     /// Reading rests until then because a subscriber of this publisher is behind.
     pub stalled: Option<Instant>,
-    pub credit_used: bool,
+    /// Bytes of a fresh connection that may use the reserve of a full class.
+    pub credit: usize,
     pub readable: bool,
     /// The poller saw the peer's FIN: a short read does not mean that the socket is empty.
     pub fin_seen: bool,
@@ -205,5 +210,15 @@ impl Clients {
             _ => None,
         };
         self.slots.iter().filter_map(here).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_connection_is_small() {
+        assert!(size_of::<Client>() <= 1_024, "{}", size_of::<Client>());
     }
 }

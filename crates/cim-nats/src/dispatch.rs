@@ -12,6 +12,9 @@ use crate::parser::{Fault, Op};
 use crate::reading::Flow;
 use crate::subject;
 
+/// Bytes of subscriptions a connection may hold without asking the budget.
+const FREE_SUBSCRIPTIONS: usize = 4 << 10;
+
 impl<I: Intake> Hub<I> {
     /// Carries out one frame.
     #[inline]
@@ -86,32 +89,42 @@ impl<I: Intake> Hub<I> {
             self.counts.invalid_subjects += 1;
             return self.say(client, b"-ERR 'Invalid Subject'\r\n");
         }
-        if !client.subscriptions.contains_key(sid) {
-            if client.subscriptions.len() >= self.config.max_subscriptions {
-                return self.say(client, b"-ERR 'maximum subscriptions exceeded'\r\n");
-            }
-            let subscription = Subscription {
-                client: client.key,
-                sid: sid.into(),
-                subject: subject.into(),
-                queue: queue.map(Into::into),
-                delivered: 0,
-                max: None,
-            };
-            let id = match self.free_subscriptions.pop() {
-                Some(id) => id,
-                None => {
-                    self.subscriptions.push(None);
-                    u32::try_from(self.subscriptions.len() - 1).unwrap_or(u32::MAX)
-                }
-            };
-            if let Some(slot) = self.subscriptions.get_mut(id as usize) {
-                *slot = Some(subscription);
-            }
-            client.subscriptions.insert(sid.into(), id);
-            self.interest.insert(subject, queue, id);
+        if !client.subscriptions.contains_key(sid) && !self.add(client, subject, queue, sid) {
+            return self.say(client, b"-ERR 'maximum subscriptions exceeded'\r\n");
         }
         self.okay(client);
+    }
+
+    /// Adds a subscription; false: too many, or no memory for it.
+    fn add(&mut self, client: &mut Client, subject: &[u8], queue: Option<&[u8]>, sid: &[u8]) -> bool {
+        let subscription = Subscription {
+            client: client.key,
+            sid: sid.into(),
+            subject: subject.into(),
+            queue: queue.map(Into::into),
+            delivered: 0,
+            max: None,
+        };
+        let bytes = client.subscribed_bytes + subscription.cost();
+        let grant = &mut client.subscribed_grant;
+        let paid = bytes <= FREE_SUBSCRIPTIONS || self.memory.raise(grant, bytes, false, &self.intake);
+        if client.subscriptions.len() >= self.config.max_subscriptions || !paid {
+            return false;
+        }
+        client.subscribed_bytes = bytes;
+        let id = match self.free_subscriptions.pop() {
+            Some(id) => id,
+            None => {
+                self.subscriptions.push(None);
+                u32::try_from(self.subscriptions.len() - 1).unwrap_or(u32::MAX)
+            }
+        };
+        if let Some(slot) = self.subscriptions.get_mut(id as usize) {
+            *slot = Some(subscription);
+        }
+        client.subscriptions.insert(sid.into(), id);
+        self.interest.insert(subject, queue, id);
+        true
     }
 
     fn unsubscribe(&mut self, client: &mut Client, sid: &[u8], max: Option<u64>) {
@@ -122,6 +135,7 @@ impl<I: Intake> Hub<I> {
                 Some(max) if max > subscription.delivered => subscription.max = Some(max),
                 _ => {
                     client.subscriptions.remove(sid);
+                    client.subscribed_bytes -= subscription.cost().min(client.subscribed_bytes);
                     self.forget(id);
                 }
             }
@@ -141,5 +155,7 @@ impl<I: Intake> Hub<I> {
         for (_, id) in std::mem::take(&mut client.subscriptions) {
             self.forget(id);
         }
+        client.subscribed_bytes = 0;
+        self.memory.settle(&mut client.subscribed_grant, &self.intake);
     }
 }

@@ -3,6 +3,7 @@
 //! Owns the order of a turn and the accepting of connections. Leaves out what connections do (`hub` and its parts).
 //! Invariant: the thread sleeps only in the poller, and only until the next deadline.
 
+use crate::allowance::Grant;
 use crate::client::{Client, Key, Route, Stage};
 use crate::connect::ConnectOptions;
 use crate::control::Shared;
@@ -13,6 +14,7 @@ use crate::intake::{Intake, Target};
 use crate::listener::{Listener, WAKER};
 use crate::outbox::Outbox;
 use crate::parser::{Need, Parser};
+use crate::reading::SIP;
 use crate::routing::Message;
 use crate::stats::ListenerStats;
 use mio::event::Event;
@@ -224,6 +226,8 @@ fn new_client<I: Intake>(key: Key, stream: TcpStream, hub: &Hub<I>) -> Client {
         options: ConnectOptions::default(),
         authenticated,
         subscriptions: HashMap::new(),
+        subscribed_bytes: 0,
+        subscribed_grant: Grant::default(),
         route: Route { target: Target::Broker, literal: false, matches: None, generation: 0 },
         offered_turn: 0,
         barriers: 0,
@@ -232,7 +236,7 @@ fn new_client<I: Intake>(key: Key, stream: TcpStream, hub: &Hub<I>) -> Client {
         starving: false,
         waiting: false,
         stalled: None,
-        credit_used: false,
+        credit: SIP,
         readable: false,
         fin_seen: false,
         eof: false,

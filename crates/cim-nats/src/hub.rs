@@ -32,6 +32,16 @@ pub(crate) struct Subscription {
     pub max: Option<u64>,
 }
 
+impl Subscription {
+    /// Memory it takes in all tables, in bytes, roughly.
+    pub(crate) fn cost(&self) -> usize {
+        const TABLES: usize = 256;
+        TABLES
+            + 2 * (self.sid.len() + self.subject.len())
+            + self.queue.as_ref().map_or(0, |queue| queue.len())
+    }
+}
+
 /// The shared state.
 pub(crate) struct Hub<I: Intake> {
     pub config: NatsConfig,

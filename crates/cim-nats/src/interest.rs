@@ -54,6 +54,10 @@ impl Node {
 
 /// Answers kept at most; more distinct subjects than this start over.
 const CACHED: usize = 4096;
+/// Subscription ids in all kept answers together.
+const CACHED_IDS: usize = 65_536;
+/// Longer subjects are looked up every time, in bytes.
+const CACHED_SUBJECT: usize = 256;
 
 /// The trie.
 #[derive(Debug)]
@@ -62,6 +66,7 @@ pub(crate) struct Interest {
     free: Vec<NodeId>,
     generation: u64,
     cache: HashMap<Box<[u8]>, Arc<Matches>>,
+    cached_ids: usize,
     nothing: Arc<Matches>,
     len: usize,
 }
@@ -73,6 +78,7 @@ impl Default for Interest {
             free: Vec::new(),
             generation: 1,
             cache: HashMap::new(),
+            cached_ids: 0,
             nothing: Arc::default(),
             len: 0,
         }
@@ -148,10 +154,14 @@ impl Interest {
         }
         let found = self.lookup(subject);
         let found = if found.is_empty() { Arc::clone(&self.nothing) } else { Arc::new(found) };
-        if self.cache.len() >= CACHED {
-            self.cache.clear();
+        let ids = found.every.len() + found.groups.iter().map(|(_, members)| members.len()).sum::<usize>();
+        if subject.len() <= CACHED_SUBJECT && ids <= CACHED_IDS {
+            if self.cache.len() >= CACHED || self.cached_ids + ids > CACHED_IDS {
+                self.forget_answers();
+            }
+            self.cached_ids += ids;
+            self.cache.insert(subject.into(), Arc::clone(&found));
         }
-        self.cache.insert(subject.into(), Arc::clone(&found));
         found
     }
 
@@ -192,7 +202,12 @@ impl Interest {
 
     fn changed(&mut self) {
         self.generation += 1;
+        self.forget_answers();
+    }
+
+    fn forget_answers(&mut self) {
         self.cache.clear();
+        self.cached_ids = 0;
     }
 
     fn child(&self, at: NodeId, token: &[u8]) -> Option<NodeId> {

@@ -26,7 +26,13 @@ pub(crate) struct Pool {
 
 impl Pool {
     const KEPT_SMALL: usize = 64;
-    const KEPT_LARGE: usize = 8;
+    const KEPT_LARGE: usize = 32;
+
+    /// Gives the memory of unused blocks back to the system.
+    pub(crate) fn trim(&mut self) {
+        self.small = Vec::new();
+        self.large = Vec::new();
+    }
 
     fn small(&mut self) -> Vec<u8> {
         self.small.pop().unwrap_or_else(|| Vec::with_capacity(SMALL))

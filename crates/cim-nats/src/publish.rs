@@ -120,8 +120,14 @@ impl<I: Intake> Hub<I> {
     ) -> Option<Flow> {
         let source = client.options.name.as_bytes();
         let offer = Offer { class, headers: publish.headers, source, payload: publish.payload };
-        let credit = sip || (!client.credit_used && self.intake.is_full(class));
-        match self.intake.offer(&offer, credit) {
+        let mut offered = self.intake.offer(&offer, sip);
+        if offered == Offered::Full && client.credit > 0 {
+            client.credit = client.credit.saturating_sub(publish.payload.len().max(1));
+            offered = self.intake.offer(&offer, true);
+        } else {
+            client.credit = 0;
+        }
+        match offered {
             Offered::Taken => {
                 client.offered_turn = self.turn;
                 self.offered = true;

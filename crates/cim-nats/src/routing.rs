@@ -12,7 +12,7 @@ use crate::interest::{Matches, SubscriptionId};
 /// Output that is written before the turn ends.
 const WRITE_AT: usize = 256 << 10;
 /// Output above which the publisher rests between two reads.
-const STALL_AT: usize = 2 << 20;
+const STALL_AT: usize = 4 << 20;
 
 /// A message on its way to subscribers.
 #[derive(Debug, Clone, Copy)]
@@ -127,6 +127,7 @@ impl<I: Intake> Hub<I> {
         }
         if subscription.max.is_some_and(|max| subscription.delivered >= max) {
             receiver.subscriptions.remove(&subscription.sid);
+            receiver.subscribed_bytes -= subscription.cost().min(receiver.subscribed_bytes);
             self.forget(id);
         }
         true

@@ -91,6 +91,7 @@ impl<I: Intake> Hub<I> {
             self.counts.stale += 1;
             return self.end(client);
         }
+        self.pool.trim();
         client.next_ping = self.now + self.config.ping_interval;
         if client.authenticated {
             client.pings_out += 1;

@@ -86,6 +86,24 @@ fn sips_keep_a_publisher_alive_and_the_limit_closes_it_plainly() {
 }
 
 #[test]
+fn only_a_fresh_connection_has_a_credit() {
+    let server = Server::start();
+    let mut old = server.client();
+    old.send("PUB LOG 1\r\na\r\n");
+    old.flush();
+    server.engine.change(|state| {
+        state.logs_full = true;
+        state.reserve = 1_000;
+    });
+    old.send("PUB LOG 1\r\nb\r\n");
+    server.wait_for("the hold", |counts| counts.holds == 1);
+    let mut fresh = server.client();
+    fresh.send(format!("PUB LOG 1000\r\n{}\r\n", "x".repeat(1_000)).repeat(100));
+    server.wait_for("the second hold", |counts| counts.holds == 2);
+    assert_eq!(server.engine.lock().sips, 17, "16 KiB");
+}
+
+#[test]
 fn a_publisher_that_never_stops_is_read_in_sips_only() {
     let server = Server::on(quick(), Engine::with_budget(4 << 20));
     let mut peer = server.client();
