@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cim_core::intake::{Class, Level, Offer, Offered};
-use cim_core::settings::{ByteSize, SpoolSettings, WhenFull};
+use cim_core::settings::{ByteSize, RouteSettings, RoutesSettings, SpoolSettings, WhenFull};
 use cim_core::{Cim, DeliveryErrorKind};
 use support::{Scripted, logs, numbered, send, settled, until};
 
@@ -217,4 +217,33 @@ async fn a_stop_without_a_spool_drops_by_name() {
     let report = cim.stop(Duration::from_millis(20)).await;
     assert_eq!((report.dropped, report.held, report.exit_code()), (7, 0, 3));
     assert!(logs(&cim).books.balanced());
+}
+
+#[tokio::test]
+async fn a_reload_hands_the_backlog_of_a_dead_sink_to_the_new_one() {
+    for spool in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let (old, new) = (Scripted::new(), Scripted::new());
+        let mut builder = Cim::builder().sink("old", old.sink());
+        if spool {
+            builder = builder.spool_dir(dir.path());
+        }
+        let cim = builder.start().unwrap();
+        send(&cim, &numbered(0..10)).await;
+        settled(&cim).await;
+        down(&old, true);
+        send(&cim, &numbered(10..30)).await;
+
+        let routes = RoutesSettings { logs: RouteSettings::to("new"), events: RouteSettings::to("new") };
+        let missing = cim.reload([("other".to_owned(), new.sink())].into(), &routes).await.unwrap_err();
+        assert!(missing.to_string().contains("no sink is called `new`"), "{missing}");
+        assert_eq!(logs(&cim).sink, "old");
+
+        cim.reload([("new".to_owned(), new.sink())].into(), &routes).await.unwrap();
+        send(&cim, &numbered(30..40)).await;
+        settled(&cim).await;
+        assert_eq!(old.lines(), numbered(0..10));
+        assert_eq!(new.lines(), numbered(10..40));
+        assert!(logs(&cim).books.balanced());
+    }
 }

@@ -2,21 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cim_spool::{OpenError, RealFiles, Recovery, Spool, SpoolOptions, Stream, StreamOptions};
 use cim_wire::{Class, SniffRules};
 use thiserror::Error;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
 
+use super::generation::Generation;
 use super::routes::{self, Plan};
-use super::{Cim, Inner, RouteMember, route_name};
+use super::{Cim, Inner, route_name};
 use crate::budget::Budget;
-use crate::contract::{Component, Identity};
+use crate::contract::{Identity, Level};
 use crate::deadletter::{self, DeadLetters};
-use crate::delivery::{Condition, Fallback, Phase, Worker};
 use crate::intake::{Entrance, Intake};
 use crate::queue::{ClassQueue, Rules};
 use crate::registry::{Problem, Sink};
@@ -124,21 +123,7 @@ impl CimBuilder {
     /// Outside of a tokio runtime.
     pub fn start(mut self) -> Result<Cim, StartError> {
         let routes = self.default_routes();
-        let class = |class| self.class_settings(class);
-        let plans = [
-            Plan::new(Class::Log, &routes.logs, class(Class::Log), &self.sinks, self.spool.dir.is_some()),
-            Plan::new(
-                Class::Event,
-                &routes.events,
-                class(Class::Event),
-                &self.sinks,
-                self.spool.dir.is_some(),
-            ),
-        ];
-        let problems: Vec<_> = plans.iter().flat_map(Plan::problems).cloned().collect();
-        if !problems.is_empty() {
-            return Err(StartError::Routes(problems));
-        }
+        let plans = Plan::both(&routes, &self.spool, &self.sinks)?;
         let budget = Budget::new(usize::try_from(self.memory.budget.get()).unwrap_or(usize::MAX));
         let spool = self.open_spool()?;
         self.assemble(plans, budget, spool)
@@ -207,7 +192,7 @@ impl CimBuilder {
 
     fn assemble(
         &self,
-        plans: [Plan; 2],
+        plans: Vec<Plan>,
         budget: Budget,
         mut spool: Option<Spool>,
     ) -> Result<Cim, StartError> {
@@ -234,89 +219,42 @@ impl CimBuilder {
         let [logs, events] = queues.as_slice() else { return Err(StartError::Routes(Vec::new())) };
         let entrance =
             Arc::new(Entrance::new(Arc::clone(logs), Arc::clone(events), budget.clone(), self.sniff));
-        let mut inner = Inner {
+        let generation = Generation::start(plans, &self.sinks, &entrance, dead_letters.as_ref());
+        let inner = Inner {
             intake: Intake::new(Arc::clone(&entrance)),
             entrance,
             budget,
             supervisor: Supervisor::new(Handle::current()),
-            workers: Supervisor::new(Handle::current()),
-            phase: watch::Sender::new(Phase::Running),
-            members: Vec::new(),
-            components: self.components(),
+            upkeep: Supervisor::new(Handle::current()),
+            generation: Mutex::new(generation),
             dead_letters,
             recovery_lost,
-            persistent: spool.is_some(),
+            spool: self.spool.clone(),
             _spool: spool,
         };
-        for plan in plans {
-            start_workers(&mut inner, plan);
-        }
         start_upkeep(&inner)?;
         Ok(Cim { inner: Arc::new(inner) })
-    }
-
-    fn components(&self) -> Vec<Arc<dyn Component>> {
-        self.sinks
-            .values()
-            .filter_map(|sink| match (&sink.logs, &sink.events) {
-                (Some(logs), _) => Some(Arc::clone(logs) as Arc<dyn Component>),
-                (None, Some(events)) => Some(Arc::clone(events) as Arc<dyn Component>),
-                (None, None) => None,
-            })
-            .collect()
-    }
-}
-
-fn start_workers(inner: &mut Inner, plan: Plan) {
-    let queue = Arc::clone(inner.entrance.queue(plan.class));
-    let several = plan.members.len() > 1;
-    for (index, (sink, outlet)) in plan.members.into_iter().enumerate() {
-        let route = route_name(plan.class);
-        let label = if several { format!("{route}/{sink}") } else { route.to_owned() };
-        let condition = Arc::new(Condition::new());
-        let (queue, fallback) = (Arc::clone(&queue), plan.fallback.clone());
-        let (after, mode) = (plan.fallback_after, plan.fallback_mode);
-        let (dead_letters, phase) = (inner.dead_letters.clone(), inner.phase.subscribe());
-        let (shared, name) = (Arc::clone(&condition), format!("delivery {label}"));
-        // What an earlier life read may have been delivered already.
-        let seen_before = queue.watch().borrow().to_owned();
-        inner.workers.task(name, OnPanic::Restart, move || {
-            let worker = Worker {
-                queue: Arc::clone(&queue),
-                member: index,
-                label: label.clone(),
-                outlet: outlet.clone(),
-                fallback: fallback.clone().map(|outlet| Fallback { outlet, after, mode }),
-                dead_letters: dead_letters.clone(),
-                condition: Arc::clone(&shared),
-                phase: phase.clone(),
-                primary_due: None,
-                seen_before,
-            };
-            worker.run()
-        });
-        inner.members.push(RouteMember { class: plan.class, index, sink, condition });
     }
 }
 
 fn start_upkeep(inner: &Inner) -> Result<(), StartError> {
     for class in [Class::Log, Class::Event] {
-        let queue = Arc::clone(inner.entrance.queue(class));
-        if queue.rules().level == crate::contract::Level::Synced {
-            let syncing = Arc::clone(&queue);
+        let queue = inner.entrance.queue(class);
+        if queue.rules().level == Level::Synced {
+            let queue = Arc::clone(queue);
             inner
-                .workers
-                .thread(format!("sync {}", route_name(class)), move || syncing.run_sync())
+                .upkeep
+                .thread(format!("sync {}", route_name(class)), move || queue.run_sync())
                 .map_err(|source| StartError::System { what: "the sync thread", source })?;
         }
         if queue.rules().max_age.is_some() {
-            let phase = inner.phase.subscribe();
-            inner.workers.task(format!("age {}", route_name(class)), OnPanic::Restart, move || {
-                let (queue, mut phase) = (Arc::clone(&queue), phase.clone());
+            let queue = Arc::downgrade(queue);
+            inner.supervisor.task(format!("age {}", route_name(class)), OnPanic::Restart, move || {
+                let queue = queue.clone();
                 async move {
-                    while *phase.borrow_and_update() == Phase::Running {
+                    while let Some(queue) = queue.upgrade() {
                         queue.enforce_age();
-                        let _ = tokio::time::timeout(AGE_CHECK, phase.changed()).await;
+                        tokio::time::sleep(AGE_CHECK).await;
                     }
                 }
             });

@@ -4,25 +4,26 @@
 //! per sink, and starts a worker for each. Walk of an end: [`Cim::stop`].
 
 mod builder;
+mod generation;
 mod publish;
 mod routes;
 mod stop;
 
-use std::sync::Arc;
-
-use tokio::sync::watch;
+use std::sync::{Arc, Mutex};
 
 use crate::books::Books;
 use crate::budget::Budget;
-use crate::contract::{Component, Level};
+use crate::contract::Level;
 use crate::deadletter::{DeadLetters, Letter};
-use crate::delivery::{Condition, DeliveryStatus, Phase};
+use crate::delivery::{Condition, DeliveryStatus};
 use crate::intake::{Entrance, Intake, IntakeCounts, Lane};
 use crate::queue::ClassQueue;
+use crate::settings::SpoolSettings;
 use crate::supervisor::{PartStatus, Supervisor};
 use cim_wire::Class;
 
 pub use builder::{CimBuilder, StartError};
+use generation::Generation;
 pub use stop::StopReport;
 
 /// One sink of one route, at work.
@@ -44,13 +45,11 @@ pub(crate) struct Inner {
     pub entrance: Arc<Entrance>,
     pub budget: Budget,
     pub supervisor: Supervisor,
-    pub workers: Supervisor,
-    pub phase: watch::Sender<Phase>,
-    pub members: Vec<RouteMember>,
-    pub components: Vec<Arc<dyn Component>>,
+    pub upkeep: Supervisor,
+    pub generation: Mutex<Generation>,
     pub dead_letters: Option<Arc<DeadLetters>>,
     pub recovery_lost: Vec<(Class, &'static str, u64)>,
-    pub persistent: bool,
+    pub spool: SpoolSettings,
     /// Keeps the lock of the spool directory.
     pub _spool: Option<cim_spool::Spool>,
 }
@@ -58,7 +57,7 @@ pub(crate) struct Inner {
 impl Drop for Inner {
     /// Ends tasks and threads of an engine that was not stopped. What they held stays in the spool.
     fn drop(&mut self) {
-        let _ = self.phase.send_replace(Phase::Stop);
+        self.generation().stop();
         self.entrance.logs.stop_sync();
         self.entrance.events.stop_sync();
     }
@@ -117,7 +116,7 @@ pub(crate) fn route_name(class: Class) -> &'static str {
 
 impl std::fmt::Debug for Cim {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Cim").field("members", &self.inner.members.len()).finish_non_exhaustive()
+        f.debug_struct("Cim").finish_non_exhaustive()
     }
 }
 
@@ -169,11 +168,22 @@ impl Cim {
     pub fn status(&self) -> Status {
         let queue = |class| self.inner.entrance.queue(class);
         Status {
-            members: self.inner.members.iter().map(|member| self.member_status(member)).collect(),
+            members: self
+                .inner
+                .generation()
+                .members
+                .iter()
+                .map(|member| self.member_status(member))
+                .collect(),
             classes: [Class::Log, Class::Event].map(|class| class_status(queue(class))).into(),
-            parts: [self.inner.supervisor.parts(), self.inner.workers.parts()].concat(),
+            parts: self.parts(),
             dead_letters: self.dead_letters().map(DeadLetters::len),
         }
+    }
+
+    fn parts(&self) -> Vec<PartStatus> {
+        let workers = self.inner.generation().workers.parts();
+        [self.inner.supervisor.parts(), self.inner.upkeep.parts(), workers].concat()
     }
 
     fn member_status(&self, member: &RouteMember) -> MemberStatus {

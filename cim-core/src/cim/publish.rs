@@ -22,7 +22,7 @@ impl Cim {
             gauge!(catalog::DEAD_LETTERS).set(as_f64(letters.len()));
             counter!(catalog::DEAD_LETTERS_EVICTED).absolute(letters.evicted());
         }
-        for part in [inner.supervisor.parts(), inner.workers.parts()].concat() {
+        for part in self.parts() {
             counter!(catalog::PART_RESTARTS, "part" => part.name).absolute(part.restarts);
         }
     }

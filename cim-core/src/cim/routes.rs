@@ -7,11 +7,13 @@ use std::time::Duration;
 use cim_spool::{LossReason, Recovery, Stream};
 use cim_wire::Class;
 
-use super::route_name;
+use super::{StartError, route_name};
 use crate::contract::Level;
 use crate::delivery::Outlet;
 use crate::registry::{Problem, Sink, suggest};
-use crate::settings::{ClassSettings, FallbackMode, RouteSettings, SinkDurability};
+use crate::settings::{
+    ClassSettings, FallbackMode, RouteSettings, RoutesSettings, SinkDurability, SpoolSettings,
+};
 
 /// One route, checked.
 pub(super) struct Plan {
@@ -60,8 +62,19 @@ impl Plan {
         plan
     }
 
-    pub(super) fn problems(&self) -> impl Iterator<Item = &Problem> {
-        self.problems.iter()
+    /// The plans of both classes.
+    pub(super) fn both(
+        routes: &RoutesSettings,
+        spool: &SpoolSettings,
+        sinks: &BTreeMap<String, Sink>,
+    ) -> Result<Vec<Self>, StartError> {
+        let stored = spool.dir.is_some();
+        let plans = vec![
+            Self::new(Class::Log, &routes.logs, &spool.logs, sinks, stored),
+            Self::new(Class::Event, &routes.events, &spool.events, sinks, stored),
+        ];
+        let problems: Vec<_> = plans.iter().flat_map(|plan| plan.problems.clone()).collect();
+        if problems.is_empty() { Ok(plans) } else { Err(StartError::Routes(problems)) }
     }
 
     pub(super) fn names(&self) -> Vec<String> {

@@ -6,6 +6,7 @@
 use std::time::{Duration, Instant};
 
 use super::Cim;
+use super::generation::close_all;
 use crate::books::Books;
 use crate::delivery::Phase;
 use cim_wire::Class;
@@ -44,9 +45,16 @@ impl Cim {
         let inner = &self.inner;
         inner.entrance.close();
         let until = Instant::now() + deadline;
-        let _ = inner.phase.send_replace(Phase::Draining);
-        let mut overdue = tokio::time::timeout(deadline, self.drained()).await.is_err() && !inner.persistent;
-        let _ = inner.phase.send_replace(Phase::Stop);
+        let (workers, components) = {
+            let generation = inner.generation();
+            let _ = generation.phase.send_replace(Phase::Draining);
+            (generation.workers.clone(), generation.components.clone())
+        };
+        let drained = tokio::time::timeout(deadline, workers.all_ended()).await.is_ok();
+        inner.generation().stop();
+        let rest = until.saturating_duration_since(Instant::now()).max(CLOSE_TIME);
+        let mut overdue = tokio::time::timeout(rest, workers.all_ended()).await.is_err();
+        overdue |= !drained && inner.spool.dir.is_none();
         for class in [Class::Log, Class::Event] {
             let queue = inner.entrance.queue(class);
             queue.stop_sync();
@@ -55,37 +63,14 @@ impl Cim {
             }
             queue.drop_unstored();
         }
-        let rest = until.saturating_duration_since(Instant::now()).max(CLOSE_TIME);
-        overdue |= tokio::time::timeout(rest, inner.workers.all_ended()).await.is_err();
-        self.close_components(rest).await;
+        overdue |= tokio::time::timeout(rest, inner.upkeep.all_ended()).await.is_err();
+        close_all(&components, rest).await;
         self.report(overdue)
-    }
-
-    /// Waits until every member has settled everything.
-    async fn drained(&self) {
-        for member in &self.inner.members {
-            let queue = self.inner.entrance.queue(member.class);
-            while queue.books(member.index).held > 0 {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        }
-    }
-
-    async fn close_components(&self, within: Duration) {
-        for component in &self.inner.components {
-            match tokio::time::timeout(within, component.close()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => {
-                    tracing::warn!(part = component.name(), error = %error, "a part did not close cleanly");
-                }
-                Err(_) => tracing::warn!(part = component.name(), "a part did not close in time"),
-            }
-        }
     }
 
     fn report(&self, overdue: bool) -> StopReport {
         let mut report = StopReport { overdue, ..StopReport::default() };
-        for member in &self.inner.members {
+        for member in &self.inner.generation().members {
             let books: Books = self.inner.entrance.queue(member.class).books(member.index);
             report.delivered += books.delivered;
             report.dead_lettered += books.dead_lettered;

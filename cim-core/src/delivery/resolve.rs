@@ -33,7 +33,7 @@ impl Worker {
             return false;
         }
         while let Some(group) = run.open.pop() {
-            if self.phase() == Phase::Stop {
+            if self.phase() >= Phase::Landing {
                 return false;
             }
             let epoch = self.queue.epoch();
@@ -101,7 +101,7 @@ impl Worker {
     pub(super) async fn serve_fallback(&mut self, feed: &mut Feed) {
         let Some(fallback) = &self.fallback else { return };
         let profile = fallback.outlet.profile();
-        while self.phase() < Phase::Stop && self.primary_due.is_some_and(|due| Instant::now() < due) {
+        while self.phase() < Phase::Landing && self.primary_due.is_some_and(|due| Instant::now() < due) {
             let Next::Span(span) = feed.next(&profile).await else { return };
             let first = span.first();
             let mut run = Run { settlement: self.settlement(&span), span, open: Vec::new() };
@@ -164,7 +164,7 @@ impl Worker {
     async fn wait(&self, pause: Duration) -> bool {
         let mut phase = self.phase.clone();
         let stopped = async {
-            while *phase.borrow_and_update() < Phase::Stop {
+            while *phase.borrow_and_update() < Phase::Landing {
                 if phase.changed().await.is_err() {
                     std::future::pending::<()>().await;
                 }

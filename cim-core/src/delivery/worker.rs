@@ -29,6 +29,8 @@ pub(crate) enum Phase {
     Running,
     /// Deliver what is there, then end.
     Draining,
+    /// Launch nothing more; end once what is in flight has landed.
+    Landing,
     /// End now; what is held stays held.
     Stop,
 }
@@ -68,11 +70,15 @@ impl Worker {
         let mut phase = self.phase.clone();
         while self.phase() < Phase::Stop {
             let newest = *changed.borrow_and_update();
+            if self.phase() == Phase::Landing && window.is_empty() {
+                return;
+            }
             if window.is_empty() {
                 self.serve_fallback(&mut feed).await;
             }
             let profile = self.outlet.profile();
-            let idle = self.launch(&mut feed, &mut window, &profile, newest).await;
+            let landing = self.phase() >= Phase::Landing;
+            let idle = landing || self.launch(&mut feed, &mut window, &profile, newest).await;
             if idle && window.is_empty() && self.phase() == Phase::Draining {
                 return;
             }

@@ -165,6 +165,15 @@ impl ClassQueue {
         lock(&self.wakes).push(wake);
     }
 
+    /// Changes the sinks of the route. Those that stay keep position and books; new ones go on where the ones that leave
+    /// stopped.
+    ///
+    /// # Errors
+    /// When a position cannot be kept on disk; nothing has changed then.
+    pub(crate) fn set_members(&self, names: &[String]) -> Result<(), cim_spool::OpenError> {
+        self.lock().set_members(names)
+    }
+
     /// Position of a member: the first sequence it has not settled.
     pub(crate) fn position(&self, member: usize) -> u64 {
         self.lock().position(member)

@@ -52,6 +52,36 @@ impl State {
         Ok(Self { rules, stream, tail, next_seq, members, fault: None, full: false, lost: Vec::new() })
     }
 
+    pub(crate) fn set_members(&mut self, names: &[String]) -> Result<(), OpenError> {
+        let leaving = self.members.iter().filter(|member| !names.contains(&member.name));
+        let from = leaving.map(|member| member.next).min().unwrap_or(self.next_seq);
+        let mut members = Vec::with_capacity(names.len());
+        for name in names {
+            if let Some(at) = self.members.iter().position(|member| member.name == *name) {
+                members.push(self.members.swap_remove(at));
+                continue;
+            }
+            if let Some(stream) = &mut self.stream {
+                stream.cursor(name)?;
+                stream.ack(name, from);
+            }
+            let held = self.next_seq - from;
+            let books = Books { recovered: held, held, ..Books::default() };
+            members.push(Member { name: name.clone(), next: from, books });
+        }
+        let left = std::mem::replace(&mut self.members, members);
+        let Some(stream) = &mut self.stream else { return Ok(()) };
+        if let Err(error) = stream.save_cursors(true) {
+            tracing::warn!(%error, "cannot save positions in the spool; a restart may repeat records");
+        }
+        for member in left {
+            if let Err(error) = stream.retire_cursor(&member.name) {
+                tracing::warn!(cursor = %member.name, %error, "cannot remove an old position from the spool");
+            }
+        }
+        Ok(())
+    }
+
     pub(crate) fn next_seq(&self) -> u64 {
         self.next_seq
     }
