@@ -168,17 +168,16 @@ impl Cim {
     pub fn status(&self) -> Status {
         let queue = |class| self.inner.entrance.queue(class);
         Status {
-            members: self
-                .inner
-                .generation()
-                .members
-                .iter()
-                .map(|member| self.member_status(member))
-                .collect(),
+            members: self.members(),
             classes: [Class::Log, Class::Event].map(|class| class_status(queue(class))).into(),
             parts: self.parts(),
             dead_letters: self.dead_letters().map(DeadLetters::len),
         }
+    }
+
+    fn members(&self) -> Vec<MemberStatus> {
+        let generation = self.inner.generation();
+        generation.members.iter().map(|member| self.member_status(member)).collect()
     }
 
     fn parts(&self) -> Vec<PartStatus> {
