@@ -54,7 +54,13 @@ impl<I: Intake> Hub<I> {
             return self.wait(client);
         }
         client.hold = None;
+        let before = client.inbox.len();
         self.parse_inbox(client, usize::MAX, false);
+        if let Some(again) = &mut client.hold
+            && client.inbox.len() == before
+        {
+            *again = hold;
+        }
         if client.stage == Stage::PeerDone {
             self.touch(client);
         }

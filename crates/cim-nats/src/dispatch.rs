@@ -64,6 +64,7 @@ impl<I: Intake> Hub<I> {
             return self.deny(client);
         }
         options.forget_credentials();
+        options.headers &= self.config.headers;
         if !(0..=1).contains(&options.protocol) {
             return self.fail(client, Fault::Arguments);
         }

@@ -201,11 +201,8 @@ impl<I: Intake> EventLoop<I> {
         hub.counts.accepted += 1;
         let mut client = Box::new(new_client(key, stream, hub));
         hub.say(&mut client, self.info.line(address, key.id).as_bytes());
-        let wake = hub.deadline(&client);
-        client.wake = wake;
-        if let Some(at) = wake {
-            hub.timers.set(at, key);
-        }
+        client.wake = hub.deadline(&client);
+        hub.timers.set(key, None, client.wake);
         hub.clients.insert(client);
     }
 }

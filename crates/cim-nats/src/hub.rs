@@ -222,8 +222,8 @@ impl<I: Intake> Hub<I> {
         if let Some(at) = self.deadline(&client)
             && client.wake.is_none_or(|wake| at < wake)
         {
+            self.timers.set(client.key, client.wake, Some(at));
             client.wake = Some(at);
-            self.timers.set(at, client.key);
         }
         self.clients.put_back(client);
     }
@@ -235,6 +235,7 @@ impl<I: Intake> Hub<I> {
         client.inbox.clear(&mut self.memory, &self.intake);
         client.outbox.clear(&mut self.pool, &mut self.memory, &self.intake);
         self.unsubscribe_all(&mut client);
+        self.timers.set(client.key, client.wake, None);
         self.clients.remove(client.key);
     }
 }

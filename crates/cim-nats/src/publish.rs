@@ -27,7 +27,7 @@ impl<I: Intake> Hub<I> {
         same_subject: bool,
         sip: bool,
     ) -> Flow {
-        if publish.headers.is_some() && !(self.config.headers && client.options.headers) {
+        if publish.headers.is_some() && !client.options.headers {
             self.fail(client, Fault::UnknownVerb);
             return Flow::End;
         }

@@ -13,6 +13,8 @@ use std::time::Duration;
 
 /// Reads of one connection in one turn.
 const READS: usize = 4;
+/// Bytes of one turn; more wait for the next, so that no PONG waits for many busy publishers.
+const TURN: u64 = 2 << 20;
 /// Bytes of one read while memory or a class is short.
 pub(crate) const SIP: usize = 16 << 10;
 /// A publisher whose subscriber is far behind rests this long between two reads.
@@ -50,11 +52,14 @@ impl<I: Intake> Hub<I> {
         }
     }
 
-    /// Reads every connection of the ready list once.
+    /// Reads the connections of the ready list once each, as far as the turn goes.
     pub(crate) fn read_ready(&mut self) {
-        let mut ready = std::mem::take(&mut self.ready);
-        for key in ready.drain(..) {
-            if let Some(mut client) = self.clients.take(key) {
+        let start = self.counts.read_bytes;
+        let mut later = Vec::new();
+        for key in std::mem::take(&mut self.ready) {
+            if self.counts.read_bytes - start >= TURN {
+                later.push(key);
+            } else if let Some(mut client) = self.clients.take(key) {
                 client.queued = false;
                 self.serve(&mut client);
                 let again = client.readable && client.may_read(self.closing);
@@ -64,9 +69,8 @@ impl<I: Intake> Hub<I> {
                 }
             }
         }
-        if self.ready.is_empty() {
-            self.ready = ready;
-        }
+        later.append(&mut self.ready);
+        self.ready = later;
     }
 
     fn serve(&mut self, client: &mut Client) {
@@ -177,7 +181,9 @@ impl<I: Intake> Hub<I> {
     }
 
     fn follow(&mut self, client: &mut Client, flow: Flow) {
-        if let Flow::Full(class) = flow {
+        if let Flow::Full(class) = flow
+            && client.is_open()
+        {
             self.hold(client, class);
         }
     }

@@ -249,3 +249,54 @@ fn a_taken_port_is_named() {
     let error = cim_nats::Listener::bind(exposed).unwrap_err();
     assert!(error.to_string().contains("0.0.0.0:0"), "{error}");
 }
+
+#[test]
+fn several_addresses_and_those_that_may_be_missing() {
+    let missing = "192.0.2.1:0".parse().unwrap();
+    let listen = vec!["127.0.0.1:0".parse().unwrap(), "127.0.0.2:0".parse().unwrap(), missing];
+    let auth = Some(Auth::Token(Secret::new("t")));
+    let both = NatsConfig { listen, allow_remote: true, auth, ..config() };
+    let error = cim_nats::Listener::bind(both.clone()).unwrap_err();
+    assert_eq!(error.to_string(), "cannot listen on 192.0.2.1:0");
+    let listener = cim_nats::Listener::bind(NatsConfig { optional: vec![missing], ..both }).unwrap();
+    assert_eq!(listener.local_addrs().len(), 2);
+}
+
+#[test]
+fn without_headers_there_are_none() {
+    let server = Server::with(NatsConfig { headers: false, ..config() });
+    let mut peer = support::Peer { stream: std::net::TcpStream::connect(server.address).unwrap() };
+    assert!(!peer.line().contains("headers"));
+    peer.send(
+        "CONNECT {\"verbose\":false,\"headers\":true,\"no_responders\":true}\r\nSUB r 1\r\nPUB a r 0\r\n\r\n",
+    );
+    assert_eq!(peer.flush(), "");
+    peer.send("HPUB a 12 12\r\nNATS/1.0\r\n\r\n\r\n");
+    assert_eq!(peer.until_closed(), b"");
+}
+
+#[test]
+fn many_busy_publishers_do_not_starve_others() {
+    let server = Server::start();
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let busy: Vec<_> = (0..8)
+        .map(|_| {
+            let (mut peer, stop) = (server.client(), std::sync::Arc::clone(&stop));
+            let frames = format!("PUB other 8192\r\n{}\r\n", "x".repeat(8_192)).repeat(100);
+            std::thread::spawn(move || {
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    peer.send(&frames);
+                }
+                peer.flush();
+            })
+        })
+        .collect();
+    let mut app = server.client();
+    for _ in 0..50 {
+        app.send("PUB LOG 1\r\nx\r\n");
+        app.flush();
+    }
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    busy.into_iter().for_each(|thread| thread.join().unwrap());
+    assert_eq!(server.engine.lock().logs.len(), 50);
+}
