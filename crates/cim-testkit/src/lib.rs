@@ -1,1 +1,68 @@
-//! Conformance suites, fakes and fault injection for every contract
+//! Conformance suites for the contracts of CIM, and fakes to test an engine with.
+//!
+//! A backend describes its target with a [`Harness`] and adds one line per class to its tests:
+//!
+//! ```ignore
+//! cim_testkit::conformance!(my_logs: logs, MyHarness::new());
+//! cim_testkit::conformance!(my_events: events, MyHarness::new());
+//! ```
+//!
+//! Each line becomes a module with one test per [`Property`]. A property that the harness cannot express prints
+//! `skipped: <why>` on standard error, even when the test harness captures output, and never passes silently.
+//!
+//! Owns the properties, the fakes ([`MemorySink`], [`FlakySink`]) and the deliberately broken sinks ([`Mutant`])
+//! that show the properties bite. Left out: what a backend's target is. Invariant: a property judges only what a
+//! reader sees and what the contract says, never how a sink works.
+
+mod flaky;
+mod harness;
+mod memory;
+mod mutant;
+mod properties;
+mod property;
+mod reader;
+mod sample;
+mod skip;
+mod subject;
+
+#[doc(hidden)]
+pub use cim_core::Class;
+pub use flaky::FlakySink;
+pub use harness::{CannotExpress, Fault, Harness};
+pub use memory::{Kept, MemoryHarness, MemorySink, Step};
+pub use mutant::{Flaw, Mutant};
+pub use property::{Property, Verdict, Violation, check, check_in_test, first_violation};
+pub use sample::Sample;
+pub use skip::skipped;
+pub use subject::Subject;
+
+/// Runs every property of the contract against a backend: one line, one test per property.
+///
+/// `conformance!(name: logs, harness)` or `conformance!(name: events, harness)`; `harness` is an expression that
+/// builds a fresh [`Harness`] for each test.
+#[macro_export]
+macro_rules! conformance {
+    ($name:ident: logs, $harness:expr) => {
+        $crate::conformance!(@ $name, $crate::Class::Log, $harness);
+    };
+    ($name:ident: events, $harness:expr) => {
+        $crate::conformance!(@ $name, $crate::Class::Event, $harness);
+    };
+    (@ $name:ident, $class:expr, $harness:expr) => {
+        mod $name {
+            #[allow(unused_imports, reason = "the harness expression may use what stands beside the macro")]
+            use super::*;
+            $crate::conformance!(@tests $class, $harness,
+                profile_sane ProfileSane, empty_batch EmptyBatch, each_once EachOnce, exact_bytes ExactBytes,
+                order Order, acknowledged Acknowledged, too_large TooLarge, absent_target AbsentTarget,
+                recovery Recovery, cut_mid_batch CutMidBatch, cancellation Cancellation, close_twice CloseTwice,
+                secrets_hidden SecretsHidden);
+        }
+    };
+    (@tests $class:expr, $harness:expr, $($test:ident $property:ident),*) => {
+        $(#[test]
+        fn $test() {
+            $crate::check_in_test($crate::Property::$property, $class, || $harness);
+        })*
+    };
+}

@@ -1,0 +1,117 @@
+//! A sink that fails every now and then, in front of a sink that works.
+//!
+//! Owns the rhythm of the failures, fixed by a seed. Invariant: a failed call either reached the inner sink whole or
+//! not at all, and both happen: a lost delivery and a lost acknowledgement.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering as Memory};
+
+use cim_core::{
+    Batch, CloseError, Component, DeliveryError, DeliveryErrorKind, Event, EventSink, Health, LogRecord,
+    LogSink, SinkProfile, async_trait,
+};
+
+/// Fails about one call in `one_in`, half of the time after the inner sink took the batch.
+#[derive(Debug)]
+pub struct FlakySink<S> {
+    inner: Arc<S>,
+    one_in: u64,
+    state: AtomicU64,
+}
+
+/// What is going to happen to a call.
+#[derive(Debug, PartialEq, Eq)]
+enum Fate {
+    Pass,
+    FailBefore,
+    FailAfter,
+}
+
+impl<S> FlakySink<S> {
+    /// Wraps a sink; `one_in` is at least 2, so that something gets through. The same seed gives the same failures.
+    #[must_use]
+    pub fn new(inner: Arc<S>, one_in: u64, seed: u64) -> Self {
+        Self { inner, one_in: one_in.max(2), state: AtomicU64::new(seed) }
+    }
+
+    fn fate(&self) -> Fate {
+        // SplitMix64: a counter and a mix, so calls need no lock.
+        let step = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut mixed = self.state.fetch_add(step, Memory::Relaxed).wrapping_add(step);
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^= mixed >> 31;
+        match (mixed % self.one_in, mixed >> 63) {
+            (0, 0) => Fate::FailBefore,
+            (0, _) => Fate::FailAfter,
+            _ => Fate::Pass,
+        }
+    }
+}
+
+fn failure(when: &str) -> DeliveryError {
+    DeliveryError::new(DeliveryErrorKind::Unavailable, format!("the flaky sink fails {when} delivering"))
+}
+
+#[async_trait]
+impl<S: Component> Component for FlakySink<S> {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    async fn probe(&self) -> Health {
+        self.inner.probe().await
+    }
+
+    async fn close(&self) -> Result<(), CloseError> {
+        self.inner.close().await
+    }
+}
+
+#[async_trait]
+impl<S: LogSink> LogSink for FlakySink<S> {
+    fn profile(&self) -> SinkProfile {
+        self.inner.profile()
+    }
+
+    async fn deliver(&self, batch: &Batch<LogRecord<'_>>) -> Result<(), DeliveryError> {
+        match self.fate() {
+            Fate::FailBefore => Err(failure("before")),
+            Fate::Pass => self.inner.deliver(batch).await,
+            Fate::FailAfter => self.inner.deliver(batch).await.and(Err(failure("after"))),
+        }
+    }
+}
+
+#[async_trait]
+impl<S: EventSink> EventSink for FlakySink<S> {
+    fn profile(&self) -> SinkProfile {
+        self.inner.profile()
+    }
+
+    async fn deliver(&self, batch: &Batch<Event<'_>>) -> Result<(), DeliveryError> {
+        match self.fate() {
+            Fate::FailBefore => Err(failure("before")),
+            Fate::Pass => self.inner.deliver(batch).await,
+            Fate::FailAfter => self.inner.deliver(batch).await.and(Err(failure("after"))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::MemorySink;
+
+    #[test]
+    fn a_seed_gives_all_three_fates_and_always_the_same() {
+        let fates = || {
+            let flaky = FlakySink::new(MemorySink::new("m"), 4, 7);
+            (0..1_000).map(|_| flaky.fate()).collect::<Vec<_>>()
+        };
+        let count = |fate| fates().iter().filter(|seen| **seen == fate).count();
+        assert_eq!(fates(), fates());
+        assert!((80..170).contains(&count(Fate::FailBefore)), "{}", count(Fate::FailBefore));
+        assert!((80..170).contains(&count(Fate::FailAfter)), "{}", count(Fate::FailAfter));
+    }
+}

@@ -1,0 +1,31 @@
+//! A test that could not run says so.
+//!
+//! Owns the one line it prints. Invariant: the line is seen and can be counted, whatever the test harness captures,
+//! and where skips are forbidden it is a failure.
+
+use std::io::Write as _;
+
+/// Set to anything but `0` or nothing: a skipped test fails. For continuous integration.
+const FORBID: &str = "CIM_FORBID_SKIPS";
+
+/// Prints `skipped: <why>` on standard error.
+///
+/// # Panics
+/// When the environment variable `CIM_FORBID_SKIPS` is set, because there everything has to run.
+#[allow(
+    clippy::disallowed_methods,
+    clippy::panic,
+    reason = "test code: the variable belongs to the test run, and a panic is how a test fails"
+)]
+pub fn skipped(why: &str) {
+    announce(why);
+    if std::env::var(FORBID).is_ok_and(|value| !matches!(value.as_str(), "" | "0")) {
+        panic!("skipped where skips are forbidden: {why}");
+    }
+}
+
+/// Prints the line only: for what a backend cannot express by its nature, which no environment would change.
+pub(crate) fn announce(why: &str) {
+    // Written to the handle, not printed: the test harness captures what is printed.
+    let _ = writeln!(std::io::stderr(), "skipped: {why}");
+}
