@@ -50,6 +50,32 @@ fn main() {
             "{record:>6} {floor:>12.0} {rate:>12.0} {ratio:>7.2} ({low:.2}-{high:.2}) {per_second:>18.0}"
         );
     }
+    start_with_backlog(&dir);
+    fs::remove_dir_all(&dir).unwrap();
+}
+
+/// Fills 1 GiB and prints how long opening it again takes.
+fn start_with_backlog(dir: &Path) {
+    let dir = dir.join("backlog");
+    let open = || {
+        let mut spool = Spool::open(Arc::new(RealFiles), SpoolOptions::new(&dir, "rate/rate-0")).unwrap();
+        let (stream, recovery) = spool.stream(StreamOptions::new("logs", SEGMENT, 2 << 30)).unwrap();
+        (spool, stream, recovery)
+    };
+    let (spool, mut stream, _) = open();
+    while stream.bytes() < (1 << 30) + (8 << 20) {
+        let mut buf = stream.buffer(FRAME);
+        while !buf.is_full() {
+            buf.push(&[&[b'x'; 1024]]);
+        }
+        let frame = stream.append(buf).map_err(|(error, _)| error).unwrap();
+        stream.reuse(frame);
+    }
+    drop((spool, stream));
+    let start = Instant::now();
+    let (_spool, _stream, recovery) = open();
+    let milliseconds = start.elapsed().as_secs_f64() * 1e3;
+    println!("start with {} MiB held: {milliseconds:.1} ms", recovery.recovered_bytes >> 20);
     fs::remove_dir_all(&dir).unwrap();
 }
 

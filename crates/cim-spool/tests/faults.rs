@@ -1,0 +1,173 @@
+//! A full disk and I/O errors at every call of a scripted run: nothing accepted is lost, nothing is half visible.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code: a failed step is the failure"
+)]
+
+mod support;
+
+use std::{sync::Arc, time::Duration};
+
+use cim_spool::{
+    AppendError, Crash, Fault, FrameBuf, LossReason, Read, SimFiles, Spool, SpoolOptions, Stream,
+    StreamOptions,
+};
+use support::{append, buf_of, open, read_all, record, try_open};
+
+/// Appends, rotates, syncs, acknowledges, as an engine would: a refused buffer is offered again. Returns how many
+/// records were accepted.
+fn run(stream: &mut Stream) -> u64 {
+    let mut refused: Option<FrameBuf> = None;
+    for round in 0..12u64 {
+        let next = stream.next_seq();
+        let buf = refused.take().unwrap_or_else(|| buf_of(next..next + 2));
+        assert_eq!(buf.len(), 2);
+        match stream.append(buf) {
+            Ok(frame) => assert_eq!((frame.first_seq(), frame.count()), (next, 2)),
+            Err((AppendError::NoSpace(_) | AppendError::Io(_), buf)) => refused = Some(buf),
+            Err((error, _)) => panic!("{error}"),
+        }
+        if round % 3 == 0
+            && let Some(job) = stream.begin_sync()
+        {
+            let result = job.run();
+            stream.finish_sync(job, result);
+        }
+        if round % 4 == 0 {
+            stream.ack("sink", stream.next_seq() - 1);
+            let _ = stream.save_cursors(false);
+        }
+    }
+    stream.next_seq() - 1
+}
+
+fn fails_at_every_call(fault: Fault, more: u64) {
+    for nth in 1.. {
+        let disk = SimFiles::new(nth);
+        disk.fail(nth, more, fault);
+        let opened = try_open(&disk).ok();
+        let (mut accepted, mut acked) = (0, 1);
+        if let Some((_spool, mut stream, _)) = opened {
+            stream.cursor("sink").unwrap();
+            accepted = run(&mut stream);
+            acked = stream.cursor("sink").unwrap();
+        }
+        let finished = disk.calls() < nth;
+        disk.heal();
+        disk.crash(Crash::Process);
+        let (_spool, mut stream, recovery) = open(&disk);
+        let from = stream.cursor("sink").unwrap();
+        let context = format!("{fault:?} at call {nth} and {more} more");
+        assert!(from <= acked, "{context}");
+        assert!(recovery.next_seq > accepted && recovery.next_seq <= accepted + 3, "{context}");
+        for (seq, reason) in read_all(&stream, from) {
+            assert!(seq < acked, "{context}: accepted record {seq} lost as {reason:?}");
+        }
+        append(&mut stream, 1);
+        if finished {
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_at_every_call() {
+    fails_at_every_call(Fault::NoSpace, 0);
+    fails_at_every_call(Fault::NoSpace, 5);
+}
+
+#[test]
+fn an_io_error_at_every_call() {
+    fails_at_every_call(Fault::Io, 0);
+    fails_at_every_call(Fault::Io, 5);
+}
+
+#[test]
+fn a_full_disk_gives_up_the_reserve_for_cursors() {
+    let disk = SimFiles::new(1);
+    let options = SpoolOptions { reserve_bytes: 16 << 10, ..SpoolOptions::new("/spool", "demo/demo-0") };
+    let mut spool = Spool::open(Arc::new(disk.clone()), options).unwrap();
+    let (mut stream, _) = spool.stream(StreamOptions::new("logs", 4096, 1 << 20)).unwrap();
+    append(&mut stream, 3);
+    stream.cursor("sink").unwrap();
+    stream.ack("sink", 3);
+    disk.set_capacity(Some(0));
+    let refused = stream.append(buf_of(4..6));
+    assert!(matches!(refused, Err((AppendError::NoSpace(_), buf)) if buf.len() == 2));
+    let used = disk.paths().iter().map(|path| disk.contents(path).unwrap().len() as u64).sum::<u64>();
+    disk.set_capacity(Some(used));
+    stream.save_cursors(false).unwrap();
+    assert!(!disk.paths().iter().any(|path| path.ends_with("reserve")));
+    disk.set_capacity(None);
+    stream.save_cursors(true).unwrap();
+    assert!(disk.paths().iter().any(|path| path.ends_with("reserve")), "claimed again once there is room");
+    append(&mut stream, 1);
+    assert_eq!(read_all(&stream, 1), vec![]);
+}
+
+#[test]
+fn a_full_stream_refuses_and_takes_extra_only_when_asked() {
+    let disk = SimFiles::new(1);
+    let (_spool, mut stream, _) = open(&disk);
+    stream.cursor("sink").unwrap();
+    let refused = loop {
+        let next = stream.next_seq();
+        match stream.append(buf_of(next..next + 5)) {
+            Ok(_) => {}
+            Err((AppendError::Full { bytes, max_bytes }, buf)) => {
+                assert!(bytes <= max_bytes);
+                break buf;
+            }
+            Err((error, _)) => panic!("{error}"),
+        }
+    };
+    stream.append_over(refused, 4096).map_err(|(error, _)| error).unwrap();
+    let stored = stream.next_seq() - stream.first_seq();
+    let shed = stream.shed_oldest().unwrap();
+    assert_eq!(stored - shed.records, stream.next_seq() - stream.first_seq());
+    assert_eq!(stream.cursor("sink").unwrap(), shed.last_seq + 1);
+    let lost = read_all(&stream, 1);
+    assert!(lost.iter().all(|(seq, reason)| *seq <= shed.last_seq && *reason == LossReason::Shed));
+    assert_eq!(lost.len() as u64, shed.records);
+    // Delivered records make room even in the segment being written.
+    stream.ack("sink", stream.next_seq());
+    append(&mut stream, 5);
+}
+
+#[test]
+fn old_segments_are_shed_by_age() {
+    let disk = SimFiles::new(1);
+    let mut spool = Spool::open(Arc::new(disk.clone()), support::options()).unwrap();
+    let options = StreamOptions { max_age: Some(Duration::from_secs(60)), ..support::stream_options() };
+    let (mut stream, _) = spool.stream(options).unwrap();
+    disk.set_clock(Duration::from_secs(1000));
+    for _ in 0..10 {
+        append(&mut stream, 3);
+    }
+    let last_old = stream.next_seq() - 1;
+    let at = |seconds| std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+    assert_eq!(stream.enforce_age(at(1060)), vec![]);
+    let shed = stream.enforce_age(at(1061));
+    assert_eq!(shed.last().map(|shed| shed.last_seq), Some(last_old));
+    assert_eq!(stream.first_seq(), stream.next_seq());
+    append(&mut stream, 1);
+}
+
+#[test]
+fn a_disk_that_does_not_answer_is_not_called_damage() {
+    let disk = SimFiles::new(1);
+    let (_spool, mut stream, _) = open(&disk);
+    append(&mut stream, 2);
+    let mut reader = stream.reader(1);
+    disk.fail(1, u64::MAX, Fault::Io);
+    for _ in 0..20 {
+        assert!(reader.next().is_err());
+    }
+    disk.heal();
+    let Read::Frame(frame) = reader.next().unwrap() else { panic!("the records are still there") };
+    assert_eq!(frame.records().next(), Some((1, &record(1)[..])));
+}
