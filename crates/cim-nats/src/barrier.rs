@@ -12,10 +12,20 @@ use std::collections::VecDeque;
 pub(crate) enum Answer {
     /// PONGs for one connection.
     Pong(Key, u32),
-    /// Acknowledgement of one message.
-    Ack { reply: Box<[u8]>, class: Class, seq: u64 },
+    /// Acknowledgement of one message: its sequence number, or for a message that had none yet, how many of its class
+    /// were taken up to it.
+    Ack { reply: Box<[u8]>, class: Class, number: Number },
     /// Why a message was refused.
     Refusal { reply: Box<[u8]>, body: Box<[u8]> },
+}
+
+/// The sequence number of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Number {
+    /// Given by the engine.
+    Known(u64),
+    /// The message is this one of those taken; the engine had no room to number it.
+    Taken(u64),
 }
 
 /// All answers that wait, oldest first.
@@ -75,7 +85,7 @@ mod tests {
         barriers.push(Answer::Pong(key(1), 1));
         barriers.push(Answer::Pong(key(2), 1));
         barriers.mark(5);
-        barriers.push(Answer::Ack { reply: b"r"[..].into(), class: Class::Log, seq: 6 });
+        barriers.push(Answer::Ack { reply: b"r"[..].into(), class: Class::Log, number: Number::Known(6) });
         assert!(barriers.has_fresh());
         barriers.mark(6);
         assert_eq!(barriers.pop(|mark| *mark <= 4), None);

@@ -11,6 +11,7 @@ use crate::config::NatsConfig;
 use crate::intake::Intake;
 use crate::interest::{Interest, SubscriptionId};
 use crate::outbox::Pool;
+use crate::publish::Ledger;
 use crate::stats::ListenerCounts;
 use crate::timers::Timers;
 use std::net::Shutdown;
@@ -68,6 +69,9 @@ pub(crate) struct Hub<I: Intake> {
     pub accepted_turn: u64,
     /// Something was offered since the last flush.
     pub offered: bool,
+    /// The last flush left something that is not accepted, perhaps not even written: flush again.
+    pub unsettled: bool,
+    pub ledger: Ledger,
     pub now: Instant,
     pub random: u32,
     /// The listener ends: nothing more is read.
@@ -96,6 +100,8 @@ impl<I: Intake> Hub<I> {
             turn: 1,
             accepted_turn: 0,
             offered: false,
+            unsettled: false,
+            ledger: Ledger::default(),
             now,
             random: 0x9e37_79b9,
             closing: false,
@@ -104,11 +110,12 @@ impl<I: Intake> Hub<I> {
 
     /// Everything after the reads of a turn: flush, answers, writes, removals.
     pub(crate) fn end_turn(&mut self) {
-        if self.offered || self.barriers.has_fresh() {
-            let mark = self.intake.flush();
+        if self.offered || self.unsettled || self.barriers.has_fresh() {
+            let mark = self.flush();
             self.offered = false;
             self.barriers.mark(mark);
-            if self.intake.is_accepted(&mark) {
+            self.unsettled = !self.intake.is_accepted(&mark);
+            if !self.unsettled {
                 self.accepted_turn = self.turn;
             }
         }
@@ -139,7 +146,7 @@ impl<I: Intake> Hub<I> {
                             self.release(client);
                         }
                     }
-                    Answer::Ack { reply, class, seq } => self.acknowledge(&reply, class, seq),
+                    Answer::Ack { reply, class, number } => self.acknowledge(&reply, class, number),
                     Answer::Refusal { reply, body } => self.answer_on(&reply, &body),
                 }
             }
@@ -148,7 +155,7 @@ impl<I: Intake> Hub<I> {
 
     /// True while someone must be woken when acceptance or space advances.
     pub(crate) fn awaits_progress(&self) -> bool {
-        !self.barriers.is_empty() || !self.waiting.is_empty()
+        self.unsettled || !self.barriers.is_empty() || !self.waiting.is_empty()
     }
 
     /// Puts a client on the list of those to write to, or to remove, at the end of the turn.

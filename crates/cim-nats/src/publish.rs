@@ -4,7 +4,7 @@
 //! subscribers (`routing`). Invariants: a message that is `Full` has had no effect; an acknowledgement names a
 //! sequence number that the engine gave out.
 
-use crate::barrier::Answer;
+use crate::barrier::{Answer, Number};
 use crate::client::Client;
 use crate::hub::Hub;
 use crate::intake::{Intake, Offer, Offered, Target};
@@ -16,6 +16,30 @@ use cim_wire::Class;
 
 /// JetStream's error code for a message that was not stored.
 const NOT_STORED: u32 = 10077;
+
+/// How many messages of a class were taken, and what the engine said at the last flush that found room.
+#[derive(Debug, Default, Clone, Copy)]
+struct Page {
+    taken: u64,
+    numbered: u64,
+    last_seq: u64,
+}
+
+/// The pages of both classes.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    logs: Page,
+    events: Page,
+}
+
+impl Ledger {
+    const fn page(&mut self, class: Class) -> &mut Page {
+        match class {
+            Class::Log => &mut self.logs,
+            Class::Event => &mut self.events,
+        }
+    }
+}
 
 impl<I: Intake> Hub<I> {
     /// Carries out PUB or HPUB.
@@ -131,6 +155,7 @@ impl<I: Intake> Hub<I> {
             Offered::Taken => {
                 client.offered_turn = self.turn;
                 self.offered = true;
+                self.ledger.page(class).taken += 1;
                 if let Some(reply) = publish.reply {
                     self.promise(class, reply);
                 }
@@ -139,6 +164,7 @@ impl<I: Intake> Hub<I> {
             Offered::Refused(reason) => {
                 self.counts.refused_messages += 1;
                 if let Some(reply) = publish.reply {
+                    client.offered_turn = self.turn;
                     self.refuse(class, reply, reason);
                 }
             }
@@ -146,16 +172,39 @@ impl<I: Intake> Hub<I> {
         None
     }
 
+    /// Hands on what was offered, and notes the numbers it got. A full class numbers nothing.
+    pub(crate) fn flush(&mut self) -> I::Mark {
+        let mark = self.intake.flush();
+        for class in [Class::Log, Class::Event] {
+            let page = self.ledger.page(class);
+            if page.numbered < page.taken && !self.intake.is_full(class) {
+                page.numbered = page.taken;
+                page.last_seq = self.intake.last_seq(class);
+            }
+        }
+        mark
+    }
+
     /// Registers the acknowledgement of the message that was just taken.
     fn promise(&mut self, class: Class, reply: &[u8]) {
-        let mark = self.intake.flush();
-        let seq = self.intake.last_seq(class);
-        self.barriers.push(Answer::Ack { reply: reply.into(), class, seq });
+        let mark = self.flush();
+        let page = self.ledger.page(class);
+        let number = if page.numbered == page.taken {
+            Number::Known(page.last_seq)
+        } else {
+            Number::Taken(page.taken)
+        };
+        self.barriers.push(Answer::Ack { reply: reply.into(), class, number });
         self.barriers.mark(mark);
     }
 
     /// Sends the acknowledgement of an accepted message.
-    pub(crate) fn acknowledge(&mut self, reply: &[u8], class: Class, seq: u64) {
+    pub(crate) fn acknowledge(&mut self, reply: &[u8], class: Class, number: Number) {
+        let page = self.ledger.page(class);
+        let seq = match number {
+            Number::Known(seq) => seq,
+            Number::Taken(taken) => page.last_seq.saturating_sub(page.numbered.saturating_sub(taken)),
+        };
         let level = self.intake.level(class);
         let body = format!("{{\"stream\":\"{}\",\"seq\":{seq},\"level\":\"{level}\"}}", stream(class));
         self.answer_on(reply, body.as_bytes());

@@ -78,10 +78,14 @@ async fn logs_and_events_are_accepted_at_flush_and_delivered() {
         client.publish("LOG", format!("line {n}").into()).await.unwrap();
     }
     settle(&client).await;
-    let event = r#"{"event":{"eventName":"Started","eventTime":1}}"#;
-    let ack = within(client.request("EVENT", event.into())).await.unwrap();
-    let text = String::from_utf8(ack.payload.to_vec()).unwrap();
-    assert!(text.contains("\"stream\":\"EVENT\""), "{text}");
+    let ack = within(client.request("EVENT", r#"{"eventName":"Started"}"#.into())).await.unwrap();
+    assert_eq!(&ack.payload[..], br#"{"stream":"EVENT","seq":1,"level":"synced"}"#);
+    let refused = within(client.request("EVENT", r#"{"no":"name"}"#.into())).await.unwrap();
+    let text = String::from_utf8(refused.payload.to_vec()).unwrap();
+    assert!(
+        text.starts_with("{\"error\":{\"code\":400,") && text.ends_with("\"stream\":\"EVENT\"}"),
+        "{text}"
+    );
     let ack = within(client.request("LOG", "one more".into())).await.unwrap();
     assert_eq!(&ack.payload[..], br#"{"stream":"LOG","seq":1001,"level":"written"}"#);
     let report = pod.stop().await;
@@ -180,4 +184,76 @@ async fn the_client_comes_back_after_a_plain_close() {
     client.publish("LOG", "y".into()).await.unwrap();
     settle(&client).await;
     assert_eq!(server.engine.lock().logs.last().unwrap(), b"y");
+}
+
+/// Takes events only while the test lets it.
+struct Gate(tokio::sync::watch::Receiver<bool>, std::sync::atomic::AtomicU64);
+
+#[cim_core::async_trait]
+impl cim_core::Component for Gate {
+    fn name(&self) -> &str {
+        "gate"
+    }
+}
+
+#[cim_core::async_trait]
+impl cim_core::EventSink for Gate {
+    fn profile(&self) -> cim_core::SinkProfile {
+        cim_core::SinkProfile::default()
+    }
+
+    async fn deliver(
+        &self,
+        batch: &cim_core::Batch<cim_core::Event<'_>>,
+    ) -> Result<(), cim_core::DeliveryError> {
+        let mut open = self.0.clone();
+        let _ = open.wait_for(|open| *open).await;
+        self.1.fetch_add(batch.iter().count() as u64, std::sync::atomic::Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_event_class_holds_its_publishers_only_and_loses_nothing() {
+    let (open, gate) = tokio::sync::watch::channel(false);
+    let gate = Arc::new(Gate(gate, Default::default()));
+    let memory = cim_core::settings::MemorySettings { budget: cim_core::settings::ByteSize::mib(8) };
+    let cim = Cim::builder()
+        .memory(memory)
+        .sink("gate", Sink::events(Arc::clone(&gate) as Arc<dyn cim_core::EventSink>))
+        .start()
+        .unwrap();
+    let listener = Listener::bind(support::config()).unwrap();
+    let (address, control, stats) = (listener.local_addrs()[0], listener.control(), listener.stats());
+    let lane = cim.lane();
+    let thread = std::thread::spawn(move || listener.run(lane));
+
+    let body = format!(r#"{{"eventName":"{}","eventTime":1}}"#, "x".repeat(1_000));
+    let frame = format!("PUB EVENT {}\r\n{body}\r\n", body.len());
+    let producer = std::thread::spawn(move || {
+        let mut peer = support::Peer { stream: std::net::TcpStream::connect(address).unwrap() };
+        peer.line();
+        peer.send("CONNECT {\"verbose\":false}\r\nSUB ack 1\r\n");
+        for _ in 0..150 {
+            peer.send(frame.repeat(100));
+        }
+        peer.send(frame.replace("EVENT", "EVENT ack"));
+        let answers = peer.flush();
+        assert!(answers.contains("\"stream\":\"EVENT\",\"seq\":15001,"), "{answers}");
+    });
+    let held = async {
+        while stats.snapshot().holds == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    within(held).await;
+    let client = within(async_nats::connect(address.to_string())).await.unwrap();
+    client.publish("LOG", "still alive".into()).await.unwrap();
+    settle(&client).await;
+    open.send(true).unwrap();
+    tokio::task::spawn_blocking(move || producer.join().unwrap()).await.unwrap();
+    control.close();
+    tokio::task::spawn_blocking(move || thread.join()).await.unwrap().unwrap().unwrap();
+    let report = cim.stop(Duration::from_secs(5)).await;
+    assert_eq!(gate.1.load(std::sync::atomic::Ordering::Relaxed), 15_001, "{report:?}");
 }
