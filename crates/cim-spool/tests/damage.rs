@@ -210,3 +210,21 @@ fn a_payload_that_looks_like_a_frame_is_only_a_payload() {
     assert_eq!(read_all(&stream, 1), vec![(1, LossReason::Damaged)]);
     assert_eq!(record(2).len(), "record 2 ".len() + 74);
 }
+
+#[test]
+fn an_old_frame_behind_the_end_is_refused_though_it_is_intact() {
+    let disk = SimFiles::new(1);
+    let frames = small_spool(&disk);
+    let end = frames.last().unwrap().seqs.end;
+    let path = segments(&disk).pop().unwrap();
+    let mut files = snapshot(&disk);
+    let stale = frames.iter().find(|frame| frame.path == path).unwrap();
+    let bytes = files.get_mut(&path).unwrap();
+    let copy = bytes[stale.header.start..stale.body.end].to_vec();
+    bytes.extend(copy);
+    let (_spool, mut stream, recovery) = open(&restored(&files));
+    assert_eq!(stream.next_seq(), end);
+    assert!(recovery.truncated_bytes > 0);
+    append(&mut stream, 1);
+    assert_eq!(read_all(&stream, 1), vec![]);
+}
