@@ -46,7 +46,7 @@ impl Stream {
         self.unlink_front(segment.serial, segment.first_seq).then_some(shed)
     }
 
-    /// Sheds every segment whose last write is older than [`StreamOptions::max_age`].
+    /// Sheds every segment whose last write is older than [`max_age`](crate::StreamOptions::max_age).
     pub fn enforce_age(&mut self, now: SystemTime) -> Vec<Shed> {
         let mut shed = Vec::new();
         let Some(max_age) = self.options.max_age else { return shed };
