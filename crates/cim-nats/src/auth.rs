@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     fn options(json: &str) -> ConnectOptions {
-        ConnectOptions::parse(json.as_bytes()).unwrap()
+        ConnectOptions::parse(json.as_bytes(), &ConnectOptions::default()).unwrap()
     }
 
     #[test]

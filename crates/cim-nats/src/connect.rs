@@ -47,13 +47,12 @@ impl Default for ConnectOptions {
 pub(crate) struct BadOptions;
 
 impl ConnectOptions {
-    /// Reads the argument of CONNECT.
-    pub(crate) fn parse(json: &[u8]) -> Result<Self, BadOptions> {
+    /// Reads the argument of CONNECT. What it does not mention stays as it is in `current`, credentials excepted.
+    pub(crate) fn parse(json: &[u8], current: &Self) -> Result<Self, BadOptions> {
         let Value::Object(mut members) = serde_json::from_slice(json).map_err(|_| BadOptions)? else {
             return Err(BadOptions);
         };
-        let defaults = Self::default();
-        let mut name = text(&mut members, "name")?.unwrap_or_default();
+        let mut name = text(&mut members, "name")?.unwrap_or_else(|| current.name.clone());
         let mut end = name.len().min(MAX_NAME);
         while !name.is_char_boundary(end) {
             end -= 1;
@@ -64,13 +63,13 @@ impl ConnectOptions {
         }
         flag(&members, "tls_required", false)?;
         Ok(Self {
-            verbose: flag(&members, "verbose", defaults.verbose)?,
-            pedantic: flag(&members, "pedantic", defaults.pedantic)?,
-            echo: flag(&members, "echo", defaults.echo)?,
-            headers: flag(&members, "headers", false)?,
-            no_responders: flag(&members, "no_responders", false)?,
+            verbose: flag(&members, "verbose", current.verbose)?,
+            pedantic: flag(&members, "pedantic", current.pedantic)?,
+            echo: flag(&members, "echo", current.echo)?,
+            headers: flag(&members, "headers", current.headers)?,
+            no_responders: flag(&members, "no_responders", current.no_responders)?,
             protocol: match members.get("protocol") {
-                None | Some(Value::Null) => 0,
+                None | Some(Value::Null) => current.protocol,
                 Some(value) => value.as_i64().ok_or(BadOptions)?,
             },
             name,
@@ -107,17 +106,28 @@ fn text(members: &mut Map<String, Value>, name: &str) -> Result<Option<String>, 
 mod tests {
     use super::*;
 
+    fn parse(json: &[u8]) -> Result<ConnectOptions, BadOptions> {
+        ConnectOptions::parse(json, &ConnectOptions::default())
+    }
+
+    #[test]
+    fn a_second_connect_changes_what_it_mentions() {
+        let first = parse(br#"{"verbose":false,"name":"a","headers":true}"#).unwrap();
+        let second = ConnectOptions::parse(br#"{"pedantic":false,"name":"b"}"#, &first).unwrap();
+        assert_eq!(second, ConnectOptions { pedantic: false, name: "b".to_owned(), ..first });
+    }
+
     #[test]
     fn accepted() {
-        assert_eq!(ConnectOptions::parse(b"{}"), Ok(ConnectOptions::default()));
-        let options = ConnectOptions::parse(
+        assert_eq!(parse(b"{}"), Ok(ConnectOptions::default()));
+        let options = parse(
             br#"{"verbose":true,"verbose":false,"pedantic":null,"name":"a\nb\"","x":{"y":[1]},"protocol":1}"#,
         )
         .unwrap();
         assert!(!options.verbose && options.pedantic && options.echo);
         assert_eq!((options.name.as_str(), options.protocol), ("a\nb\"", 1));
         let long = format!(r#"{{"name":"{}"}}"#, "ü".repeat(3_000));
-        assert_eq!(ConnectOptions::parse(long.as_bytes()).unwrap().name.len(), MAX_NAME);
+        assert_eq!(parse(long.as_bytes()).unwrap().name.len(), MAX_NAME);
     }
 
     #[test]
@@ -136,7 +146,7 @@ mod tests {
             &b"[".repeat(4_000),
             b"{\"name\":\"\xff\"}",
         ] {
-            assert_eq!(ConnectOptions::parse(json), Err(BadOptions), "{}", String::from_utf8_lossy(json));
+            assert_eq!(parse(json), Err(BadOptions), "{}", String::from_utf8_lossy(json));
         }
     }
 }

@@ -55,7 +55,7 @@ impl<I: Intake> Hub<I> {
     }
 
     fn connect(&mut self, client: &mut Client, json: &[u8]) {
-        let Ok(mut options) = ConnectOptions::parse(json) else {
+        let Ok(mut options) = ConnectOptions::parse(json, &client.options) else {
             return self.fail(client, Fault::Arguments);
         };
         if let Some(auth) = &self.config.auth

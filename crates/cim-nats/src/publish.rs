@@ -121,15 +121,15 @@ impl<I: Intake> Hub<I> {
             && client.options.headers
             && let Some(reply) = publish.reply
         {
-            self.nobody_there(client, reply);
+            self.nobody_there(client, publish.subject, reply);
         }
     }
 
     /// Tells a requester at once that nobody listens.
-    fn nobody_there(&mut self, client: &mut Client, reply: &[u8]) {
+    fn nobody_there(&mut self, client: &mut Client, subject: &[u8], reply: &[u8]) {
         let matches = self.interest.matches(reply);
-        let headers = &b"NATS/1.0 503\r\n\r\n"[..];
-        let message = Message { subject: reply, reply: None, headers: Some(headers), payload: b"" };
+        let headers = [b"NATS/1.0 503\r\nNats-Subject: ", subject, b"\r\n\r\n"].concat();
+        let message = Message { subject: reply, reply: None, headers: Some(&headers), payload: b"" };
         self.route_to_self(client, &message, &matches);
     }
 

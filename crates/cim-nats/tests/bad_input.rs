@@ -134,9 +134,10 @@ fn table() -> Vec<(String, &'static str, Ending)> {
             OPEN,
         ),
         ("CONNECT {\"verbose\":false,\"lang\":\"a\\\"b\\nc\",\"version\":\"\\r\\n\"}\r\n".into(), "", OPEN),
-        ("CONNECT {}\r\n".into(), "+OK\r\n", OPEN),
+        ("CONNECT {}\r\n".into(), "", OPEN),
+        ("CONNECT {\"verbose\":true}\r\n".into(), "+OK\r\n", OPEN),
         (
-            "CONNECT {\"verbose\":false}\r\nPUB a.* 1\r\nx\r\n".into(),
+            "CONNECT {\"pedantic\":true}\r\nPUB a.* 1\r\nx\r\n".into(),
             "-ERR 'Invalid Publish Subject'\r\n",
             OPEN,
         ),

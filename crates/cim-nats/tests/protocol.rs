@@ -115,7 +115,7 @@ fn nobody_there() {
     let mut peer = server.connect();
     peer.send("CONNECT {\"verbose\":false,\"headers\":true,\"no_responders\":true,\"echo\":false}\r\n");
     peer.send("SUB _INBOX.* 1\r\nPUB nobody _INBOX.x 1\r\nq\r\n");
-    peer.expect("HMSG _INBOX.x 1 16 16\r\nNATS/1.0 503\r\n\r\n\r\n");
+    peer.expect("HMSG _INBOX.x 1 38 38\r\nNATS/1.0 503\r\nNats-Subject: nobody\r\n\r\n\r\n");
     let mut old = server.client();
     old.send("SUB _INBOX.* 1\r\nPUB nobody _INBOX.x 1\r\nq\r\n");
     assert_eq!(old.flush(), "");
