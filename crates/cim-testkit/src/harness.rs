@@ -14,7 +14,7 @@ use crate::Sample;
 pub enum Fault {
     /// It is not there, or takes nothing.
     Absent,
-    /// It takes some records of the next batch, about half of them, and fails then.
+    /// It takes some records of the next batch (10 of about 2,000 bytes) and fails then.
     CutMidBatch,
     /// It takes nothing and gives no answer.
     Stalled,

@@ -26,6 +26,7 @@ pub fn skipped(why: &str) {
 
 /// Prints the line only: for what a backend cannot express by its nature, which no environment would change.
 pub(crate) fn announce(why: &str) {
-    // Written to the handle, not printed: the test harness captures what is printed.
-    let _ = writeln!(std::io::stderr(), "skipped: {why}");
+    // Written to the handle, not printed: the test harness captures what is printed. In one piece and with a line of
+    // its own, because the harness writes at the same time.
+    let _ = std::io::stderr().write_all(format!("\nskipped: {why}\n").as_bytes());
 }

@@ -12,8 +12,9 @@ use crate::property::{Outcome, Verdict};
 use crate::subject::undelivered;
 use crate::{CannotExpress, Fault, Harness, Subject};
 
-/// Records in a batch that is going to be cut.
+/// Records in a batch that is going to be cut, and the bytes of each: large enough for a disk to be full.
 const BATCH: usize = 10;
+const RECORD: usize = 2_000;
 
 /// A delivery is dropped after 0, 1, 2 … polls, up to this many.
 const MOST_POLLS: usize = 12;
@@ -80,11 +81,16 @@ pub(crate) async fn cut_mid_batch(harness: &dyn Harness, class: Class, subject: 
     if let Err(cannot) = trial.fail(Fault::CutMidBatch).await {
         return skipped(cannot);
     }
-    let batch = trial.samples(BATCH);
+    let batch = trial.padded(BATCH, RECORD);
     let outcome = trial.subject.attempt(&batch).await?;
     // A second attempt while the target is still down: nothing may get lost between the two.
     let rest = match outcome {
-        Ok(()) => Vec::new(),
+        Ok(()) => {
+            trial.heal().await;
+            let seen = trial.settle().await?;
+            complete(&seen, &trial.sent)?;
+            return Ok(Verdict::Skipped("the target took the whole batch that it was to cut".to_owned()));
+        }
         Err(error) => {
             let rest = undelivered(&error, &batch)?;
             match trial.subject.attempt(&rest).await? {

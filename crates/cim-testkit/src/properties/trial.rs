@@ -34,6 +34,17 @@ impl<'h> Trial<'h> {
         self.sent.get(self.sent.len() - count..).unwrap_or_default().to_vec()
     }
 
+    /// New records of about so many bytes each, from two sources in turns.
+    pub(crate) fn padded(&mut self, count: usize, bytes: usize) -> Vec<Sample> {
+        let first = self.sent.len();
+        self.samples(count);
+        let new = self.sent.get_mut(first..).unwrap_or_default();
+        for sample in new.iter_mut() {
+            sample.body.resize(sample.body.len().max(bytes), b'.');
+        }
+        new.to_vec()
+    }
+
     /// A new record with that body after its number, or exactly that body.
     pub(crate) fn sample(&mut self, body: &[u8], exactly: bool) -> Sample {
         let seq = self.sent.len() as u64 + 1;
