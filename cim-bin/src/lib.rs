@@ -2,4 +2,16 @@
 //!
 //! A library beside the binary, so that tests reach its parts; nobody else depends on it.
 
+pub mod backends;
+pub mod cli;
+pub mod control;
+pub mod diagnostics;
+pub mod engine;
+pub mod exit;
+pub mod face;
+pub mod letters;
+pub mod listeners;
+pub mod metrics_page;
+pub mod reload;
+pub mod run;
 pub mod settings;

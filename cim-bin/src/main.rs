@@ -1,3 +1,7 @@
 //! The `cim` program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(cim_bin::cli::main())
+}

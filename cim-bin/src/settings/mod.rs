@@ -23,6 +23,7 @@ pub use environment::Variables;
 pub use identity::{IdentitySettings, TmaasSettings};
 pub use listen::{Addresses, ApiSettings, HealthSettings, NatsAuth, NatsSettings};
 pub use load::{Loaded, Request, load};
+pub use path::member as member_path;
 pub use place::{Located, Place, Places, Problems};
 pub use relations::durability;
 pub use root::{

@@ -1,0 +1,193 @@
+//! `cim dlq`: dead letters of a running CIM, or of a spool that nobody uses.
+//!
+//! A running CIM is asked over its socket. Otherwise the spool is opened here, under its lock. The invariant: letters
+//! leave the store only by `replay` or `purge`.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Subcommand;
+use serde_json::Value;
+
+use super::Answer;
+use super::spool::directory;
+use crate::control::{self, Request};
+use crate::exit::{Failure, chain};
+use crate::settings::{Request as LoadRequest, load};
+use crate::{backends, engine};
+
+/// Characters of a payload that `list` shows on a terminal.
+const SHOWN: usize = 60;
+/// Time that replayed letters get to be delivered when no CIM runs; what is left stays in the spool.
+const REPLAY_TIME: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Lists the dead letters, oldest first.
+    List {
+        /// The spool directory. Default: `dir` of [spool] in the configuration.
+        dir: Option<PathBuf>,
+    },
+    /// Shows one dead letter whole.
+    Show {
+        /// Its sequence number, from `list`. Both classes count from 1: both letters are shown if there are two.
+        seq: u64,
+        /// The spool directory. Default: `dir` of [spool] in the configuration.
+        dir: Option<PathBuf>,
+    },
+    /// Puts all dead letters back into their queues, to be delivered again.
+    Replay,
+    /// Forgets all dead letters.
+    Purge,
+}
+
+pub(super) fn answer(command: &Command, files: &[PathBuf]) -> Result<Answer, Failure> {
+    match command {
+        Command::List { dir } => {
+            let letters = letters(&directory(dir.as_ref(), files)?)?;
+            Ok(Answer::done(table(&letters), Value::Array(letters)))
+        }
+        Command::Show { seq, dir } => {
+            let mut letters = letters(&directory(dir.as_ref(), files)?)?;
+            letters.retain(|letter| member(letter, "seq") == seq.to_string());
+            if letters.is_empty() {
+                return Err(Failure::failed(format!("there is no dead letter {seq}; see `cim dlq list`")));
+            }
+            Ok(Answer::done(letters.iter().map(whole).collect::<String>(), Value::Array(letters)))
+        }
+        Command::Replay => change(Request::DlqReplay, files),
+        Command::Purge => change(Request::DlqPurge, files),
+    }
+}
+
+/// The letters, from the CIM that uses the spool or from the spool itself.
+fn letters(dir: &Path) -> Result<Vec<Value>, Failure> {
+    let documents = match ask(dir, Request::DlqList)? {
+        Some(documents) => documents,
+        None => offline::list(dir)?,
+    };
+    match documents {
+        Value::Array(letters) => Ok(letters),
+        other => Err(Failure::failed(format!("not a list of letters: {other}"))),
+    }
+}
+
+fn ask(dir: &Path, request: Request) -> Result<Option<Value>, Failure> {
+    let asked = control::ask(dir, request);
+    match asked.map_err(|error| Failure::failed(format!("the running cim does not answer: {error}")))? {
+        None => Ok(None),
+        Some(control::Answer::Ok(value)) => Ok(Some(value)),
+        Some(control::Answer::Error(text)) => Err(Failure::failed(text)),
+    }
+}
+
+/// Changes the store: through the running CIM, or with an engine of our own.
+fn change(request: Request, files: &[PathBuf]) -> Result<Answer, Failure> {
+    let dir = directory(None, files)?;
+    let value = match ask(&dir, request)? {
+        Some(value) => value,
+        None => offline::change(request, files)?,
+    };
+    let text = match request {
+        Request::DlqReplay => {
+            format!("{} dead letters put back into their queues", member(&value, "replayed"))
+        }
+        _ => format!("{} dead letters forgotten", member(&value, "purged")),
+    };
+    Ok(Answer::done(text, value))
+}
+
+fn table(letters: &[Value]) -> String {
+    if letters.is_empty() {
+        return "no dead letters".to_owned();
+    }
+    let mut text = format!("{:<7} {:>10} {:<14} {:>8} payload\n", "class", "seq", "reason", "bytes");
+    for letter in letters {
+        let payload = payload(letter);
+        let more = if payload.chars().nth(SHOWN).is_some() { "…" } else { "" };
+        let payload: String = payload.chars().take(SHOWN).flat_map(char::escape_debug).collect();
+        let _ = writeln!(
+            text,
+            "{:<7} {:>10} {:<14} {:>8} {payload}{more}",
+            member(letter, "class"),
+            member(letter, "seq"),
+            member(letter, "reason"),
+            member(letter, "bytes"),
+        );
+    }
+    text
+}
+
+fn whole(letter: &Value) -> String {
+    let mut text = String::new();
+    for key in ["class", "seq", "route", "reason", "error", "arrived_ms", "bytes"] {
+        let _ = writeln!(text, "{key}: {}", member(letter, key));
+    }
+    let _ = writeln!(text, "payload: {}", payload(letter).escape_debug());
+    text
+}
+
+fn payload(letter: &Value) -> String {
+    let text = member(letter, "payload");
+    if text.is_empty() { member(letter, "payload_hex") } else { text }
+}
+
+/// A member of a document, as plain text.
+fn member(document: &Value, key: &str) -> String {
+    match document.get(key) {
+        Some(Value::String(text)) => text.clone(),
+        Some(value) => value.to_string(),
+        None => String::new(),
+    }
+}
+
+/// The same on a spool that no process uses.
+mod offline {
+    use super::{
+        Duration, Failure, LoadRequest, Path, PathBuf, REPLAY_TIME, Request, Value, backends, chain, control,
+        engine, load,
+    };
+    use crate::letters;
+    use cim_core::deadletter::{STREAM, read_letters};
+    use cim_spool::{RealFiles, Spool, SpoolOptions, StreamOptions};
+    use std::sync::Arc;
+
+    /// Reads the store under the lock of the spool.
+    pub(super) fn list(dir: &Path) -> Result<Value, Failure> {
+        let failed = |error: cim_spool::OpenError| Failure::failed(chain(&error));
+        let report = cim_spool::check(dir).map_err(failed)?;
+        let Some(owner) =
+            report.identity.filter(|_| report.streams.iter().any(|stream| stream.name == STREAM))
+        else {
+            return Ok(Value::Array(Vec::new()));
+        };
+        let mut spool = Spool::open(Arc::new(RealFiles), SpoolOptions::new(dir, owner)).map_err(failed)?;
+        let (mut stream, _) = spool.stream(StreamOptions::new(STREAM, 1 << 20, u64::MAX)).map_err(failed)?;
+        let first = stream.cursor("kept").map_err(failed)?;
+        let letters = read_letters(stream.reader(first), first)
+            .map_err(|error| Failure::failed(format!("cannot read the dead letters: {error}")))?;
+        Ok(letters::documents(&letters))
+    }
+
+    /// Starts an engine without listeners, carries the request out, and stops it.
+    pub(super) fn change(request: Request, files: &[PathBuf]) -> Result<Value, Failure> {
+        let registry = backends::registry();
+        let loaded =
+            load(&LoadRequest::of_process(files.to_vec()), &registry).map_err(Failure::cannot_start)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::failed(format!("cannot start the runtime: {error}")))?;
+        runtime.block_on(async {
+            let cim = engine::start(&loaded.settings, &registry)?;
+            let answer = control::carry_out(request, &cim);
+            let time = if request == Request::DlqReplay { REPLAY_TIME } else { Duration::ZERO };
+            cim.stop(time).await;
+            match answer.map_err(Failure::failed)? {
+                control::Answer::Ok(value) => Ok(value),
+                control::Answer::Error(text) => Err(Failure::failed(text)),
+            }
+        })
+    }
+}

@@ -1,0 +1,150 @@
+//! The control socket of a running CIM: `<spool>/cim.sock`, for commands that change its dead letters.
+//!
+//! One line of JSON in, one line of JSON out, then the connection ends. Left out: what a command prints. The
+//! invariant: only who may write into the spool directory (mode 0700) reaches the socket (mode 0600).
+
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use cim_core::Cim;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::time::timeout;
+
+use crate::letters;
+
+/// Longest request, in bytes.
+const MAX_REQUEST: u64 = 4096;
+/// Longest answer, in bytes: a full store of dead letters, as JSON.
+const MAX_ANSWER: u64 = 256 << 20;
+/// Time for one request to arrive, and for one answer to leave.
+const REQUEST_TIME: Duration = Duration::from_secs(5);
+/// Time for the whole exchange, seen from the caller.
+const ANSWER_TIME: Duration = Duration::from_secs(60);
+
+/// What a running CIM can be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// The dead letters.
+    DlqList,
+    /// Puts the dead letters back into their queues.
+    DlqReplay,
+    /// Forgets the dead letters.
+    DlqPurge,
+}
+
+/// What it answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// Done; what came of it.
+    Ok(Value),
+    /// Not done; why.
+    Error(String),
+}
+
+/// Where the socket of a spool is.
+#[must_use]
+pub fn path(spool: &Path) -> PathBuf {
+    spool.join("cim.sock")
+}
+
+/// Opens the socket. The caller holds the lock of the spool, so a socket that is there already is a left-over.
+///
+/// # Errors
+/// When the directory does not take a socket.
+pub fn open(spool: &Path) -> io::Result<std::os::unix::net::UnixListener> {
+    let path = path(spool);
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = std::os::unix::net::UnixListener::bind(&path)?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// Answers requests, one at a time, for ever.
+///
+/// # Cancel safety
+/// Dropping it closes the socket; a request that was begun may have been carried out.
+pub async fn serve(listener: std::os::unix::net::UnixListener, cim: Cim) {
+    let listener = match UnixListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::error!(%error, "cannot serve the control socket; `cim dlq` will not reach this process");
+            return;
+        }
+    };
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                if let Err(error) = exchange(stream, &cim).await {
+                    tracing::debug!(%error, "a control connection ended early");
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a control connection; trying again");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn exchange(mut stream: UnixStream, cim: &Cim) -> io::Result<()> {
+    let mut line = String::new();
+    let (reading, mut writing) = stream.split();
+    timeout(REQUEST_TIME, BufReader::new(reading.take(MAX_REQUEST)).read_line(&mut line)).await??;
+    let answer = match serde_json::from_str(&line) {
+        Ok(request) => carry_out(request, cim).unwrap_or_else(Answer::Error),
+        Err(error) => Answer::Error(format!("not a request: {error}")),
+    };
+    let mut text = serde_json::to_vec(&answer)?;
+    text.push(b'\n');
+    timeout(REQUEST_TIME, writing.write_all(&text)).await??;
+    Ok(())
+}
+
+/// Carries a request out on an engine in this process.
+///
+/// # Errors
+/// A text for the person who asked.
+pub fn carry_out(request: Request, cim: &Cim) -> Result<Answer, String> {
+    let store = cim.dead_letters().ok_or("there is no dead-letter store without a spool")?;
+    let wrong = |error: io::Error| error.to_string();
+    let value = match request {
+        Request::DlqList => letters::documents(&store.list().map_err(wrong)?),
+        Request::DlqReplay => json!({ "replayed": cim.replay_dead_letters().map_err(wrong)? }),
+        Request::DlqPurge => json!({ "purged": store.purge().map_err(wrong)? }),
+    };
+    Ok(Answer::Ok(value))
+}
+
+/// Asks the CIM that uses this spool. `None`: none does.
+///
+/// # Errors
+/// A CIM is there but does not answer as expected.
+pub fn ask(spool: &Path, request: Request) -> io::Result<Option<Answer>> {
+    use std::io::{BufRead, BufReader, Read, Write};
+    let mut stream = match std::os::unix::net::UnixStream::connect(path(spool)) {
+        Ok(stream) => stream,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
+    stream.set_read_timeout(Some(ANSWER_TIME))?;
+    stream.set_write_timeout(Some(REQUEST_TIME))?;
+    let mut text = serde_json::to_vec(&request)?;
+    text.push(b'\n');
+    stream.write_all(&text)?;
+    let mut line = String::new();
+    BufReader::new(stream.take(MAX_ANSWER)).read_line(&mut line)?;
+    serde_json::from_str(&line).map(Some).map_err(io::Error::other)
+}

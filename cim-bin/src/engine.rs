@@ -1,0 +1,96 @@
+//! From settings to a running engine: builds the sinks that are used and starts delivery.
+//!
+//! Left out: listeners. The invariant: a sink that no route names is not built.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use cim_core::settings::SinkSettings;
+use cim_core::{Cim, Identity, LogFormat, Problem, Registry, Sink, SinkContext};
+use serde_json::Value;
+
+use crate::exit::{Failure, chain};
+use crate::settings::{Settings, durability};
+
+/// Starts an engine. Needs the runtime it will live on.
+///
+/// # Errors
+/// What [`sinks`] says, or a spool that cannot be opened.
+pub fn start(settings: &Settings, registry: &Registry) -> Result<Cim, Failure> {
+    let mut builder = Cim::builder()
+        .identity(Identity::from(&settings.identity))
+        .memory(settings.memory.clone())
+        .spool(settings.spool.clone())
+        .routes(settings.routes.clone());
+    for (name, sink) in sinks(settings, registry)? {
+        builder = builder.sink(name, sink);
+    }
+    builder.start().map_err(|error| Failure::cannot_start(chain(&error)))
+}
+
+/// Builds the sinks that routes name.
+///
+/// # Errors
+/// A sink that cannot be built, or one that is not good enough for its route.
+pub fn sinks(settings: &Settings, registry: &Registry) -> Result<BTreeMap<String, Sink>, Failure> {
+    let identity = Arc::new(Identity::from(&settings.identity));
+    let mut problems = Vec::new();
+    let mut built = BTreeMap::new();
+    for name in used(settings) {
+        let Some(table) = settings.sinks.get(name) else { continue };
+        let log_format = log_format(settings, name);
+        let context = SinkContext { name: name.to_owned(), identity: Arc::clone(&identity), log_format };
+        match build(table, context, registry) {
+            Ok(sink) => {
+                built.insert(name.to_owned(), sink);
+            }
+            Err(problem) => problems.push(problem),
+        }
+    }
+    if problems.is_empty() {
+        problems = unfit(settings, &built);
+    }
+    if problems.is_empty() { Ok(built) } else { Err(Failure::cannot_start(list(&problems))) }
+}
+
+/// The sinks that routes name.
+fn used(settings: &Settings) -> BTreeSet<&str> {
+    let routes = [&settings.routes.logs, &settings.routes.events];
+    routes
+        .into_iter()
+        .flat_map(|route| route.sink.names().into_iter().chain(route.fallback.as_deref()))
+        .collect()
+}
+
+/// The form of log lines on a sink: that of the log route, if the sink is on it.
+fn log_format(settings: &Settings, sink: &str) -> LogFormat {
+    let logs = &settings.routes.logs;
+    let on_route = logs.sink.names().contains(&sink) || logs.fallback.as_deref() == Some(sink);
+    if on_route { logs.format.into() } else { LogFormat::Json }
+}
+
+fn build(table: &SinkSettings, context: SinkContext, registry: &Registry) -> Result<Sink, Problem> {
+    let at = format!("sinks.{}", context.name);
+    let kind = registry.find(&table.kind, &at)?;
+    let members = Value::Object(table.members.clone().into_iter().collect());
+    (kind.build)(context, &members).map_err(|problem| Problem {
+        path: if problem.path.is_empty() { at } else { format!("{at}.{}", problem.path) },
+        ..problem
+    })
+}
+
+/// Sinks that promise too little for their routes.
+fn unfit(settings: &Settings, built: &BTreeMap<String, Sink>) -> Vec<Problem> {
+    durability(&settings.routes, &settings.spool, |name, class| {
+        let sink = built.get(name)?;
+        match class {
+            cim_core::Class::Log => sink.logs.as_ref().map(|sink| sink.profile()),
+            cim_core::Class::Event => sink.events.as_ref().map(|sink| sink.profile()),
+        }
+    })
+}
+
+fn list(problems: &[Problem]) -> String {
+    let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    lines.join("\n")
+}

@@ -1,0 +1,57 @@
+//! How the process ends: its exit codes and the failures behind them.
+//!
+//! The invariant: every way out of the program is one of these codes, and `cim --help` lists them.
+
+use std::fmt;
+
+/// Everything was delivered, or is held in a persistent spool; for other commands: done.
+pub const DONE: u8 = 0;
+/// A failure that has no code of its own.
+pub const FAILED: u8 = 1;
+/// Cannot start: configuration, port, spool, or a command line that is not understood.
+pub const CANNOT_START: u8 = 2;
+/// Accepted records were dropped, or the stop took longer than its deadline.
+pub const DROPPED: u8 = 3;
+
+/// The codes as `cim --help` shows them.
+pub const HELP: &str = "Exit codes:
+  0  done; for `cim run`: everything was delivered, or is held in a persistent spool
+  1  failed for another reason
+  2  cannot start: configuration, port, spool directory, or command line
+  3  `cim run` dropped accepted records, or did not stop in time";
+
+/// Why a command failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The exit code.
+    pub code: u8,
+    /// What to tell the person in front of the terminal.
+    pub text: String,
+}
+
+impl Failure {
+    /// The program cannot start like this.
+    #[must_use]
+    pub fn cannot_start(text: impl fmt::Display) -> Self {
+        Self { code: CANNOT_START, text: text.to_string() }
+    }
+
+    /// Something else went wrong.
+    #[must_use]
+    pub fn failed(text: impl fmt::Display) -> Self {
+        Self { code: FAILED, text: text.to_string() }
+    }
+}
+
+/// An error with everything behind it, in one line.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}

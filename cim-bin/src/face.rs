@@ -1,0 +1,135 @@
+//! What the process says about itself over HTTP: readiness, status document, metrics.
+//!
+//! Left out: HTTP. The invariant: a broken sink or backend never makes the pod unready, because restarting the pod or
+//! taking it out of service mends nothing; it is told as `degraded`.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use cim_api::{ApiState, Readiness};
+use cim_core::Cim;
+use cim_core::DeliveryState;
+use cim_core::settings::OnFault;
+use cim_core::{ClassStatus, MemberStatus};
+use cim_nats::ListenerStats;
+use metrics_exporter_prometheus::PrometheusHandle;
+use serde_json::{Value, json};
+
+use crate::metrics_page;
+use crate::settings::Settings;
+
+/// The state behind the HTTP servers.
+#[derive(Debug)]
+pub struct Face {
+    /// The engine.
+    pub cim: Cim,
+    /// Counts of the listener.
+    pub nats: Arc<ListenerStats>,
+    /// Where applications connect.
+    pub addresses: Vec<std::net::SocketAddr>,
+    /// The exporter.
+    pub exporter: PrometheusHandle,
+    /// The configuration in force.
+    pub settings: Settings,
+    /// When the process was ready.
+    pub started: Instant,
+}
+
+impl ApiState for Face {
+    fn readiness(&self) -> Vec<Readiness> {
+        let status = self.cim.status();
+        let nats = status.parts.iter().find(|part| part.name == crate::run::NATS_PART);
+        let listening = nats.is_some_and(|part| part.state == "running");
+        let mut parts = vec![Readiness {
+            name: "nats".to_owned(),
+            ready: listening,
+            text: if listening { addresses(&self.addresses) } else { "not running".to_owned() },
+        }];
+        parts.extend(status.classes.iter().map(|class| self.class(class)));
+        parts.extend(status.members.iter().map(member));
+        parts
+    }
+
+    fn status(&self) -> Value {
+        let status = self.cim.status();
+        let identity = &self.settings.identity;
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "uptime_seconds": self.started.elapsed().as_secs(),
+            "identity": { "namespace": identity.namespace, "pod": identity.pod, "known": true },
+            "nats": { "listen": self.addresses, "connections": self.nats.snapshot().connections },
+            "classes": status.classes.iter().map(class_document).collect::<Vec<_>>(),
+            "routes": status.members.iter().map(member_document).collect::<Vec<_>>(),
+            "memory": { "budget_bytes": self.cim.budget().limit(), "used_bytes": self.cim.budget().used() },
+            "dead_letters": status.dead_letters,
+            "parts": status.parts,
+        })
+    }
+
+    fn metrics(&self) -> String {
+        let counts = self.nats.snapshot();
+        metrics_page::render(&self.exporter, &self.cim, &counts, &self.settings.identity.pod)
+    }
+}
+
+impl Face {
+    fn class(&self, class: &ClassStatus) -> Readiness {
+        let (level, wanted) = (class.level.as_str(), class.configured.as_str());
+        let below = class.level < class.configured;
+        let text = match &class.fault {
+            Some(fault) => format!("degraded: accepts at level {level} instead of {wanted}: {fault}"),
+            None if class.full => format!("full: publishers are held back; accepts at level {level}"),
+            None => format!("accepts at level {level}"),
+        };
+        let strict = self.settings.spool.on_fault == OnFault::Strict;
+        Readiness { name: format!("spool {}", class.class), ready: !(below && strict), text }
+    }
+}
+
+fn addresses(addresses: &[std::net::SocketAddr]) -> String {
+    let list: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+    format!("listening on {}", list.join(", "))
+}
+
+fn member(member: &MemberStatus) -> Readiness {
+    let delivery = &member.delivery;
+    let error = delivery.last_error.as_deref().unwrap_or("no error text");
+    let held = member.books.held;
+    let text = match delivery.state {
+        DeliveryState::Ready => format!("delivering; {held} held"),
+        DeliveryState::Retrying => {
+            format!("degraded: retrying ({}): {error}; {held} held", delivery.attempts)
+        }
+        DeliveryState::Suspended => format!("degraded: refused, retried slowly: {error}; {held} held"),
+        DeliveryState::Fallback => format!("degraded: using the fallback: {error}; {held} held"),
+    };
+    Readiness { name: format!("route {} to {}", member.route, member.sink), ready: true, text }
+}
+
+fn class_document(class: &ClassStatus) -> Value {
+    json!({
+        "class": class.class,
+        "level": class.level.as_str(),
+        "configured_level": class.configured.as_str(),
+        "bytes": class.bytes,
+        "full": class.full,
+        "fault": class.fault,
+    })
+}
+
+fn member_document(member: &MemberStatus) -> Value {
+    let books = &member.books;
+    json!({
+        "route": member.route,
+        "sink": member.sink,
+        "delivery": member.delivery,
+        "books": {
+            "accepted": books.accepted,
+            "recovered": books.recovered,
+            "delivered": books.delivered,
+            "dead_lettered": books.dead_lettered,
+            "dropped": books.dropped_total(),
+            "held": books.held,
+        },
+    })
+}

@@ -1,0 +1,313 @@
+//! `cim run`, from settings to exit code.
+//!
+//! Ports first, because applications wait for them; then the engine; then everything is served until a signal comes;
+//! then the end, in stages: no new messages, deliver or keep what is there, close, and the HTTP server last.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cim_api::{Face as Paths, Limits};
+use cim_core::supervisor::OnPanic;
+use cim_core::{Cim, Registry, StopReport};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{oneshot, watch};
+use tokio::time::{interval, timeout};
+
+use crate::exit::{self, Failure, chain};
+use crate::face::Face;
+use crate::listeners::Listeners;
+use crate::reload::Reload;
+use crate::settings::{Loaded, Request, Settings, load};
+use crate::{backends, control, diagnostics, engine, listeners, metrics_page};
+
+/// Name of the listener thread on the status page.
+pub const NATS_PART: &str = "nats listener";
+/// How often files are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Time to hand on what clients sent before the end.
+const CLOSE_TIME: Duration = Duration::from_secs(3);
+/// Time for delivery at the end when the rest is safe in a spool.
+const DRAIN_WITH_SPOOL: Duration = Duration::from_secs(5);
+/// Time for delivery at the end when the rest would be lost: the usual 30 s of a pod, minus a margin.
+const DRAIN_WITHOUT_SPOOL: Duration = Duration::from_secs(25);
+
+/// Runs until a signal or a failure; returns the exit code.
+///
+/// # Errors
+/// [`Failure`] when the process cannot start, or lost a part it cannot work without.
+pub fn run(files: Vec<PathBuf>) -> Result<u8, Failure> {
+    let registry = backends::registry();
+    let loaded = load(&Request::of_process(files.clone()), &registry).map_err(Failure::cannot_start)?;
+    let level = diagnostics::start(&loaded.settings.log);
+    let open = listeners::open(&loaded)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::cannot_start(format!("cannot start the runtime: {error}")))?;
+    runtime.block_on(async {
+        let signals = Signals::new().map_err(|error| Failure::cannot_start(chain(&error)))?;
+        let cim = engine::start(&loaded.settings, &registry)?;
+        let process = Process::start(cim, open, &loaded)?;
+        announce(&loaded, &process);
+        process.work(signals, Reload::new(files, loaded, level), &registry).await
+    })
+}
+
+/// The signals the process listens to.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for any signal; `None` asks for another load of the configuration, a name asks for the end.
+    async fn next(&mut self) -> Option<&'static str> {
+        tokio::select! {
+            _ = self.terminate.recv() => Some("SIGTERM"),
+            _ = self.interrupt.recv() => Some("SIGINT"),
+            _ = self.hangup.recv() => None,
+        }
+    }
+
+    /// Waits for a signal that asks for the end.
+    async fn end(&mut self) -> &'static str {
+        loop {
+            if let Some(name) = self.next().await {
+                return name;
+            }
+        }
+    }
+}
+
+/// Everything that runs.
+struct Process {
+    cim: Cim,
+    face: Arc<Face>,
+    nats: cim_nats::ListenerControl,
+    nats_ended: oneshot::Receiver<()>,
+    stop_http: watch::Sender<bool>,
+    has_spool: bool,
+}
+
+impl Process {
+    /// Starts serving the open ports.
+    fn start(cim: Cim, open: Listeners, loaded: &Loaded) -> Result<Self, Failure> {
+        let settings = loaded.settings.clone();
+        let has_spool = settings.spool.dir.is_some();
+        let face = Arc::new(Face {
+            cim: cim.clone(),
+            nats: open.nats.stats(),
+            addresses: open.nats.local_addrs(),
+            exporter: metrics_page::install(),
+            settings,
+            started: Instant::now(),
+        });
+        let nats = open.nats.control();
+        let nats_ended = serve_nats(&cim, open.nats)?;
+        let (stop_http, stopping) = watch::channel(false);
+        serve_http(&cim, "http api", &open.api, Paths::Full, &face, &stopping);
+        if let Some(health) = &open.health {
+            serve_http(&cim, "http health", health, Paths::Probes, &face, &stopping);
+        }
+        if let Some(dir) = &loaded.settings.spool.dir {
+            serve_control(&cim, dir, &stopping);
+        }
+        Ok(Self { cim, face, nats, nats_ended, stop_http, has_spool })
+    }
+
+    /// Works until a signal asks for the end or an essential part dies.
+    async fn work(
+        self,
+        mut signals: Signals,
+        mut reload: Reload,
+        registry: &Registry,
+    ) -> Result<u8, Failure> {
+        let mut look = interval(LOOK_EVERY);
+        let died = loop {
+            tokio::select! {
+                signal = signals.next() => match signal {
+                    Some(name) => {
+                        tracing::info!("{name}: stopping");
+                        break None;
+                    }
+                    None => reload.reload(&self.cim, registry).await,
+                },
+                what = self.cim.supervisor().failed() => break Some(what),
+                _ = look.tick(), if reload.watches() => {
+                    if reload.changed() {
+                        reload.reload(&self.cim, registry).await;
+                    }
+                }
+            }
+        };
+        let report = self.stop(&mut signals).await;
+        match died {
+            None => Ok(report.exit_code()),
+            Some(what) => Err(Failure { code: exit::FAILED, text: format!("{what}; the process ends") }),
+        }
+    }
+
+    /// Stops in stages. A second signal cuts the waiting: what is left goes to the spool at once.
+    async fn stop(self, signals: &mut Signals) -> StopReport {
+        let drain = if self.has_spool { DRAIN_WITH_SPOOL } else { DRAIN_WITHOUT_SPOOL };
+        let Self { cim, nats, nats_ended, stop_http, face, .. } = self;
+        nats.stop_accepting();
+        nats.close();
+        let orderly = async {
+            let _ = timeout(CLOSE_TIME, nats_ended).await;
+            cim.stop(drain).await
+        };
+        let report = tokio::select! {
+            report = orderly => report,
+            name = signals.end() => {
+                tracing::warn!("{name} again: leaving now");
+                cim.stop(Duration::ZERO).await
+            }
+        };
+        let _ = stop_http.send(true);
+        let _ = timeout(Limits::default().drain_time, cim.supervisor().all_ended()).await;
+        if let Some(dir) = &face.settings.spool.dir {
+            let _ = std::fs::remove_file(control::path(dir));
+        }
+        tell(&report);
+        report
+    }
+}
+
+/// Runs the listener on a thread of its own; the receiver is ready when it has ended.
+fn serve_nats(cim: &Cim, listener: cim_nats::Listener) -> Result<oneshot::Receiver<()>, Failure> {
+    let lane = cim.lane();
+    let (ended, ending) = oneshot::channel();
+    let thread = move || {
+        if let Err(error) = listener.run(lane) {
+            tracing::error!(%error, "the NATS listener ended");
+        }
+        let _ = ended.send(());
+    };
+    let started = cim.supervisor().thread(NATS_PART, thread);
+    started.map_err(|error| Failure::cannot_start(format!("cannot start the listener thread: {error}")))?;
+    Ok(ending)
+}
+
+fn serve_http(
+    cim: &Cim,
+    name: &'static str,
+    listener: &std::net::TcpListener,
+    paths: Paths,
+    face: &Arc<Face>,
+    stopping: &watch::Receiver<bool>,
+) {
+    let Ok(listener) = listener.try_clone() else {
+        tracing::error!(part = name, "cannot serve: no file descriptor left");
+        return;
+    };
+    let (face, stopping) = (Arc::clone(face), stopping.clone());
+    cim.supervisor().task(name, OnPanic::Restart, move || {
+        let (listener, face, mut stopping) = (listener.try_clone(), Arc::clone(&face), stopping.clone());
+        async move {
+            let stop = async move {
+                let _ = stopping.wait_for(|stop| *stop).await;
+            };
+            let served = match listener {
+                Ok(listener) => cim_api::serve(listener, paths, face, Limits::default(), stop).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = served {
+                tracing::error!(part = name, %error, "cannot serve");
+            }
+        }
+    });
+}
+
+fn serve_control(cim: &Cim, spool: &std::path::Path, stopping: &watch::Receiver<bool>) {
+    match control::open(spool) {
+        Ok(listener) => {
+            let (engine, stopping) = (cim.clone(), stopping.clone());
+            cim.supervisor().task("control socket", OnPanic::Restart, move || {
+                let (listener, engine, mut stopping) =
+                    (listener.try_clone(), engine.clone(), stopping.clone());
+                async move {
+                    let Ok(listener) = listener else { return };
+                    tokio::select! {
+                        () = control::serve(listener, engine) => {}
+                        _ = stopping.wait_for(|stop| *stop) => {}
+                    }
+                }
+            });
+        }
+        Err(error) => tracing::warn!(%error, "no control socket; `cim dlq` will not reach this process"),
+    }
+}
+
+/// Says what was chosen.
+fn announce(loaded: &Loaded, process: &Process) {
+    let settings = &loaded.settings;
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    match &settings.spool.dir {
+        Some(dir) => tracing::info!(
+            dir = %dir.display(),
+            logs = cim_core::contract::Level::from(settings.spool.logs.accept).as_str(),
+            events = cim_core::contract::Level::from(settings.spool.events.accept).as_str(),
+            "spool"
+        ),
+        None => tracing::warn!(
+            "no spool: level memory; what is not delivered is lost when the process ends (set `dir` in [spool])"
+        ),
+    }
+    announce_routes(settings);
+    let identity = &settings.identity;
+    tracing::info!(namespace = %identity.namespace, pod = %identity.pod, "identity");
+    let health = settings.health.listen.map(|address| address.to_string()).unwrap_or_default();
+    tracing::info!(
+        nats = ?process.face.addresses,
+        api = %settings.api.listen,
+        health,
+        version = env!("CARGO_PKG_VERSION"),
+        "ready"
+    );
+}
+
+/// Says which sinks each route has.
+pub(crate) fn announce_routes(settings: &Settings) {
+    for (name, route) in [("logs", &settings.routes.logs), ("events", &settings.routes.events)] {
+        let kinds: Vec<_> = route
+            .sink
+            .names()
+            .into_iter()
+            .map(|sink| match settings.sinks.get(sink) {
+                Some(table) if table.kind != sink => format!("{sink} ({})", table.kind),
+                _ => sink.to_owned(),
+            })
+            .collect();
+        tracing::info!(sinks = kinds.join(", "), fallback = route.fallback.as_deref(), "route {name}");
+    }
+}
+
+/// The last word: what was delivered, what waits, what is lost.
+fn tell(report: &StopReport) {
+    let StopReport { delivered, dead_lettered, held, dropped, overdue } = *report;
+    if report.exit_code() == exit::DONE {
+        tracing::info!(delivered, dead_lettered, held, "stopped");
+    } else {
+        tracing::error!(
+            delivered,
+            dead_lettered,
+            held,
+            dropped,
+            overdue,
+            "stopped; records were lost or a part was late"
+        );
+    }
+}
