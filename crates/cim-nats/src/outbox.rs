@@ -22,11 +22,18 @@ const VECTORS: usize = 64;
 pub(crate) struct Pool {
     small: Vec<Vec<u8>>,
     large: Vec<Vec<u8>>,
+    /// Output waiting for all clients together, in bytes.
+    pending: usize,
 }
 
 impl Pool {
     const KEPT_SMALL: usize = 64;
     const KEPT_LARGE: usize = 32;
+
+    /// Output waiting for all clients together, in bytes.
+    pub(crate) const fn pending(&self) -> usize {
+        self.pending
+    }
 
     /// Gives the memory of unused blocks back to the system.
     pub(crate) fn trim(&mut self) {
@@ -99,6 +106,7 @@ impl Outbox {
             self.blocks.push_back(block);
         }
         self.len += bytes;
+        pool.pending += bytes;
         self.blocks.back_mut().map(|block| &mut block.bytes)
     }
 
@@ -161,6 +169,7 @@ impl Outbox {
 
     fn advance(&mut self, count: usize, pool: &mut Pool, memory: &mut Allowance, intake: &impl Intake) {
         self.len -= count.min(self.len);
+        pool.pending -= count.min(pool.pending);
         self.written += count;
         while let Some(front) = self.blocks.front_mut() {
             if self.written < front.bytes.len() {
@@ -181,6 +190,7 @@ impl Outbox {
             memory.settle(&mut block.grant, intake);
             pool.give(block.bytes);
         }
+        pool.pending -= self.len.min(pool.pending);
         self.len = 0;
         self.written = 0;
         self.blocked = None;

@@ -17,8 +17,6 @@ const READS: usize = 4;
 const TURN: u64 = 2 << 20;
 /// Bytes of one read while memory or a class is short.
 pub(crate) const SIP: usize = 16 << 10;
-/// A publisher whose subscriber is far behind rests this long between two reads.
-pub(crate) const STALL: Duration = Duration::from_millis(2);
 /// Distance of the attempts to get memory for a started frame.
 pub(crate) const RETRY: Duration = Duration::from_millis(100);
 

@@ -8,11 +8,21 @@ use crate::client::{Client, Stage};
 use crate::hub::{Hub, Subscription};
 use crate::intake::Intake;
 use crate::interest::{Matches, SubscriptionId};
+use std::time::Duration;
 
 /// Output that is written before the turn ends.
 const WRITE_AT: usize = 256 << 10;
-/// Output above which the publisher rests between two reads.
-const STALL_AT: usize = 4 << 20;
+/// Output waiting for all subscribers, or half of it for one, above which its publishers rest between two reads.
+const REST_ABOVE: usize = 8 << 20;
+/// Longest rest; a subscriber that reads nothing is cut after a few of them.
+const LONGEST_REST: Duration = Duration::from_millis(50);
+
+/// How long a publisher rests: a millisecond, and one more for each MiB above the limit.
+fn rest(one: usize, all: usize) -> Option<Duration> {
+    let above = all.max(2 * one).checked_sub(REST_ABOVE)?;
+    let millis = u64::try_from(above >> 20).unwrap_or(u64::MAX).saturating_add(1);
+    Some(Duration::from_millis(millis).min(LONGEST_REST))
+}
 
 /// A message on its way to subscribers.
 #[derive(Debug, Clone, Copy)]
@@ -120,10 +130,10 @@ impl<I: Intake> Hub<I> {
         counts.sent_messages += 1;
         counts.sent_bytes += message.payload.len() as u64;
         subscription.delivered += 1;
-        if receiver.outbox.len() > STALL_AT
-            && let Some(stalled) = stall
+        if let Some(stalled) = stall
+            && let Some(rest) = rest(receiver.outbox.len(), pool.pending())
         {
-            stalled.get_or_insert(*now + crate::reading::STALL);
+            *stalled = Some(*now + rest).max(*stalled);
         }
         if subscription.max.is_some_and(|max| subscription.delivered >= max) {
             receiver.subscriptions.remove(&subscription.sid);
@@ -211,6 +221,15 @@ impl Digits {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn publishers_rest_the_longer_the_more_waits() {
+        const MIB: usize = 1 << 20;
+        assert_eq!(rest(3 * MIB, 7 * MIB), None);
+        assert_eq!(rest(5 * MIB, 5 * MIB), Some(Duration::from_millis(3)));
+        assert_eq!(rest(MIB, 20 * MIB), Some(Duration::from_millis(13)));
+        assert_eq!(rest(64 * MIB, 64 * MIB), Some(LONGEST_REST));
+    }
 
     #[test]
     fn lines_have_the_announced_length() {

@@ -178,6 +178,39 @@ fn a_fast_publisher_does_not_lose_a_subscriber_that_reads() {
 }
 
 #[test]
+fn fan_out_to_slower_subscribers_cuts_nobody() {
+    let server = Server::on(config(), Engine::with_budget(48 << 20));
+    let frames = 100 * 256;
+    let readers: Vec<_> = (0..4)
+        .map(|_| {
+            let mut subscriber = server.client();
+            subscriber.send("SUB data 1\r\n");
+            subscriber.flush();
+            std::thread::spawn(move || {
+                let want = frames * ("MSG data 1 1024\r\n".len() + 1_024 + 2);
+                let mut seen = 0;
+                while seen < want {
+                    let enough = |got: &[u8]| got.len() >= 1 << 20 || seen + got.len() >= want;
+                    let (bytes, ending) = subscriber.until(support::PATIENCE, enough);
+                    assert!(ending == Ending::Open && !bytes.is_empty(), "after {seen} of {want}");
+                    seen += bytes.len();
+                    // A slow reader: as much work again as the reading.
+                    assert!(bytes.iter().map(|byte| u64::from(*byte)).sum::<u64>() > 0);
+                }
+            })
+        })
+        .collect();
+    let mut publisher = server.client();
+    let frame = format!("PUB data 1024\r\n{}\r\n", "x".repeat(1_024)).repeat(256);
+    for _ in 0..frames / 256 {
+        publisher.send(&frame);
+    }
+    publisher.flush();
+    readers.into_iter().for_each(|reader| reader.join().unwrap());
+    assert_eq!(server.stats.snapshot().slow_consumers, 0);
+}
+
+#[test]
 fn a_client_that_answers_no_ping_is_closed() {
     let interval = Duration::from_millis(100);
     let server = Server::with(NatsConfig { first_ping: interval, ping_interval: interval, ..config() });
