@@ -12,6 +12,7 @@ pub mod face;
 pub mod letters;
 pub mod listeners;
 pub mod metrics_page;
+pub mod reference;
 pub mod reload;
 pub mod run;
 pub mod settings;
