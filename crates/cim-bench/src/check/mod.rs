@@ -105,6 +105,12 @@ impl Checker {
         own.len().max(1)
     }
 
+    /// Different messages received from that producer so far.
+    #[must_use]
+    pub fn received(&self, producer: u32) -> u64 {
+        self.sources.get(&producer).map_or(0, SourceCheck::received_count)
+    }
+
     /// Compares with the producers' ledgers.
     #[must_use]
     pub fn finish(self, ledgers: &[Ledger]) -> Findings {

@@ -56,6 +56,11 @@ impl SourceCheck {
         self.highest = self.highest.max(seq);
     }
 
+    /// Different messages of it.
+    pub(super) fn received_count(&self) -> u64 {
+        self.received
+    }
+
     /// Lines of it, repetitions included.
     pub(super) fn total(&self) -> u64 {
         self.received.saturating_add(self.duplicates)

@@ -5,6 +5,7 @@
 
 mod barrier;
 mod broker;
+mod file_sink;
 mod ingest;
 mod line;
 mod output;
@@ -46,6 +47,7 @@ pub const BENCHES: &[Bench] = &[
     Bench { name: "barrier", about: "publish one line, PING, wait for PONG", run: barrier::run },
     Bench { name: "broker", about: "other subjects, 1:1 and 1:4", run: broker::run },
     Bench { name: "spool", about: "spool append against copy, CRC32C and write", run: spool::run },
+    Bench { name: "file-sink", about: "file sink against a write loop", run: file_sink::run },
     Bench { name: "start", about: "exec to first INFO byte; start with a backlog", run: process::start },
     Bench {
         name: "footprint",
