@@ -123,6 +123,13 @@ impl DeadLetters {
         Ok(Self { inner: Mutex::new(Inner { stream, evicted: 0 }) })
     }
 
+    /// Goes on in another stream, when the spool directory was lost.
+    pub(crate) fn replace(&self, mut stream: Stream) -> Result<(), OpenError> {
+        stream.cursor(CURSOR)?;
+        self.lock().stream = stream;
+        Ok(())
+    }
+
     pub(crate) fn put(&self, letter: &Letter) -> io::Result<()> {
         let bytes = letter.encode();
         let mut inner = self.lock();

@@ -247,3 +247,25 @@ async fn a_reload_hands_the_backlog_of_a_dead_sink_to_the_new_one() {
         assert!(logs(&cim).books.balanced());
     }
 }
+
+#[tokio::test]
+async fn a_spool_directory_that_vanishes_is_made_again_with_what_memory_holds() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("spool");
+    let sink = Scripted::new();
+    down(&sink, true);
+    let cim = Cim::builder().spool_dir(&dir).sink("test", sink.sink()).start().unwrap();
+    send(&cim, &numbered(0..20)).await;
+    std::fs::remove_dir_all(&dir).unwrap();
+    until(&cim, "a new spool", |_| dir.join("spool.meta").exists()).await;
+    send(&cim, &numbered(20..30)).await;
+    assert_eq!(cim.status().classes[0].level, Level::Written);
+    cim.stop(Duration::from_millis(20)).await;
+    assert_eq!(logs(&cim).books.held, 30);
+    drop(cim);
+
+    let sink = Scripted::new();
+    let cim = Cim::builder().spool_dir(&dir).sink("test", sink.sink()).start().unwrap();
+    settled(&cim).await;
+    assert_eq!(sink.lines(), numbered(0..30));
+}

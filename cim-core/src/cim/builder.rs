@@ -5,27 +5,25 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use cim_spool::{OpenError, RealFiles, Recovery, Spool, SpoolOptions, Stream, StreamOptions};
+use cim_spool::OpenError;
 use cim_wire::{Class, SniffRules};
 use thiserror::Error;
 use tokio::runtime::Handle;
 
 use super::generation::Generation;
 use super::routes::{self, Plan};
+use super::storage::Storage;
 use super::{Cim, Inner, route_name};
 use crate::budget::Budget;
 use crate::contract::{Identity, Level};
-use crate::deadletter::{self, DeadLetters};
 use crate::intake::{Entrance, Intake};
 use crate::queue::{ClassQueue, Rules};
 use crate::registry::{Problem, Sink};
-use crate::settings::{ClassSettings, MemorySettings, RouteSettings, RoutesSettings, SpoolSettings};
+use crate::settings::{MemorySettings, RouteSettings, RoutesSettings, SpoolSettings};
 use crate::supervisor::{OnPanic, Supervisor};
 
-const LOG_SEGMENT: u64 = 16 << 20;
-const EVENT_SEGMENT: u64 = 4 << 20;
-const LETTER_SEGMENT: u64 = 1 << 20;
-const AGE_CHECK: Duration = Duration::from_secs(10);
+/// How often the spool directory and the age of records are looked at.
+const WATCH_PERIOD: Duration = Duration::from_secs(1);
 
 /// An engine that cannot start.
 #[derive(Debug, Error)]
@@ -125,8 +123,8 @@ impl CimBuilder {
         let routes = self.default_routes();
         let plans = Plan::both(&routes, &self.spool, &self.sinks)?;
         let budget = Budget::new(usize::try_from(self.memory.budget.get()).unwrap_or(usize::MAX));
-        let spool = self.open_spool()?;
-        self.assemble(plans, budget, spool)
+        let storage = Storage::open(self.spool.clone(), &self.identity)?;
+        self.assemble(plans, budget, storage)
     }
 
     fn default_routes(&mut self) -> RoutesSettings {
@@ -147,80 +145,26 @@ impl CimBuilder {
         RoutesSettings { logs: to(logs), events: to(events) }
     }
 
-    fn class_settings(&self, class: Class) -> &ClassSettings {
-        match class {
-            Class::Log => &self.spool.logs,
-            Class::Event => &self.spool.events,
-        }
-    }
-
-    fn open_spool(&self) -> Result<Option<Spool>, StartError> {
-        let Some(dir) = &self.spool.dir else { return Ok(None) };
-        let identity = format!("{}/{}", self.identity.namespace, self.identity.pod);
-        let options = SpoolOptions::new(dir.clone(), identity);
-        let spool = Spool::open(Arc::new(RealFiles), options)
-            .map_err(|source| StartError::Spool { dir: dir.clone(), source })?;
-        if let Some(aside) = spool.set_aside() {
-            tracing::warn!(owner = %aside.owner, path = %aside.path.display(), bytes = aside.bytes,
-                "a spool of another pod was set aside; its records are not delivered");
-        }
-        Ok(Some(spool))
-    }
-
-    fn open_stream(&self, spool: &mut Spool, class: Class) -> Result<(Stream, Recovery), StartError> {
-        let settings = self.class_settings(class);
-        let segment = if class == Class::Log { LOG_SEGMENT } else { EVENT_SEGMENT };
-        let mut options = StreamOptions::new(route_name(class), segment, settings.max_bytes.get());
-        options.cursor_sync = class == Class::Event;
-        options.max_age = settings.max_age.map(crate::settings::Period::get);
-        self.stream(spool, options)
-    }
-
-    fn stream(&self, spool: &mut Spool, options: StreamOptions) -> Result<(Stream, Recovery), StartError> {
-        let dir = self.spool.dir.clone().unwrap_or_default();
-        spool.stream(options).map_err(|source| StartError::Spool { dir, source })
-    }
-
-    fn open_letters(&self, spool: Option<&mut Spool>) -> Result<Option<Arc<DeadLetters>>, StartError> {
-        let Some(spool) = spool else { return Ok(None) };
-        let limit = self.spool.dead_letters.max_bytes.get();
-        let (stream, _) =
-            self.stream(spool, StreamOptions::new(deadletter::STREAM, LETTER_SEGMENT, limit))?;
-        let dir = self.spool.dir.clone().unwrap_or_default();
-        DeadLetters::open(stream).map(Arc::new).map(Some).map_err(|source| StartError::Spool { dir, source })
-    }
-
-    fn assemble(
-        &self,
-        plans: Vec<Plan>,
-        budget: Budget,
-        mut spool: Option<Spool>,
-    ) -> Result<Cim, StartError> {
-        let epoch = spool.as_ref().map_or_else(routes::random_epoch, Spool::epoch);
-        let dead_letters = self.open_letters(spool.as_mut())?;
+    fn assemble(&self, plans: Vec<Plan>, budget: Budget, storage: Storage) -> Result<Cim, StartError> {
+        let epoch = storage.epoch();
+        let dead_letters = storage.letters()?;
         let mut recovery_lost = Vec::new();
         let mut queues = Vec::with_capacity(plans.len());
         for plan in &plans {
-            let rules = Rules::new(self.class_settings(plan.class), self.spool.on_fault, spool.is_some());
-            let stream = match &mut spool {
-                Some(spool) => {
-                    let (stream, recovery) = self.open_stream(spool, plan.class)?;
-                    recovery_lost.extend(routes::report_recovery(plan.class, &recovery));
-                    Some(routes::adopt_cursors(stream, &recovery, &plan.names()))
-                }
-                None => None,
-            };
-            let queue =
-                ClassQueue::open(plan.class, epoch, rules, budget.clone(), stream, &plan.names()).map_err(
-                    |source| StartError::Spool { dir: self.spool.dir.clone().unwrap_or_default(), source },
-                )?;
-            queues.push(Arc::new(queue));
+            let names = plan.names();
+            let stream = storage.stream(plan.class)?.map(|(stream, recovery)| {
+                recovery_lost.extend(routes::report_recovery(plan.class, &recovery));
+                routes::adopt_cursors(stream, &recovery, &names)
+            });
+            let rules = Rules::new(storage.class(plan.class), self.spool.on_fault, stream.is_some());
+            let queue = ClassQueue::open(plan.class, epoch, rules, budget.clone(), stream, &names);
+            queues.push(Arc::new(queue.map_err(|source| storage.error(source))?));
         }
         let [logs, events] = queues.as_slice() else { return Err(StartError::Routes(Vec::new())) };
         let entrance =
             Arc::new(Entrance::new(Arc::clone(logs), Arc::clone(events), budget.clone(), self.sniff));
         let generation = Generation::start(plans, &self.sinks, &entrance, dead_letters.as_ref());
-        let inner = Inner {
+        let inner = Arc::new(Inner {
             intake: Intake::new(Arc::clone(&entrance)),
             entrance,
             budget,
@@ -229,36 +173,37 @@ impl CimBuilder {
             generation: Mutex::new(generation),
             dead_letters,
             recovery_lost,
-            spool: self.spool.clone(),
-            _spool: spool,
-        };
+            storage,
+        });
         start_upkeep(&inner)?;
-        Ok(Cim { inner: Arc::new(inner) })
+        Ok(Cim { inner })
     }
 }
 
-fn start_upkeep(inner: &Inner) -> Result<(), StartError> {
+fn start_upkeep(inner: &Arc<Inner>) -> Result<(), StartError> {
     for class in [Class::Log, Class::Event] {
-        let queue = inner.entrance.queue(class);
+        let queue = Arc::clone(inner.entrance.queue(class));
         if queue.rules().level == Level::Synced {
-            let queue = Arc::clone(queue);
             inner
                 .upkeep
                 .thread(format!("sync {}", route_name(class)), move || queue.run_sync())
                 .map_err(|source| StartError::System { what: "the sync thread", source })?;
         }
-        if queue.rules().max_age.is_some() {
-            let queue = Arc::downgrade(queue);
-            inner.supervisor.task(format!("age {}", route_name(class)), OnPanic::Restart, move || {
-                let queue = queue.clone();
-                async move {
-                    while let Some(queue) = queue.upgrade() {
-                        queue.enforce_age();
-                        tokio::time::sleep(AGE_CHECK).await;
-                    }
+    }
+    if inner.storage.is_persistent() {
+        let weak = Arc::downgrade(inner);
+        inner.supervisor.task("spool watch", OnPanic::Restart, move || {
+            let weak = weak.clone();
+            async move {
+                while let Some(inner) = weak.upgrade() {
+                    inner.storage.check(&inner.entrance, inner.dead_letters.as_deref());
+                    inner.entrance.logs.enforce_age();
+                    inner.entrance.events.enforce_age();
+                    drop(inner);
+                    tokio::time::sleep(WATCH_PERIOD).await;
                 }
-            });
-        }
+            }
+        });
     }
     Ok(())
 }

@@ -128,7 +128,7 @@ impl Cim {
         routes: &RoutesSettings,
     ) -> Result<(), StartError> {
         let inner = &self.inner;
-        let plans = Plan::both(routes, &inner.spool, &sinks)?;
+        let plans = Plan::both(routes, inner.storage.settings(), &sinks)?;
         let (workers, old) = {
             let generation = inner.generation();
             let _ = generation.phase.send_replace(Phase::Landing);
@@ -140,10 +140,7 @@ impl Cim {
         }
         for plan in &plans {
             let queue = inner.entrance.queue(plan.class);
-            queue.set_members(&plan.names()).map_err(|source| StartError::Spool {
-                dir: inner.spool.dir.clone().unwrap_or_default(),
-                source,
-            })?;
+            queue.set_members(&plan.names()).map_err(|source| inner.storage.error(source))?;
         }
         let next = Generation::start(plans, &sinks, &inner.entrance, inner.dead_letters.as_ref());
         *inner.generation() = next;

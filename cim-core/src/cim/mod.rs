@@ -8,6 +8,7 @@ mod generation;
 mod publish;
 mod routes;
 mod stop;
+mod storage;
 
 use std::sync::{Arc, Mutex};
 
@@ -18,13 +19,13 @@ use crate::deadletter::{DeadLetters, Letter};
 use crate::delivery::{Condition, DeliveryStatus};
 use crate::intake::{Entrance, Intake, IntakeCounts, Lane};
 use crate::queue::ClassQueue;
-use crate::settings::SpoolSettings;
 use crate::supervisor::{PartStatus, Supervisor};
 use cim_wire::Class;
 
 pub use builder::{CimBuilder, StartError};
 use generation::Generation;
 pub use stop::StopReport;
+use storage::Storage;
 
 /// One sink of one route, at work.
 pub(crate) struct RouteMember {
@@ -49,9 +50,7 @@ pub(crate) struct Inner {
     pub generation: Mutex<Generation>,
     pub dead_letters: Option<Arc<DeadLetters>>,
     pub recovery_lost: Vec<(Class, &'static str, u64)>,
-    pub spool: SpoolSettings,
-    /// Keeps the lock of the spool directory.
-    pub _spool: Option<cim_spool::Spool>,
+    pub storage: Storage,
 }
 
 impl Drop for Inner {

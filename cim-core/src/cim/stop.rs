@@ -54,7 +54,7 @@ impl Cim {
         inner.generation().stop();
         let rest = until.saturating_duration_since(Instant::now()).max(CLOSE_TIME);
         let mut overdue = tokio::time::timeout(rest, workers.all_ended()).await.is_err();
-        overdue |= !drained && inner.spool.dir.is_none();
+        overdue |= !drained && !inner.storage.is_persistent();
         for class in [Class::Log, Class::Event] {
             let queue = inner.entrance.queue(class);
             queue.stop_sync();

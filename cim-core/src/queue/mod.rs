@@ -7,6 +7,7 @@
 //! bytes in the tail → a worker takes the frame with [`ClassQueue::take`] → after the sink said yes,
 //! [`ClassQueue::settle`] moves the member's position, and the spool forgets what every member is past.
 
+mod fault;
 mod member;
 mod rules;
 mod state;
@@ -172,6 +173,21 @@ impl ClassQueue {
     /// When a position cannot be kept on disk; nothing has changed then.
     pub(crate) fn set_members(&self, names: &[String]) -> Result<(), cim_spool::OpenError> {
         self.lock().set_members(names)
+    }
+
+    /// The spool directory is gone; the queue lives in memory until [`ClassQueue::attach`].
+    pub(crate) fn detach(&self, fault: &str) {
+        self.lock().detach(fault);
+    }
+
+    /// Goes on in a new, empty spool stream.
+    ///
+    /// # Errors
+    /// When a position cannot be kept there.
+    pub(crate) fn attach(&self, stream: cim_spool::Stream) -> Result<(), cim_spool::OpenError> {
+        self.lock().attach(stream)?;
+        self.sync.request();
+        Ok(())
     }
 
     /// Position of a member: the first sequence it has not settled.

@@ -6,7 +6,7 @@
 
 use std::io;
 
-use cim_spool::{AppendError, Frame, FrameBuf, OpenError, Reader, Stream, SyncJob, SyncOutcome};
+use cim_spool::{AppendError, Frame, FrameBuf, OpenError, Reader, Stream};
 
 use super::Taken;
 use super::member::{Member, Settlement};
@@ -18,16 +18,18 @@ use crate::contract::Level;
 use crate::settings::{OnFault, WhenFull};
 
 pub(crate) struct State {
-    rules: Rules,
-    stream: Option<Stream>,
-    tail: Tail,
-    next_seq: u64,
-    members: Vec<Member>,
+    pub(super) rules: Rules,
+    pub(super) stream: Option<Stream>,
+    pub(super) tail: Tail,
+    pub(super) next_seq: u64,
+    pub(super) members: Vec<Member>,
     /// Why the disk does not take frames now.
-    fault: Option<String>,
+    pub(super) fault: Option<String>,
     /// The last commit found no room.
-    full: bool,
-    lost: Vec<(&'static str, u64)>,
+    pub(super) full: bool,
+    /// First sequence whose sync failed, and that has not been written again.
+    pub(super) suspect: Option<u64>,
+    pub(super) lost: Vec<(&'static str, u64)>,
 }
 
 impl State {
@@ -49,12 +51,27 @@ impl State {
             members.push(Member { name: name.clone(), next, books });
         }
         let tail = Tail::new(budget);
-        Ok(Self { rules, stream, tail, next_seq, members, fault: None, full: false, lost: Vec::new() })
+        Ok(Self {
+            rules,
+            stream,
+            tail,
+            next_seq,
+            members,
+            fault: None,
+            full: false,
+            suspect: None,
+            lost: Vec::new(),
+        })
     }
 
     pub(crate) fn set_members(&mut self, names: &[String]) -> Result<(), OpenError> {
         let leaving = self.members.iter().filter(|member| !names.contains(&member.name));
         let from = leaving.map(|member| member.next).min().unwrap_or(self.next_seq);
+        if let Some(stream) = &mut self.stream {
+            for name in names {
+                stream.cursor(name)?;
+            }
+        }
         let mut members = Vec::with_capacity(names.len());
         for name in names {
             if let Some(at) = self.members.iter().position(|member| member.name == *name) {
@@ -62,7 +79,6 @@ impl State {
                 continue;
             }
             if let Some(stream) = &mut self.stream {
-                stream.cursor(name)?;
                 stream.ack(name, from);
             }
             let held = self.next_seq - from;
@@ -104,7 +120,7 @@ impl State {
         if self.fault.is_some() || self.overlay() { Level::Memory } else { self.rules.level }
     }
 
-    fn overlay(&self) -> bool {
+    pub(super) fn overlay(&self) -> bool {
         self.stream.as_ref().is_some_and(|stream| stream.next_seq() < self.next_seq)
     }
 
@@ -137,7 +153,7 @@ impl State {
     /// Whether frames that the disk refuses may live in memory: there is no spool, or its fault is tolerated.
     fn hold_in_memory(&self) -> bool {
         match &self.stream {
-            None => true,
+            None => self.rules.level == Level::Memory || self.rules.on_fault == OnFault::Degrade,
             Some(_) => self.fault.is_some() && self.rules.on_fault == OnFault::Degrade,
         }
     }
@@ -172,17 +188,6 @@ impl State {
         }
     }
 
-    fn note_fault(&mut self, error: &AppendError) {
-        let text = match std::error::Error::source(error) {
-            Some(cause) => format!("{error}: {cause}"),
-            None => error.to_string(),
-        };
-        if self.fault.as_deref() != Some(text.as_str()) {
-            tracing::error!(fault = %text, "the spool does not take records");
-        }
-        self.fault = Some(text);
-    }
-
     fn store_in_memory(&mut self, buf: FrameBuf) -> Result<(), FrameBuf> {
         let size = buf.bytes();
         while !self.tail_has_room(size) {
@@ -204,22 +209,6 @@ impl State {
         fits
     }
 
-    /// Hands the disk what only the memory holds, once it takes frames again.
-    fn write_overlay(&mut self) {
-        if !self.overlay() {
-            return;
-        }
-        let Some(stream) = &mut self.stream else { return };
-        let frames: Vec<Frame> = self.tail.from(stream.next_seq()).cloned().collect();
-        match stream.reappend(&frames) {
-            Ok(()) => {
-                self.fault = None;
-                tracing::info!(frames = frames.len(), "the spool takes records again");
-            }
-            Err(error) => self.note_fault(&error),
-        }
-    }
-
     /// Keeps a written frame for the sinks, if a member may still want it from memory.
     fn keep(&mut self, frame: Frame) {
         if self.rules.level == Level::Synced {
@@ -230,16 +219,13 @@ impl State {
     }
 
     /// Forgets frames that are on disk or settled, down to the share of memory.
-    fn trim_tail(&mut self) {
+    pub(super) fn trim_tail(&mut self) {
         let settled = self.first_open();
-        let Some(stream) = &self.stream else {
+        if self.stream.is_none() {
             self.tail.drop_before(settled);
             return;
-        };
-        let safe = match self.rules.level {
-            Level::Synced => stream.synced_through().map_or(1, |seq| seq + 1),
-            _ => stream.next_seq(),
-        };
+        }
+        let safe = self.safe_seq();
         self.tail.drop_before(settled.min(safe));
         while self.tail.bytes() > self.rules.tail_bytes
             && self.tail.front().is_some_and(|frame| frame.last_seq() < safe)
@@ -313,7 +299,7 @@ impl State {
         self.moved(&name, next);
     }
 
-    fn note_lost(&mut self, what: &'static str, records: u64) {
+    pub(super) fn note_lost(&mut self, what: &'static str, records: u64) {
         match self.lost.iter_mut().find(|(name, _)| *name == what) {
             Some((_, count)) => *count += records,
             None => self.lost.push((what, records)),
@@ -370,37 +356,14 @@ impl State {
         self.trim_tail();
     }
 
-    pub(crate) fn begin_sync(&mut self) -> Option<SyncJob> {
-        self.stream.as_mut().and_then(Stream::begin_sync)
-    }
-
-    /// Ends a sync; returns the first sequence that is not safe, if the level is `synced` and still reached.
-    pub(crate) fn finish_sync(&mut self, job: SyncJob, result: io::Result<()>) -> u64 {
-        let Some(stream) = &mut self.stream else { return 0 };
-        match stream.finish_sync(job, result) {
-            SyncOutcome::Synced { .. } => self.fault = None,
-            SyncOutcome::Failed { first_seq, error, .. } => {
-                let text = format!("fdatasync failed: {error}");
-                tracing::error!(fault = %text, "the spool cannot be synced; records go to a new segment");
-                self.fault = Some(text);
-                self.rewrite(first_seq);
-            }
-        }
-        let safe = self.stream.as_ref().and_then(Stream::synced_through).map_or(0, |seq| seq + 1);
-        self.trim_tail();
-        if self.fault.is_some() && self.rules.on_fault == OnFault::Degrade { self.next_seq } else { safe }
-    }
-
-    /// Writes what a failed sync may have lost to a new segment, as far as memory still has it.
-    fn rewrite(&mut self, first_seq: u64) {
-        let frames: Vec<Frame> = self.tail.from(first_seq).cloned().collect();
-        let Some(stream) = &mut self.stream else { return };
-        if frames.is_empty() {
-            return;
-        }
-        if let Err(error) = stream.reappend(&frames) {
-            tracing::error!(%error, "records whose sync failed cannot be written again; they are in memory");
-        }
+    /// First sequence that memory must keep, because the disk does not hold it at the level of the class.
+    pub(super) fn safe_seq(&self) -> u64 {
+        let Some(stream) = &self.stream else { return self.next_seq };
+        let stored = match self.rules.level {
+            Level::Synced => stream.synced_through().map_or(1, |seq| seq + 1),
+            _ => stream.next_seq(),
+        };
+        self.suspect.map_or(stored, |suspect| stored.min(suspect))
     }
 
     pub(crate) fn seal(&mut self) -> io::Result<()> {

@@ -78,6 +78,16 @@ impl Stream {
         }
     }
 
+    /// Makes an empty stream go on at a sequence, when its records took their numbers elsewhere before. Does nothing
+    /// once something is stored, and never goes back.
+    pub fn start_at(&mut self, seq: u64) {
+        let mut state = self.segments.lock();
+        if state.list.is_empty() {
+            state.next_seq = state.next_seq.max(seq);
+            state.shed_through = state.next_seq.saturating_sub(1);
+        }
+    }
+
     /// Sequence of the next record.
     pub fn next_seq(&self) -> u64 {
         self.segments.lock().next_seq

@@ -1,0 +1,115 @@
+//! A disk that fails: what is noted, what is written again, and how the queue lives without it.
+//!
+//! A failed fdatasync is never repeated on the same file: the records in doubt go to a new segment from memory. Frames the
+//! disk refuses stay in memory (the overlay) and follow once it takes them. A directory that vanished is replaced.
+
+use std::io;
+
+use cim_spool::{AppendError, Frame, OpenError, Stream, SyncJob, SyncOutcome};
+
+use super::state::State;
+use crate::books::DropReason;
+use crate::settings::OnFault;
+
+impl State {
+    pub(super) fn note_fault(&mut self, error: &AppendError) {
+        let text = match std::error::Error::source(error) {
+            Some(cause) => format!("{error}: {cause}"),
+            None => error.to_string(),
+        };
+        if self.fault.as_deref() != Some(text.as_str()) {
+            tracing::error!(fault = %text, "the spool does not take records");
+        }
+        self.fault = Some(text);
+    }
+
+    /// Hands the disk what only the memory holds, once it takes frames again.
+    pub(super) fn write_overlay(&mut self) {
+        if !self.overlay() {
+            return;
+        }
+        let Some(stream) = &mut self.stream else { return };
+        let frames: Vec<Frame> = self.tail.from(stream.next_seq()).cloned().collect();
+        for frame in frames {
+            let mut buf = stream.buffer(frame.bytes_len());
+            for (_, record) in frame.records() {
+                buf.push(&[record]);
+            }
+            if let Err((error, _)) = stream.append(buf) {
+                self.note_fault(&error);
+                return;
+            }
+        }
+        self.fault = None;
+        tracing::info!("the spool takes records again; what was in memory only is stored");
+    }
+
+    pub(crate) fn begin_sync(&mut self) -> Option<SyncJob> {
+        self.rewrite_suspect();
+        self.stream.as_mut().and_then(Stream::begin_sync)
+    }
+
+    /// Ends a sync; returns the first sequence that is not accepted by it.
+    pub(crate) fn finish_sync(&mut self, job: SyncJob, result: io::Result<()>) -> u64 {
+        let Some(stream) = &mut self.stream else { return 0 };
+        match stream.finish_sync(job, result) {
+            SyncOutcome::Synced { .. } if self.suspect.is_none() => self.fault = None,
+            SyncOutcome::Synced { .. } => {}
+            SyncOutcome::Failed { first_seq, error, .. } => {
+                let text = format!("fdatasync failed: {error}");
+                if self.fault.as_deref() != Some(text.as_str()) {
+                    tracing::error!(fault = %text, "the spool cannot be synced; records go to a new segment");
+                }
+                self.fault = Some(text);
+                self.suspect = Some(self.suspect.map_or(first_seq, |suspect| suspect.min(first_seq)));
+                self.rewrite_suspect();
+            }
+        }
+        let safe = self.safe_seq();
+        self.trim_tail();
+        if self.fault.is_some() && self.rules.on_fault == OnFault::Degrade { self.next_seq } else { safe }
+    }
+
+    /// Writes what a failed sync may have lost to a new segment, as far as memory still has it.
+    fn rewrite_suspect(&mut self) {
+        let (Some(stream), Some(first_seq)) = (&mut self.stream, self.suspect) else { return };
+        let end = stream.next_seq();
+        let frames: Vec<Frame> =
+            self.tail.from(first_seq).filter(|frame| frame.last_seq() < end).cloned().collect();
+        if frames.is_empty() {
+            // Everything in doubt has been delivered.
+            self.suspect = None;
+            return;
+        }
+        match stream.reappend(&frames) {
+            Ok(()) => self.suspect = None,
+            Err(error) => self.note_fault(&error),
+        }
+    }
+
+    /// The spool directory is gone: what was only on disk is lost, and memory is all there is.
+    pub(crate) fn detach(&mut self, fault: &str) {
+        let first_kept = self.tail.first_seq().unwrap_or(self.next_seq);
+        let gone = first_kept.saturating_sub(self.first_open());
+        for member in &mut self.members {
+            member.lose(first_kept, DropReason::Damaged);
+        }
+        self.note_lost("missing", gone);
+        self.stream = None;
+        self.suspect = None;
+        self.fault = Some(fault.to_owned());
+    }
+
+    /// A new, empty spool: memory's records go there, and positions with them.
+    pub(crate) fn attach(&mut self, mut stream: Stream) -> Result<(), OpenError> {
+        stream.start_at(self.tail.first_seq().unwrap_or(self.next_seq));
+        for member in &self.members {
+            stream.cursor(&member.name)?;
+            stream.ack(&member.name, member.next);
+        }
+        self.stream = Some(stream);
+        self.fault = None;
+        self.write_overlay();
+        Ok(())
+    }
+}
