@@ -3,6 +3,7 @@
 //! Ports first, because applications wait for them; then the engine; then everything is served until a signal comes;
 //! then the end, in stages: no new messages, deliver or keep what is there, close, and the HTTP server last.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -96,7 +97,14 @@ struct Process {
     nats: cim_nats::ListenerControl,
     nats_ended: oneshot::Receiver<()>,
     stop_http: watch::Sender<bool>,
+    http: HttpAddresses,
     has_spool: bool,
+}
+
+/// Where the HTTP servers really listen; the configuration may say port 0.
+struct HttpAddresses {
+    api: Option<SocketAddr>,
+    health: Option<SocketAddr>,
 }
 
 impl Process {
@@ -112,6 +120,10 @@ impl Process {
             settings,
             started: Instant::now(),
         });
+        let http = HttpAddresses {
+            api: open.api.local_addr().ok(),
+            health: open.health.as_ref().and_then(|health| health.local_addr().ok()),
+        };
         let nats = open.nats.control();
         let nats_ended = serve_nats(&cim, open.nats)?;
         let (stop_http, stopping) = watch::channel(false);
@@ -122,7 +134,7 @@ impl Process {
         if let Some(dir) = &loaded.settings.spool.dir {
             serve_control(&cim, dir, &stopping);
         }
-        Ok(Self { cim, face, nats, nats_ended, stop_http, has_spool })
+        Ok(Self { cim, face, nats, nats_ended, stop_http, http, has_spool })
     }
 
     /// Works until a signal asks for the end or an essential part dies.
@@ -269,11 +281,11 @@ fn announce(loaded: &Loaded, process: &Process) {
     announce_routes(settings);
     let identity = &settings.identity;
     tracing::info!(namespace = %identity.namespace, pod = %identity.pod, "identity");
-    let health = settings.health.listen.map(|address| address.to_string()).unwrap_or_default();
+    let HttpAddresses { api, health } = process.http;
     tracing::info!(
         nats = ?process.face.addresses,
-        api = %settings.api.listen,
-        health,
+        api = api.map(tracing::field::display),
+        health = health.map(tracing::field::display),
         version = env!("CARGO_PKG_VERSION"),
         "ready"
     );

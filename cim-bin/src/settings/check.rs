@@ -46,7 +46,7 @@ fn choice(
     let choices: Vec<&str> = alternatives.iter().filter_map(|schema| schema.choices()).flatten().collect();
     let only_words = !choices.is_empty()
         && alternatives.iter().all(|schema| schema.choices().is_some() || schema.types().contains("null"));
-    let Some(word) = value.as_str().filter(|_| only_words) else { return None };
+    let word = value.as_str().filter(|_| only_words)?;
     if choices.contains(&word) {
         return Some(Vec::new());
     }
