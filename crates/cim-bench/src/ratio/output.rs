@@ -72,6 +72,7 @@ fn one(
         Ok(pairing) => Line::ratio(name, "msg/s", &pairing, recorded.original / recorded.nats, Some(GOAL))
             .with("CPU-s per million", pairing.ours_beside("cpu"))
             .with("accepted msg/s", pairing.ours_beside("accepted"))
+            .with("ratio to the recorded rate, not scaled", Some(median_ours(&pairing) / recorded.original))
             .with("nats-server 1:1 now / then", Some(median_now(&pairing) / recorded.nats))
             .note(format!(
                 "original, recorded {} msg/s, scaled by nats-server now/then; {}",
@@ -80,6 +81,10 @@ fn one(
             )),
         Err(error) => Line::void(name, &error),
     });
+}
+
+fn median_ours(pairing: &super::Pairing) -> f64 {
+    super::pair::median(&pairing.our_figures())
 }
 
 fn median_now(pairing: &super::Pairing) -> f64 {
