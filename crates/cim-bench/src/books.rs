@@ -39,8 +39,10 @@ pub struct Books {
     pub logs: RouteBooks,
     /// Route `events`.
     pub events: RouteBooks,
-    /// Records the spool lost to damage, all reasons.
+    /// Records the spool lost, for every reason but a torn tail.
     pub lost_records: u64,
+    /// Records of a write that a kill cut: never accepted, so no loss. Whether that is true the kill loop checks.
+    pub torn_tail: u64,
     /// Records refused at intake, all reasons.
     pub refused: u64,
 }
@@ -61,6 +63,9 @@ impl Books {
 
     fn note(&mut self, name: &str, labels: &str, value: u64) {
         match name {
+            "cim_spool_lost_records_total" if labels.contains("reason=\"torn_tail\"") => {
+                self.torn_tail = self.torn_tail.saturating_add(value);
+            }
             "cim_spool_lost_records_total" => self.lost_records = self.lost_records.saturating_add(value),
             "cim_records_refused_total" => self.refused = self.refused.saturating_add(value),
             _ => {}
@@ -99,11 +104,12 @@ mod tests {
             cim_records_dropped_total{reason=\"b\",route=\"logs\"} 2\n\
             cim_records_held{route=\"logs\"} 2\n\
             cim_records_accepted_total{route=\"events\"} 7e0\n\
-            cim_spool_lost_records_total{reason=\"torn\"} 4\n";
+            cim_spool_lost_records_total{reason=\"damaged\"} 4\n\
+            cim_spool_lost_records_total{class=\"logs\",reason=\"torn_tail\"} 5\n";
         let books = Books::parse(page);
         assert_eq!((books.logs.accepted, books.logs.dropped, books.logs.held), (10, 3, 2));
         assert!(books.logs.balance());
-        assert_eq!((books.events.accepted, books.lost_records), (7, 4));
+        assert_eq!((books.events.accepted, books.lost_records, books.torn_tail), (7, 4, 5));
         assert!(!books.events.balance());
     }
 }
