@@ -1,0 +1,40 @@
+# Thin: every target names a script and says what it does. `make help` lists them.
+# Build products and tools live under one cache folder outside the checkout (CIM_CACHE, default ~/.cache/cim).
+
+export CIM_CACHE ?= $(HOME)/.cache/cim
+export CARGO_TARGET_DIR ?= $(CIM_CACHE)/target
+
+.PHONY: help demo test test-all quick lint bench bench-full fuzz torture docs
+
+help: ## Lists the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
+
+demo: ## An application publishes, CIM is killed and restarted, nothing accepted is lost (no infrastructure needed)
+	@scripts/demo
+
+test: ## Everything that runs in minutes: unit, property, model, conformance, golden, doc and whole-daemon tests
+	@scripts/test
+
+test-all: ## As `test`, with the long waits
+	@CIM_TEST_ALL=1 scripts/test
+
+quick: ## Format, lints and unit tests of the library crates; an answer within 3 minutes
+	@scripts/quick
+
+lint: ## Format, clippy, documentation, feature matrix, dependency rules
+	@scripts/lint
+
+bench: ## Ratio benches, both sides in one run (at most 25 minutes, on a quiet machine)
+	@scripts/bench
+
+bench-full: ## As `bench`, with longer slices and more pairs
+	@CIM_BENCH_ARGS="--seconds 30 --pairs 7" scripts/bench
+
+fuzz: ## Every fuzz target for 30 s (needs a nightly toolchain)
+	@scripts/fuzz
+
+torture: ## 10,000 kills, and builds with one planted bug each that the suite must catch
+	@scripts/torture
+
+docs: ## API documentation, and the generated reference pages
+	@scripts/docs
