@@ -16,6 +16,26 @@ const MAX_NAMES: usize = 1_024;
 /// Capacity that the buffer keeps between batches; what a larger batch needed is given back.
 const KEPT_BYTES: usize = 2 << 20;
 
+/// How many containers are recognised by a look at one place, before a hash of the whole name is needed.
+const RECENT: usize = 64;
+
+/// A container met before in this batch.
+#[derive(Debug, Clone, Copy, Default)]
+struct Recent<'b> {
+    is_set: bool,
+    name: &'b [u8],
+    id: &'b [u8],
+    group: usize,
+}
+
+/// The place in the table of recent containers: cheap, and only a guess. Names differ at their ends mostly.
+fn spot(name: &[u8], id: &[u8]) -> usize {
+    let end = |bytes: &[u8]| bytes.last_chunk::<4>().map_or(0, |chunk| u32::from_le_bytes(*chunk));
+    let length = u32::try_from(name.len()).unwrap_or(0);
+    let mixed = (end(name) ^ end(id).rotate_left(16) ^ length).wrapping_mul(0x9e37_79b1);
+    usize::try_from(mixed >> 26).unwrap_or(0)
+}
+
 /// The records of one file.
 #[derive(Debug, Clone, Copy)]
 struct Group {
@@ -48,14 +68,18 @@ impl Plan {
     /// Arranges log records: raw payload and newline each (C §8.2, FILE).
     pub(crate) fn fill_logs(&mut self, batch: &Batch<LogRecord<'_>>, pod: &str, namespace: &str) {
         self.clear();
-        let mut last: Option<(&[u8], &[u8], usize)> = None;
+        let mut recent = [Recent::default(); RECENT];
         for record in batch {
             let (name, id) = (record.log.container_name.as_ref(), record.log.container_id.as_ref());
-            let group = match last {
-                Some((last_name, last_id, group)) if last_name == name && last_id == id => group,
-                _ => self.group_of_container(pod, namespace, name, id),
+            let mut none = Recent::default();
+            let seen = recent.get_mut(spot(name, id)).unwrap_or(&mut none);
+            let group = if seen.is_set && seen.name == name && seen.id == id {
+                seen.group
+            } else {
+                let group = self.group_of_container(pod, namespace, name, id);
+                *seen = Recent { is_set: true, name, id, group };
+                group
             };
-            last = Some((name, id, group));
             self.group_of_record.push(group);
             if let Some(group) = self.groups.get_mut(group) {
                 group.records += 1;

@@ -1,6 +1,6 @@
 //! Prints how fast the file sink is, beside a loop that writes 256 KiB at a time to the same directory.
 //!
-//! `cargo run --release -p cim-sink-file --example rate -- <directory>`
+//! `cargo run --release -p cim-sink-file --example file_rate -- <directory>`
 
 use std::fs::File;
 use std::io::Write as _;

@@ -1,6 +1,6 @@
 //! Prints how fast the stdout sink is into a pipe that is read at once, beside a loop that writes 256 KiB at a time.
 //!
-//! `cargo run --release -p cim-sink-stdout --example rate`
+//! `cargo run --release -p cim-sink-stdout --example stdout_rate`
 
 use std::io::Write as _;
 use std::os::fd::OwnedFd;
