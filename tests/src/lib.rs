@@ -1,1 +1,231 @@
-//! Whole-daemon tests against real servers
+//! The running program as a test sees it: started from its binary, spoken to over sockets, ended by its process.
+//!
+//! Owns the process and its directory. Left out: what a test expects. Invariant: a daemon is killed when it is dropped, by
+//! its own process number and nothing else.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::missing_panics_doc,
+    reason = "test code: a failed step is the failure, and the environment says where the binaries are"
+)]
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Longest wait for anything that is expected.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The program under test: `CIM_BIN`, or the one built with profile `ci`.
+#[must_use]
+pub fn binary() -> PathBuf {
+    let path = std::env::var_os("CIM_BIN").map_or_else(
+        || {
+            let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "../target".into());
+            Path::new(&target).join("ci/cim")
+        },
+        PathBuf::from,
+    );
+    assert!(
+        path.exists(),
+        "{} does not exist: build it with `cargo build --profile ci -p cim-bin`",
+        path.display()
+    );
+    path
+}
+
+/// A file in the folder of installed tools.
+#[must_use]
+pub fn tool(path: &str) -> PathBuf {
+    let cache = std::env::var_os("CIM_CACHE").map_or_else(
+        || Path::new(&std::env::var_os("HOME").unwrap_or_default()).join(".cache/cim"),
+        PathBuf::from,
+    );
+    cache.join(path)
+}
+
+/// Says that a test could not run; with `CIM_NO_SKIPS=1` it fails.
+pub fn skip(why: &str) {
+    let _ = std::io::stderr().write_all(format!("\nskipped: {why}\n").as_bytes());
+    assert!(
+        std::env::var_os("CIM_NO_SKIPS").is_none_or(|value| value != "1"),
+        "skipped where skips fail: {why}"
+    );
+}
+
+/// Polls until the condition holds.
+pub fn until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A running `cim`.
+pub struct Daemon {
+    child: Child,
+    home: tempfile::TempDir,
+    nats: SocketAddr,
+    api: SocketAddr,
+}
+
+impl Daemon {
+    /// Starts the program in a directory of its own. `settings` follows `[nats]` and `[api]`; `{home}` in it is the directory.
+    #[must_use]
+    pub fn start(settings: &str) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let nats = cim_bench::server::free_port().unwrap();
+        let api = cim_bench::server::free_port().unwrap();
+        let text = format!(
+            "nats.listen = \"{nats}\"\napi.listen = \"{api}\"\nidentity = {{ namespace = \"ns1\", pod = \"pod-1\" }}\n{settings}"
+        );
+        let text = text.replace("{home}", &home.path().display().to_string());
+        std::fs::write(home.path().join("cim.toml"), text).unwrap();
+        let child = Self::spawn(home.path());
+        let daemon = Self { child, home, nats, api };
+        daemon.ready();
+        daemon
+    }
+
+    fn spawn(home: &Path) -> Child {
+        let output =
+            |name: &str| std::fs::OpenOptions::new().create(true).append(true).open(home.join(name)).unwrap();
+        Command::new(binary())
+            .args(["run", "--config"])
+            .arg(home.join("cim.toml"))
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(output("stdout"))
+            .stderr(output("stderr"))
+            .spawn()
+            .unwrap()
+    }
+
+    fn ready(&self) {
+        until("readiness", || self.get("/readyz").is_some_and(|page| page.starts_with("HTTP/1.1 200")));
+    }
+
+    /// Kills the program with SIGKILL and starts it again.
+    pub fn kill_and_restart(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.child = Self::spawn(self.home.path());
+        self.ready();
+    }
+
+    /// Address of the NATS listener.
+    #[must_use]
+    pub fn nats(&self) -> SocketAddr {
+        self.nats
+    }
+
+    /// Its directory.
+    #[must_use]
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// What it has written to standard output.
+    #[must_use]
+    pub fn stdout(&self) -> String {
+        std::fs::read_to_string(self.home().join("stdout")).unwrap()
+    }
+
+    /// One page of the API, head included; `None` when there is no answer.
+    #[must_use]
+    pub fn get(&self, path: &str) -> Option<String> {
+        let mut stream = TcpStream::connect_timeout(&self.api, Duration::from_secs(1)).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
+        let mut page = String::new();
+        stream.read_to_string(&mut page).ok()?;
+        Some(page)
+    }
+
+    /// The sum of a metric over all its labels.
+    #[must_use]
+    pub fn metric(&self, name: &str) -> f64 {
+        let page = self.get("/metrics").unwrap_or_default();
+        let series = page
+            .lines()
+            .filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])));
+        series.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    }
+
+    /// Whether the conservation law holds now.
+    #[must_use]
+    pub fn books_balance(&self) -> bool {
+        let sum = |names: &[&str]| names.iter().map(|name| self.metric(name)).sum::<f64>();
+        let entered = sum(&["cim_records_accepted_total", "cim_records_recovered_total"]);
+        let left = sum(&[
+            "cim_records_delivered_total",
+            "cim_records_dead_lettered_total",
+            "cim_records_dropped_total",
+            "cim_records_held",
+        ]);
+        (entered - left).abs() < 0.5
+    }
+
+    /// A raw NATS connection that has said CONNECT.
+    #[must_use]
+    pub fn connect(&self) -> Wire {
+        Wire::connect(self.nats)
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A raw NATS connection.
+pub struct Wire {
+    stream: TcpStream,
+}
+
+impl Wire {
+    fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut wire = Self { stream };
+        wire.line();
+        wire.send(b"CONNECT {\"verbose\":false,\"name\":\"wire\"}\r\n");
+        wire.flush();
+        wire
+    }
+
+    /// Writes bytes as they are.
+    pub fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).unwrap();
+    }
+
+    /// Publishes one message.
+    pub fn publish(&mut self, subject: &str, payload: &[u8]) {
+        let head = format!("PUB {subject} {}\r\n", payload.len());
+        self.send(&[head.as_bytes(), payload, b"\r\n"].concat());
+    }
+
+    /// Sends PING and waits for PONG: everything before it is accepted.
+    pub fn flush(&mut self) {
+        self.send(b"PING\r\n");
+        assert_eq!(self.line(), "PONG");
+    }
+
+    /// The next line.
+    pub fn line(&mut self) -> String {
+        let mut line = Vec::new();
+        let mut byte = [0];
+        while !line.ends_with(b"\r\n") {
+            self.stream.read_exact(&mut byte).unwrap();
+            line.push(byte[0]);
+        }
+        String::from_utf8_lossy(&line).trim_end().to_owned()
+    }
+}

@@ -26,14 +26,14 @@ const REPLAY_TIME: Duration = Duration::from_secs(10);
 pub(super) enum Command {
     /// Lists the dead letters, oldest first.
     List {
-        /// The spool directory. Default: `dir` of [spool] in the configuration.
+        /// The spool directory. Default: `spool.dir` of the configuration.
         dir: Option<PathBuf>,
     },
     /// Shows one dead letter whole.
     Show {
         /// Its sequence number, from `list`. Both classes count from 1: both letters are shown if there are two.
         seq: u64,
-        /// The spool directory. Default: `dir` of [spool] in the configuration.
+        /// The spool directory. Default: `spool.dir` of the configuration.
         dir: Option<PathBuf>,
     },
     /// Puts all dead letters back into their queues, to be delivered again.

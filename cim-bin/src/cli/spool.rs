@@ -23,14 +23,14 @@ const SHOWN: usize = 120;
 pub(super) enum Command {
     /// Examines every frame; exit code 1 when something is damaged or missing.
     Check {
-        /// The spool directory. Default: `dir` of [spool] in the configuration.
+        /// The spool directory. Default: `spool.dir` of the configuration.
         dir: Option<PathBuf>,
     },
     /// Shows the records of one stream, as they are stored.
     Dump {
         /// `logs`, `events` or `dead-letters`.
         stream: String,
-        /// The spool directory. Default: `dir` of [spool] in the configuration.
+        /// The spool directory. Default: `spool.dir` of the configuration.
         dir: Option<PathBuf>,
         /// First sequence number to show.
         #[arg(long, default_value_t = 0)]

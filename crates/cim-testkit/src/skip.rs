@@ -6,27 +6,31 @@
 use std::io::Write as _;
 
 /// Set to anything but `0` or nothing: a skipped test fails. For continuous integration.
-const FORBID: &str = "CIM_FORBID_SKIPS";
+const FORBID: &str = "CIM_NO_SKIPS";
 
 /// Prints `skipped: <why>` on standard error.
 ///
 /// # Panics
-/// When the environment variable `CIM_FORBID_SKIPS` is set, because there everything has to run.
+/// When the environment variable `CIM_NO_SKIPS` is set, because there everything has to run.
 #[allow(
     clippy::disallowed_methods,
     clippy::panic,
     reason = "test code: the variable belongs to the test run, and a panic is how a test fails"
 )]
 pub fn skipped(why: &str) {
-    announce(why);
+    say("skipped", why);
     if std::env::var(FORBID).is_ok_and(|value| !matches!(value.as_str(), "" | "0")) {
         panic!("skipped where skips are forbidden: {why}");
     }
 }
 
-/// Prints the line only: for what a backend cannot express by its nature, which no environment would change.
+/// Says that a property does not apply to a backend by its nature, which no environment would change.
 pub(crate) fn announce(why: &str) {
+    say("not applicable", why);
+}
+
+fn say(what: &str, why: &str) {
     // Written to the handle, not printed: the test harness captures what is printed. In one piece and with a line of
     // its own, because the harness writes at the same time.
-    let _ = std::io::stderr().write_all(format!("\nskipped: {why}\n").as_bytes());
+    let _ = std::io::stderr().write_all(format!("\n{what}: {why}\n").as_bytes());
 }

@@ -1,0 +1,101 @@
+//! The direction of the arrows between crates, and what the engine may not depend on.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "test code: a failed step is the failure"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cargo_metadata::{DependencyKind, MetadataCommand};
+
+/// Crates that backends and adapters may build on.
+const FOUNDATION: [&str; 3] = ["cim-core", "cim-wire", "cim-spool"];
+/// Crates that may know every other one.
+const ASSEMBLIES: [&str; 5] = ["cim-bin", "cim-tests", "cim-bench", "custom-sink", "embed"];
+
+#[test]
+fn arrows_point_to_the_foundation_only() {
+    let metadata = MetadataCommand::new().no_deps().exec().unwrap();
+    let names: BTreeSet<_> = metadata.packages.iter().map(|package| package.name.to_string()).collect();
+    let mut wrong = Vec::new();
+    for package in &metadata.packages {
+        if ASSEMBLIES.contains(&package.name.as_str()) {
+            continue;
+        }
+        for dependency in &package.dependencies {
+            let tests_only = dependency.kind == DependencyKind::Development;
+            let inside = names.contains(&dependency.name);
+            let allowed = FOUNDATION.contains(&dependency.name.as_str())
+                || (tests_only && dependency.name == "cim-testkit");
+            if inside && !allowed {
+                wrong.push(format!("{} -> {}", package.name, dependency.name));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "arrows that point the wrong way: {wrong:?}");
+}
+
+#[test]
+fn the_foundation_is_layered() {
+    let metadata = MetadataCommand::new().no_deps().exec().unwrap();
+    let inner = |name: &str| -> Vec<String> {
+        let package = metadata.packages.iter().find(|package| package.name.as_str() == name).unwrap();
+        let normal = package.dependencies.iter().filter(|d| d.kind == DependencyKind::Normal);
+        normal.map(|d| d.name.clone()).filter(|name| name.starts_with("cim-")).collect()
+    };
+    assert_eq!(inner("cim-wire"), Vec::<String>::new());
+    assert_eq!(inner("cim-spool"), Vec::<String>::new());
+    assert_eq!(inner("cim-core"), ["cim-spool", "cim-wire"]);
+}
+
+#[test]
+fn no_network_client_stands_below_the_engine() {
+    let metadata = MetadataCommand::new().other_options(vec!["--locked".into()]).exec().unwrap();
+    let resolve = metadata.resolve.unwrap();
+    let nodes: BTreeMap<_, _> = resolve.nodes.iter().map(|node| (&node.id, node)).collect();
+    let name: BTreeMap<_, _> =
+        metadata.packages.iter().map(|package| (&package.id, package.name.to_string())).collect();
+    let core = metadata.packages.iter().find(|package| package.name.as_str() == "cim-core").unwrap();
+    let (mut open, mut seen) = (vec![&core.id], BTreeSet::new());
+    while let Some(id) = open.pop() {
+        if !seen.insert(id) {
+            continue;
+        }
+        let normal = nodes[id]
+            .deps
+            .iter()
+            .filter(|dep| dep.dep_kinds.iter().any(|k| k.kind == DependencyKind::Normal));
+        open.extend(normal.map(|dep| &dep.pkg));
+    }
+    let below: BTreeSet<_> = seen.iter().map(|id| name[*id].as_str()).collect();
+    for client in [
+        "hyper",
+        "reqwest",
+        "async-nats",
+        "rdkafka",
+        "etcd-client",
+        "kube",
+        "tonic",
+        "rustls",
+        "h2",
+        "cim-nats",
+    ] {
+        assert!(!below.contains(client), "cim-core depends on {client}");
+    }
+}
+
+#[test]
+fn features_are_decided_in_one_file() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../cim-bin/src");
+    let mut open = vec![root];
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            open.extend(std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+        } else if !path.ends_with("backends.rs") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            assert!(!text.contains("cfg(feature"), "{} decides about a feature", path.display());
+        }
+    }
+}
