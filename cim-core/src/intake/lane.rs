@@ -150,6 +150,15 @@ impl Lane {
         self.logs.is_settled(mark.logs) && self.events.is_settled(mark.events)
     }
 
+    /// As [`Lane::is_accepted`], for the messages of one class only.
+    #[must_use]
+    pub fn is_class_accepted(&self, mark: &Mark, class: Class) -> bool {
+        match class {
+            Class::Log => self.logs.is_settled(mark.logs),
+            Class::Event => self.events.is_settled(mark.events),
+        }
+    }
+
     /// Sequence of the last message this lane took, valid after a flush.
     #[must_use]
     pub fn last_seq(&self, class: Class) -> u64 {

@@ -28,48 +28,96 @@ pub(crate) enum Number {
     Taken(u64),
 }
 
-/// All answers that wait, oldest first.
+/// What must be accepted before an answer leaves. A connection that never published an event does not wait for the events
+/// of others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// Every log up to the mark.
+    Logs,
+    /// Every log and every event up to the mark.
+    All,
+}
+
+impl Scope {
+    /// The narrower one first: what it holds is older news for the wider one.
+    pub(crate) const EACH: [Self; 2] = [Self::Logs, Self::All];
+
+    /// What a message of that class waits for.
+    pub(crate) const fn of(class: Class) -> Self {
+        match class {
+            Class::Log => Self::Logs,
+            Class::Event => Self::All,
+        }
+    }
+}
+
+/// The answers of one scope that wait, oldest first.
 #[derive(Debug)]
-pub(crate) struct Barriers<M> {
+struct Queue<M> {
     fresh: Vec<Answer>,
     waiting: VecDeque<(M, Vec<Answer>)>,
 }
 
+impl<M> Queue<M> {
+    const fn new() -> Self {
+        Self { fresh: Vec::new(), waiting: VecDeque::new() }
+    }
+}
+
+/// All answers that wait.
+#[derive(Debug)]
+pub(crate) struct Barriers<M> {
+    logs: Queue<M>,
+    all: Queue<M>,
+}
+
 impl<M: Copy> Barriers<M> {
     pub(crate) const fn new() -> Self {
-        Self { fresh: Vec::new(), waiting: VecDeque::new() }
+        Self { logs: Queue::new(), all: Queue::new() }
+    }
+
+    const fn queue(&mut self, scope: Scope) -> &mut Queue<M> {
+        match scope {
+            Scope::Logs => &mut self.logs,
+            Scope::All => &mut self.all,
+        }
     }
 
     /// An answer whose mark is that of the next flush.
-    pub(crate) fn push(&mut self, answer: Answer) {
-        if let (Some(Answer::Pong(last, count)), Answer::Pong(key, more)) = (self.fresh.last_mut(), &answer)
+    pub(crate) fn push(&mut self, scope: Scope, answer: Answer) {
+        let fresh = &mut self.queue(scope).fresh;
+        if let (Some(Answer::Pong(last, count)), Answer::Pong(key, more)) = (fresh.last_mut(), &answer)
             && last == key
         {
             *count += more;
             return;
         }
-        self.fresh.push(answer);
+        fresh.push(answer);
     }
 
     pub(crate) const fn has_fresh(&self) -> bool {
-        !self.fresh.is_empty()
+        !self.logs.fresh.is_empty() || !self.all.fresh.is_empty()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.fresh.is_empty() && self.waiting.is_empty()
+        !self.has_fresh() && self.logs.waiting.is_empty() && self.all.waiting.is_empty()
     }
 
     /// Ties everything pushed so far to `mark`.
     pub(crate) fn mark(&mut self, mark: M) {
-        if !self.fresh.is_empty() {
-            self.waiting.push_back((mark, std::mem::take(&mut self.fresh)));
+        for scope in Scope::EACH {
+            let queue = self.queue(scope);
+            if !queue.fresh.is_empty() {
+                queue.waiting.push_back((mark, std::mem::take(&mut queue.fresh)));
+            }
         }
     }
 
-    /// The oldest answers, if their mark is accepted.
-    pub(crate) fn pop(&mut self, accepted: impl FnOnce(&M) -> bool) -> Option<Vec<Answer>> {
-        let (mark, _) = self.waiting.front()?;
-        if accepted(mark) { self.waiting.pop_front().map(|(_, answers)| answers) } else { None }
+    /// The oldest answers of the scope, if their mark is accepted.
+    pub(crate) fn pop(&mut self, scope: Scope, accepted: impl FnOnce(&M) -> bool) -> Option<Vec<Answer>> {
+        let queue = self.queue(scope);
+        let (mark, _) = queue.waiting.front()?;
+        if accepted(mark) { queue.waiting.pop_front().map(|(_, answers)| answers) } else { None }
     }
 }
 
@@ -81,20 +129,35 @@ mod tests {
     fn in_order_and_never_early() {
         let key = |id| Key { slot: 0, id };
         let mut barriers = Barriers::new();
-        barriers.push(Answer::Pong(key(1), 1));
-        barriers.push(Answer::Pong(key(1), 1));
-        barriers.push(Answer::Pong(key(2), 1));
+        barriers.push(Scope::Logs, Answer::Pong(key(1), 1));
+        barriers.push(Scope::Logs, Answer::Pong(key(1), 1));
+        barriers.push(Scope::Logs, Answer::Pong(key(2), 1));
         barriers.mark(5);
-        barriers.push(Answer::Ack { reply: b"r"[..].into(), class: Class::Log, number: Number::Known(6) });
+        barriers.push(
+            Scope::Logs,
+            Answer::Ack { reply: b"r"[..].into(), class: Class::Log, number: Number::Known(6) },
+        );
         assert!(barriers.has_fresh());
         barriers.mark(6);
-        assert_eq!(barriers.pop(|mark| *mark <= 4), None);
+        assert_eq!(barriers.pop(Scope::Logs, |mark| *mark <= 4), None);
         assert_eq!(
-            barriers.pop(|mark| *mark <= 5),
+            barriers.pop(Scope::Logs, |mark| *mark <= 5),
             Some(vec![Answer::Pong(key(1), 2), Answer::Pong(key(2), 1)])
         );
-        assert_eq!(barriers.pop(|mark| *mark <= 5), None);
-        assert_eq!(barriers.pop(|mark| *mark <= 6).map(|answers| answers.len()), Some(1));
+        assert_eq!(barriers.pop(Scope::Logs, |mark| *mark <= 5), None);
+        assert_eq!(barriers.pop(Scope::Logs, |mark| *mark <= 6).map(|answers| answers.len()), Some(1));
         assert!(barriers.is_empty());
+    }
+
+    #[test]
+    fn logs_do_not_wait_for_events() {
+        let key = |id| Key { slot: 0, id };
+        let mut barriers = Barriers::new();
+        barriers.push(Scope::All, Answer::Pong(key(1), 1));
+        barriers.push(Scope::Logs, Answer::Pong(key(2), 1));
+        barriers.mark(1);
+        assert_eq!(barriers.pop(Scope::All, |_| false), None);
+        assert_eq!(barriers.pop(Scope::Logs, |_| true), Some(vec![Answer::Pong(key(2), 1)]));
+        assert!(!barriers.is_empty());
     }
 }

@@ -4,6 +4,7 @@
 //! are reused, keys are not); an idle connection holds no buffers.
 
 use crate::allowance::Grant;
+use crate::barrier::Scope;
 use crate::connect::ConnectOptions;
 use crate::inbox::Inbox;
 use crate::intake::Target;
@@ -73,6 +74,8 @@ pub(crate) struct Client {
     pub route: Route,
     /// Last turn in which a message of this connection was taken for LOG or EVENT.
     pub offered_turn: u64,
+    /// What its PONGs wait for: events only once it published one.
+    pub scope: Scope,
     /// Answers that wait for acceptance.
     pub barriers: u32,
     pub hold: Option<Hold>,

@@ -4,6 +4,7 @@
 //! (`publish`). Invariants: one function decides about credentials; an `-ERR` is sent only with a text that clients
 //! know, everything else that ends a connection is a plain close.
 
+use crate::barrier::Scope;
 use crate::client::Client;
 use crate::connect::ConnectOptions;
 use crate::hub::{Hub, Subscription};
@@ -77,11 +78,15 @@ impl<I: Intake> Hub<I> {
 
     fn ping(&mut self, client: &mut Client) {
         self.counts.pings += 1;
-        if client.barriers == 0 && client.offered_turn <= self.accepted_turn {
+        let accepted = match client.scope {
+            Scope::Logs => self.accepted_logs,
+            Scope::All => self.accepted_turn,
+        };
+        if client.barriers == 0 && client.offered_turn <= accepted {
             self.say(client, b"PONG\r\n");
         } else {
             client.barriers += 1;
-            self.barriers.push(crate::barrier::Answer::Pong(client.key, 1));
+            self.barriers.push(client.scope, crate::barrier::Answer::Pong(client.key, 1));
         }
     }
 

@@ -227,6 +227,7 @@ fn new_client<I: Intake>(key: Key, stream: TcpStream, hub: &Hub<I>) -> Client {
         subscribed_grant: Grant::default(),
         route: Route { target: Target::Broker, literal: false, matches: None, generation: 0 },
         offered_turn: 0,
+        scope: crate::barrier::Scope::Logs,
         barriers: 0,
         hold: None,
         starved: None,

@@ -5,7 +5,7 @@
 //! then answers are given, then every dirty client is written once.
 
 use crate::allowance::Allowance;
-use crate::barrier::{Answer, Barriers};
+use crate::barrier::{Answer, Barriers, Scope};
 use crate::client::{Client, Clients, Key, Stage};
 use crate::config::NatsConfig;
 use crate::intake::Intake;
@@ -14,6 +14,7 @@ use crate::outbox::Pool;
 use crate::publish::Ledger;
 use crate::stats::ListenerCounts;
 use crate::timers::Timers;
+use cim_wire::Class;
 use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
@@ -65,6 +66,8 @@ pub(crate) struct Hub<I: Intake> {
     pub waiting: Vec<Key>,
     /// Number of the current turn.
     pub turn: u64,
+    /// Last turn all of whose logs are accepted.
+    pub accepted_logs: u64,
     /// Last turn all of whose messages are accepted.
     pub accepted_turn: u64,
     /// Something was offered since the last flush.
@@ -76,6 +79,11 @@ pub(crate) struct Hub<I: Intake> {
     pub random: u32,
     /// The listener ends: nothing more is read.
     pub closing: bool,
+}
+
+/// Whether everything of the scope up to the mark is accepted.
+fn accepted<I: Intake>(intake: &I, mark: &I::Mark, scope: Scope) -> bool {
+    intake.is_accepted(mark, Class::Log) && (scope == Scope::Logs || intake.is_accepted(mark, Class::Event))
 }
 
 impl<I: Intake> Hub<I> {
@@ -98,6 +106,7 @@ impl<I: Intake> Hub<I> {
             dirty: Vec::new(),
             waiting: Vec::new(),
             turn: 1,
+            accepted_logs: 0,
             accepted_turn: 0,
             offered: false,
             unsettled: false,
@@ -114,7 +123,10 @@ impl<I: Intake> Hub<I> {
             let mark = self.flush();
             self.offered = false;
             self.barriers.mark(mark);
-            self.unsettled = !self.intake.is_accepted(&mark);
+            if self.is_accepted(&mark, Scope::Logs) {
+                self.accepted_logs = self.turn;
+            }
+            self.unsettled = !self.is_accepted(&mark, Scope::All);
             if !self.unsettled {
                 self.accepted_turn = self.turn;
             }
@@ -132,23 +144,33 @@ impl<I: Intake> Hub<I> {
         self.turn += 1;
     }
 
+    fn is_accepted(&self, mark: &I::Mark, scope: Scope) -> bool {
+        accepted(&self.intake, mark, scope)
+    }
+
     /// Gives every answer whose mark is accepted.
     fn answer(&mut self) {
-        while let Some(answers) = self.barriers.pop(|mark| self.intake.is_accepted(mark)) {
-            for answer in answers {
-                match answer {
-                    Answer::Pong(key, count) => {
-                        if let Some(mut client) = self.clients.take(key) {
-                            client.barriers -= count.min(client.barriers);
-                            for _ in 0..count {
-                                self.say(&mut client, b"PONG\r\n");
-                            }
-                            self.release(client);
+        for scope in Scope::EACH {
+            while let Some(answers) = self.barriers.pop(scope, |mark| accepted(&self.intake, mark, scope)) {
+                self.give(answers);
+            }
+        }
+    }
+
+    fn give(&mut self, answers: Vec<Answer>) {
+        for answer in answers {
+            match answer {
+                Answer::Pong(key, count) => {
+                    if let Some(mut client) = self.clients.take(key) {
+                        client.barriers -= count.min(client.barriers);
+                        for _ in 0..count {
+                            self.say(&mut client, b"PONG\r\n");
                         }
+                        self.release(client);
                     }
-                    Answer::Ack { reply, class, number } => self.acknowledge(&reply, class, number),
-                    Answer::Refusal { reply, body } => self.answer_on(&reply, &body),
                 }
+                Answer::Ack { reply, class, number } => self.acknowledge(&reply, class, number),
+                Answer::Refusal { reply, body } => self.answer_on(&reply, &body),
             }
         }
     }

@@ -39,8 +39,8 @@ pub trait Intake {
     fn offer(&mut self, offer: &Offer<'_>, sip: bool) -> Offered;
     /// Hands on everything offered so far.
     fn flush(&mut self) -> Self::Mark;
-    /// Whether everything up to `mark` reached its level.
-    fn is_accepted(&self, mark: &Self::Mark) -> bool;
+    /// Whether every message of `class` up to `mark` reached its level.
+    fn is_accepted(&self, mark: &Self::Mark, class: Class) -> bool;
     /// Sequence number of the last message taken; valid after a flush.
     fn last_seq(&self, class: Class) -> u64;
     /// Name of the level reached by accepted messages of `class`.

@@ -29,8 +29,8 @@ impl Intake for Lane {
         Self::flush(self)
     }
 
-    fn is_accepted(&self, mark: &Mark) -> bool {
-        Self::is_accepted(self, mark)
+    fn is_accepted(&self, mark: &Mark, class: Class) -> bool {
+        Self::is_class_accepted(self, mark, class)
     }
 
     fn last_seq(&self, class: Class) -> u64 {

@@ -4,7 +4,7 @@
 //! subscribers (`routing`). Invariants: a message that is `Full` has had no effect; an acknowledgement names a
 //! sequence number that the engine gave out.
 
-use crate::barrier::{Answer, Number};
+use crate::barrier::{Answer, Number, Scope};
 use crate::client::Client;
 use crate::hub::Hub;
 use crate::intake::{Intake, Offer, Offered, Target};
@@ -154,6 +154,9 @@ impl<I: Intake> Hub<I> {
         match offered {
             Offered::Taken => {
                 client.offered_turn = self.turn;
+                if class == Class::Event {
+                    client.scope = Scope::All;
+                }
                 self.offered = true;
                 self.ledger.page(class).taken += 1;
                 if let Some(reply) = publish.reply {
@@ -194,7 +197,7 @@ impl<I: Intake> Hub<I> {
         } else {
             Number::Taken(page.taken)
         };
-        self.barriers.push(Answer::Ack { reply: reply.into(), class, number });
+        self.barriers.push(Scope::of(class), Answer::Ack { reply: reply.into(), class, number });
         self.barriers.mark(mark);
     }
 
@@ -216,7 +219,8 @@ impl<I: Intake> Hub<I> {
             "{{\"error\":{{\"code\":400,\"err_code\":{NOT_STORED},\"description\":\"{reason}\"}},\"stream\":\"{}\"}}",
             stream(class)
         );
-        self.barriers.push(Answer::Refusal { reply: reply.into(), body: body.into_bytes().into() });
+        self.barriers
+            .push(Scope::of(class), Answer::Refusal { reply: reply.into(), body: body.into_bytes().into() });
     }
 
     /// Sends an answer of the engine to whoever listens on the reply subject.

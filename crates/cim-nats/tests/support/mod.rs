@@ -107,7 +107,7 @@ impl Intake for Engine {
         state.offered
     }
 
-    fn is_accepted(&self, mark: &u64) -> bool {
+    fn is_accepted(&self, mark: &u64, _: Class) -> bool {
         *mark <= self.lock().accepted
     }
 
