@@ -25,7 +25,6 @@ fn kills(share: u32) -> u32 {
 fn kill_in_a_loop(sink: KillSink, kills: u32, seed: u64) {
     let dir = tempfile::tempdir().unwrap();
     let report = kill_loop(&KillPlan::new(&binary(), dir.path(), kills, sink, seed)).unwrap();
-    println!("{}", report.text());
     assert_eq!(report.verdict(), Ok(()), "{}", report.text());
     assert_eq!(report.kills, kills);
     if sink == KillSink::Stalled {
