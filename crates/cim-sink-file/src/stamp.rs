@@ -1,7 +1,7 @@
 //! The time in the name of a rotated file: UTC `yyyy-MM-ddTHH-mm-ss.SSS` (C §8.3).
 //!
 //! Owns the text form in both directions; leaves out clocks. Invariant: texts sort like the times they name, and
-//! only what [`format`] writes is read back.
+//! only what [`format()`] writes is read back.
 
 /// Length of a stamp in bytes.
 pub(crate) const LENGTH: usize = 23;
@@ -21,7 +21,7 @@ pub(crate) fn format(ms: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}-{minute:02}-{second:02}.{milli:03}")
 }
 
-/// Reads a stamp; `None` for anything that [`format`] would not have written.
+/// Reads a stamp; `None` for anything that [`format()`] would not have written.
 pub(crate) fn parse(text: &str) -> Option<u64> {
     if text.len() != LENGTH {
         return None;

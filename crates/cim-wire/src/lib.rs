@@ -5,7 +5,7 @@
 //! the decision what to do with a payload that cannot be read.
 //!
 //! Invariant: no input makes this crate panic, read outside the payload, or build a value larger than
-//! [`MAX_APPARENT_BYTES`] (or the payload itself, when that is larger); [`verify`] accepts exactly what
+//! [`MAX_APPARENT_BYTES`] (or the payload itself, when that is larger); [`verify()`] accepts exactly what
 //! `decode` accepts.
 //!
 //! ```
