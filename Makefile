@@ -15,8 +15,9 @@ demo: ## An application publishes, CIM is killed and restarted, nothing accepted
 test: ## Everything that runs in minutes: unit, property, model, conformance, golden, doc and whole-daemon tests
 	@scripts/test
 
-test-all: ## As `test`, with the long waits
-	@CIM_TEST_ALL=1 scripts/test
+test-all: ## As `test`, then the fuzz targets
+	@scripts/test
+	@scripts/fuzz
 
 quick: ## Format, lints and unit tests of the library crates; an answer within 3 minutes
 	@scripts/quick
@@ -33,7 +34,7 @@ bench-full: ## As `bench`, with longer slices and more pairs
 fuzz: ## Every fuzz target for 30 s (needs a nightly toolchain)
 	@scripts/fuzz
 
-torture: ## 10,000 kills, and builds with one planted bug each that the suite must catch
+torture: ## 10,000 kills under load, each sink a third; hours
 	@scripts/torture
 
 docs: ## API documentation, and the generated reference pages
