@@ -78,7 +78,21 @@ impl Daemon {
     /// Starts the program in a directory of its own. `settings` follows `[nats]` and `[api]`; `{home}` in it is the directory.
     #[must_use]
     pub fn start(settings: &str) -> Self {
-        let home = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), settings, Self::spawn)
+    }
+
+    /// As [`Daemon::start`], with standard output into `stdout`: a pipe that nobody reads, for example.
+    #[must_use]
+    pub fn start_into(settings: &str, stdout: impl Into<Stdio>) -> Self {
+        let stdout = stdout.into();
+        Self::start_in(tempfile::tempdir().unwrap(), settings, |home| {
+            Self::command(home).stdout(stdout).spawn().unwrap()
+        })
+    }
+
+    /// As [`Daemon::start`], in a directory that was prepared: one with a file system of its own, for example.
+    #[must_use]
+    pub fn start_in(home: tempfile::TempDir, settings: &str, spawn: impl FnOnce(&Path) -> Child) -> Self {
         let nats = cim_bench::server::free_port().unwrap();
         let api = cim_bench::server::free_port().unwrap();
         let text = format!(
@@ -86,24 +100,70 @@ impl Daemon {
         );
         let text = text.replace("{home}", &home.path().display().to_string());
         std::fs::write(home.path().join("cim.toml"), text).unwrap();
-        let child = Self::spawn(home.path());
+        let child = spawn(home.path());
         let daemon = Self { child, home, nats, api };
         daemon.ready();
         daemon
     }
 
-    fn spawn(home: &Path) -> Child {
+    /// Starts the program in a prepared directory.
+    #[must_use]
+    pub fn spawn(home: &Path) -> Child {
+        Self::command(home).spawn().unwrap()
+    }
+
+    fn command(home: &Path) -> Command {
         let output =
             |name: &str| std::fs::OpenOptions::new().create(true).append(true).open(home.join(name)).unwrap();
-        Command::new(binary())
-            .args(["run", "--config"])
-            .arg(home.join("cim.toml"))
-            .env_clear()
-            .stdin(Stdio::null())
-            .stdout(output("stdout"))
-            .stderr(output("stderr"))
-            .spawn()
-            .unwrap()
+        let mut command = Command::new(binary());
+        command.args(["run", "--config"]).arg(home.join("cim.toml")).env_clear().stdin(Stdio::null());
+        command.stdout(output("stdout")).stderr(output("stderr"));
+        command
+    }
+
+    /// Sends a signal to the program, by its process number.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
+        assert!(status.success(), "kill -s {name}");
+    }
+
+    /// Its process number.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until the program has ended, and returns its exit code.
+    pub fn ended(&mut self) -> Option<i32> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(Instant::now() < deadline, "the program has not ended within {PATIENCE:?}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Starts the program again after it has ended.
+    pub fn start_again(&mut self) {
+        assert!(self.child.try_wait().unwrap().is_some(), "it still runs");
+        self.child = Self::spawn(self.home.path());
+        self.ready();
+    }
+
+    /// Changes its configuration file.
+    pub fn edit(&self, from: &str, to: &str) {
+        let path = self.home().join("cim.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "nothing to change: {from}");
+        std::fs::write(&path, text.replace(from, to)).unwrap();
+    }
+
+    /// What it has written to standard error.
+    #[must_use]
+    pub fn stderr(&self) -> String {
+        std::fs::read_to_string(self.home().join("stderr")).unwrap()
     }
 
     fn ready(&self) {
@@ -147,13 +207,13 @@ impl Daemon {
         Some(page)
     }
 
-    /// The sum of a metric over all its labels.
+    /// The sum of a metric over all its labels, or of one series, or of those that begin with `name` up to a label.
     #[must_use]
     pub fn metric(&self, name: &str) -> f64 {
-        let page = self.get("/metrics").unwrap_or_default();
+        let page = self.get("/metrics").expect("the metrics page");
         let series = page
             .lines()
-            .filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])));
+            .filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ',', ' '])));
         series.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }
 
@@ -193,6 +253,7 @@ pub struct Wire {
 impl Wire {
     fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
+        stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut wire = Self { stream };
         wire.line();
@@ -212,10 +273,15 @@ impl Wire {
         self.send(&[head.as_bytes(), payload, b"\r\n"].concat());
     }
 
-    /// Sends PING and waits for PONG: everything before it is accepted.
+    /// Sends PING and waits for PONG: everything before it is accepted. Answers a PING of the other side meanwhile.
     pub fn flush(&mut self) {
         self.send(b"PING\r\n");
-        assert_eq!(self.line(), "PONG");
+        let mut line = self.line();
+        while line == "PING" {
+            self.send(b"PONG\r\n");
+            line = self.line();
+        }
+        assert_eq!(line, "PONG");
     }
 
     /// The next line.

@@ -1,0 +1,258 @@
+//! Faults of the disk under the running program: full, read-only, failing, slow.
+//!
+//! System calls fail by strace; a test that injected nothing fails.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "test code: a failed step is the failure"
+)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use cim_tests::{Daemon, Wire, skip, until};
+
+const FILES: &str = "spool.dir = \"{home}/spool\"\n[sinks.files]\ntype = \"file\"\ndir = \"{home}/logs\"\n\
+    [routes.logs]\nsink = \"files\"\n[routes.events]\nsink = \"files\"\n";
+const LOGS_WRITTEN: &str = "cim_accept_level{class=\"logs\",level=\"written\"}";
+const EVENTS_SYNCED: &str = "cim_accept_level{class=\"events\",level=\"synced\"}";
+
+/// A small file system of its own, unmounted when dropped.
+struct Mount(PathBuf);
+
+impl Mount {
+    fn new(at: &Path, size: &str) -> Option<Self> {
+        std::fs::create_dir_all(at).unwrap();
+        let options = format!("size={size},mode=700");
+        let output = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(at).output();
+        if output.is_ok_and(|output| output.status.success()) {
+            return Some(Self(at.to_owned()));
+        }
+        skip("a file system cannot be mounted here (needs root)");
+        None
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+/// While this lives, a system call of the program goes wrong as told.
+struct Injection {
+    strace: Child,
+    log: PathBuf,
+}
+
+impl Injection {
+    fn start(daemon: &Daemon, call: &str, fault: &str) -> Option<Self> {
+        let log = daemon.home().join("strace");
+        let child = Command::new("strace")
+            .args(["-f", "-q", "-p", &daemon.pid().to_string(), "-o"])
+            .arg(&log)
+            .args(["-e", &format!("trace={call}"), "-e", &format!("inject={call}:{fault}")])
+            .stderr(Stdio::null())
+            .spawn();
+        let Ok(strace) = child else {
+            skip("strace is not installed: system calls cannot be made to fail");
+            return None;
+        };
+        let tasks = format!("/proc/{}/task", daemon.pid());
+        until("strace to attach to every thread", || {
+            let mut tasks =
+                std::fs::read_dir(&tasks).unwrap().map(|task| task.unwrap().path().join("status"));
+            tasks.all(|status| {
+                std::fs::read_to_string(status).map_or(true, |text| !text.contains("TracerPid:\t0\n"))
+            })
+        });
+        Some(Self { strace, log })
+    }
+
+    /// Ends the fault. Fails when nothing ever went wrong.
+    fn end(mut self) {
+        self.detach();
+        let log = std::fs::read_to_string(&self.log).unwrap();
+        assert!(log.contains("INJECTED") || log.contains("DELAYED"), "no call was made to fail: {log}");
+    }
+
+    fn detach(&mut self) {
+        if self.strace.try_wait().is_ok_and(|ended| ended.is_none()) {
+            let _ = Command::new("kill").args(["-s", "INT", &self.strace.id().to_string()]).status();
+            let _ = self.strace.wait();
+        }
+    }
+}
+
+impl Drop for Injection {
+    fn drop(&mut self) {
+        self.detach();
+    }
+}
+
+fn event(n: usize) -> Vec<u8> {
+    format!("{{\"eventName\":\"event{n:06}\",\"eventTime\":1}}").into_bytes()
+}
+
+/// Publishes numbered lines, and an event with every fiftieth; returns when all of it is accepted.
+fn publish(wire: &mut Wire, from: usize, to: usize) {
+    for n in from..to {
+        wire.publish("LOG", format!("line {n:06} {}", "x".repeat(1000)).as_bytes());
+        if n % 50 == 0 {
+            wire.publish("EVENT", &event(n));
+        }
+    }
+    wire.flush();
+}
+
+/// The line numbers of the log file, in its order.
+fn lines(daemon: &Daemon) -> Vec<usize> {
+    let text = std::fs::read_to_string(daemon.home().join("logs/pod-1_ns1_wire-.log")).unwrap_or_default();
+    text.lines().filter_map(|line| line.get(5..11)?.parse().ok()).collect()
+}
+
+/// The event numbers of the event file, in its order.
+fn events(daemon: &Daemon) -> Vec<usize> {
+    let text = std::fs::read_to_string(daemon.home().join("logs/pod-1_ns1_events.jsonl")).unwrap_or_default();
+    let number = |line: &str| line.split_once("\"event0")?.1.get(..5)?.parse().ok();
+    text.lines().filter_map(number).collect()
+}
+
+/// Neighbours without their repetition: a delivery whose answer was lost is made again.
+fn once<T: PartialEq>(mut list: Vec<T>) -> Vec<T> {
+    list.dedup();
+    list
+}
+
+/// Waits until nothing is held; everything up to `count` lines came through, in order, and nothing was given up.
+fn all_delivered(daemon: &Daemon, count: usize) {
+    until("delivery", || daemon.metric("cim_records_held") < 0.5);
+    assert!(daemon.books_balance());
+    assert!(daemon.metric("cim_records_dropped_total") < 0.5, "dropped");
+    assert!(daemon.metric("cim_records_refused_total") < 0.5, "refused");
+    assert_eq!(lines(daemon), (0..count).collect::<Vec<_>>());
+    assert_eq!(once(events(daemon)), (0..count).step_by(50).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_full_disk_sheds_logs_keeps_events_and_heals() {
+    let home = tempfile::tempdir().unwrap();
+    let Some(_mount) = Mount::new(&home.path().join("spool"), "16m") else { return };
+    let settings = FILES.replace("{home}/logs", "/proc/stuck");
+    let daemon = Daemon::start_in(home, &settings, Daemon::spawn);
+    let mut wire = daemon.connect();
+    for part in 0..40 {
+        publish(&mut wire, part * 2000, (part + 1) * 2000); // 80 MB for 16 MiB of disk
+        assert!(daemon.books_balance(), "after part {part}");
+    }
+    assert!(
+        daemon.metric("cim_records_dropped_total{route=\"logs\",sink=\"files\",reason=\"shed_oldest\"}")
+            > 1.0
+    );
+    assert!(daemon.metric("cim_records_dropped_total{route=\"events\"") < 0.5);
+
+    daemon.edit("/proc/stuck", &daemon.home().join("logs").display().to_string());
+    daemon.signal("HUP");
+    until("delivery", || daemon.metric("cim_records_held") < 0.5);
+    publish(&mut wire, 80_000, 80_100);
+    until("delivery", || daemon.metric("cim_records_held") < 0.5);
+    assert!(daemon.books_balance());
+    let lines = lines(&daemon);
+    assert!(lines.windows(2).all(|pair| pair[0] < pair[1]), "out of order or twice");
+    assert_eq!(lines.last(), Some(&80_099));
+    assert_eq!(once(events(&daemon)), (0..80_100).step_by(50).collect::<Vec<_>>(), "events are never shed");
+    until("the level of logs", || daemon.metric(LOGS_WRITTEN) > 0.5);
+}
+
+#[test]
+fn one_failed_fdatasync_loses_nothing() {
+    let daemon = Daemon::start(FILES);
+    let mut wire = daemon.connect();
+    publish(&mut wire, 0, 100);
+    let Some(fault) = Injection::start(&daemon, "fdatasync", "error=EIO:when=1") else { return };
+    publish(&mut wire, 100, 300);
+    fault.end();
+    publish(&mut wire, 300, 400);
+    all_delivered(&daemon, 400);
+    until("the level of events", || daemon.metric(EVENTS_SYNCED) > 0.5);
+}
+
+#[test]
+fn fdatasync_that_always_fails_lowers_the_level_says_so_and_heals() {
+    let daemon = Daemon::start(FILES);
+    let mut wire = daemon.connect();
+    publish(&mut wire, 0, 100);
+    let Some(fault) = Injection::start(&daemon, "fdatasync", "error=EIO") else { return };
+    publish(&mut wire, 100, 300);
+    until("a lower level", || daemon.metric(EVENTS_SYNCED) < 0.5);
+    let page = daemon.get("/readyz").unwrap();
+    assert!(page.contains("spool events: degraded") && page.contains("fdatasync failed"), "{page}");
+    fault.end();
+    publish(&mut wire, 300, 400);
+    all_delivered(&daemon, 400);
+    until("the level of events", || daemon.metric(EVENTS_SYNCED) > 0.5);
+}
+
+/// Every write to the spool fails for a while.
+fn failing_writes(error: &str) {
+    let daemon = Daemon::start(FILES);
+    let mut wire = daemon.connect();
+    publish(&mut wire, 0, 100);
+    let Some(fault) = Injection::start(&daemon, "pwrite64", &format!("error={error}")) else { return };
+    publish(&mut wire, 100, 300);
+    until("a lower level", || daemon.metric(LOGS_WRITTEN) < 0.5);
+    fault.end();
+    publish(&mut wire, 300, 400);
+    all_delivered(&daemon, 400);
+    until("the level of logs", || daemon.metric(LOGS_WRITTEN) > 0.5);
+}
+
+#[test]
+fn writes_that_fail_with_an_io_error_lose_nothing() {
+    failing_writes("EIO");
+}
+
+#[test]
+fn a_disk_that_becomes_read_only_loses_nothing() {
+    failing_writes("EROFS");
+}
+
+#[test]
+fn a_used_up_quota_loses_nothing() {
+    failing_writes("EDQUOT");
+}
+
+#[test]
+fn interrupted_writes_are_finished() {
+    let daemon = Daemon::start(FILES);
+    let mut wire = daemon.connect();
+    let Some(fault) = Injection::start(&daemon, "pwrite64", "error=EINTR:when=1+2") else { return };
+    publish(&mut wire, 0, 100);
+    fault.end();
+    all_delivered(&daemon, 100);
+    assert!(daemon.metric(LOGS_WRITTEN) > 0.5);
+}
+
+#[test]
+fn a_slow_fdatasync_holds_back_no_log() {
+    let daemon = Daemon::start(FILES);
+    let (mut slow, mut logs) = (daemon.connect(), daemon.connect());
+    let Some(fault) = Injection::start(&daemon, "fdatasync", "delay_enter=2000000") else { return };
+    slow.publish("EVENT", &event(0));
+    let asked = Instant::now();
+    for n in 0..20 {
+        logs.publish("LOG", format!("line {n:06}").as_bytes());
+        logs.flush();
+    }
+    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+    slow.flush();
+    assert!(asked.elapsed() > Duration::from_secs(1), "the event was acknowledged before its fdatasync");
+    fault.end();
+    until("delivery", || daemon.metric("cim_records_held") < 0.5);
+    assert_eq!(lines(&daemon), (0..20).collect::<Vec<_>>());
+    assert_eq!(once(events(&daemon)), [0]);
+}
