@@ -125,6 +125,27 @@ async fn a_window_of_several_batches_keeps_order_through_failures() {
 }
 
 #[tokio::test]
+async fn batches_in_flight_behind_a_failed_one_are_repeated_after_it() {
+    let limit = Duration::from_secs(1);
+    let sink = Scripted::new();
+    *sink.profile.lock().unwrap() = SinkProfile {
+        max_records: 3,
+        max_in_flight: 4,
+        deliver_timeout: Some(limit),
+        ..SinkProfile::default()
+    };
+    sink.script.lock().unwrap().extend((0..4).map(|_| Answer::Hang));
+    let cim = engine(&sink);
+    let started = std::time::Instant::now();
+    send(&cim, &numbered(0..50)).await;
+    until(&cim, "four batches in flight", |_| sink.script.lock().unwrap().is_empty()).await;
+    assert!(started.elapsed() < limit, "they were in flight one after the other");
+    settled(&cim).await;
+    assert_eq!(sink.lines(), numbered(0..50));
+    assert!(sink.redelivered.lock().unwrap().len() > 3, "only one batch was repeated");
+}
+
+#[tokio::test]
 async fn a_hanging_delivery_is_dropped_at_its_limit_and_repeated() {
     let sink = Scripted::new();
     *sink.profile.lock().unwrap() =
