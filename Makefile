@@ -34,7 +34,7 @@ bench-full: ## As `bench`, with longer slices and more pairs
 fuzz: ## Every fuzz target for 30 s (needs a nightly toolchain)
 	@scripts/fuzz
 
-torture: ## 10,000 kills under load, each sink a third; hours
+torture: ## 10,000 kills under load, each sink a third (hours), then planted bugs that must be caught (minutes)
 	@scripts/torture
 
 docs: ## API documentation, and the generated reference pages
