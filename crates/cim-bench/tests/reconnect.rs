@@ -93,6 +93,14 @@ fn run(resend: bool) -> (Producer, Arc<Mutex<Seen>>) {
         producer.send(1_000).unwrap();
         producer.poll().unwrap();
     }
+    // The kernel may have swallowed all of that before the producer noticed the first cut: go on until it met three.
+    for _ in 0..20 {
+        producer.barrier().unwrap();
+        if producer.reconnects() >= 3 {
+            break;
+        }
+        producer.send(1_000).unwrap();
+    }
     producer.barrier().unwrap();
     assert!(producer.reconnects() >= 3, "the server cut {} times", producer.reconnects());
     (producer, seen)
@@ -102,7 +110,7 @@ fn run(resend: bool) -> (Producer, Arc<Mutex<Seen>>) {
 fn only_what_was_answered_counts_as_accepted() {
     let (producer, seen) = run(false);
     let (ledger, seen) = (producer.ledger(), seen.lock().unwrap());
-    assert_eq!(ledger.sent, 20_000);
+    assert!(ledger.sent >= 20_000);
     assert!(!ledger.uncertain.is_empty());
     for seq in 1..=ledger.sent {
         if ledger.is_accepted(seq) {
