@@ -233,7 +233,7 @@ pub struct RouteSettings {
     /// What the fallback gets.
     #[serde(default)]
     pub fallback_mode: FallbackMode,
-    /// Form of log values (contract §8.2). Events have one form only.
+    /// Form of log values (wire contract §8.2). Events have one form only.
     #[serde(default)]
     pub format: Format,
     /// What a sink must promise before a record leaves the spool.

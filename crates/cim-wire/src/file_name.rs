@@ -1,6 +1,6 @@
-//! The name of a container's log file (C §8.1, §8.3).
+//! The name of a container's log file (wire contract §8.1, §8.3).
 //!
-//! Owns the name; leaves out directories and rotation. Names in messages are hostile (B-39): the invariant is that
+//! Owns the name; leaves out directories and rotation. Names in messages are hostile: the invariant is that
 //! a name never leaves its directory, never opens with a dot or a dash, always leaves room for the suffix of a
 //! rotated file, and that two different `<name>-<id>` texts never get the same file.
 
