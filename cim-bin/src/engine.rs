@@ -21,6 +21,7 @@ pub fn start(settings: &Settings, registry: &Registry) -> Result<Cim, Failure> {
         .identity(Identity::from(&settings.identity))
         .memory(settings.memory.clone())
         .spool(settings.spool.clone())
+        .leftovers(settings.leftovers.clone())
         .routes(settings.routes.clone());
     for (name, sink) in sinks(settings, registry)? {
         builder = builder.sink(name, sink);
