@@ -1,4 +1,4 @@
-//! Log files that an earlier sidecar of this pod left behind (contract §8.6): taken once, delivered, removed.
+//! Log files that an earlier sidecar of this pod left behind (wire contract §8.6): taken once, delivered, removed.
 //!
 //! Walk of one file: at start, before any sink is opened, [`aside::take`] moves it out of the way → [`Courier`] reads its
 //! lines into the log class like any other message → the [`ledger`] notes how far the spool holds it → once every sink

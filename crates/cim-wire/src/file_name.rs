@@ -44,10 +44,10 @@ pub fn log_file_name(pod: &str, namespace: &str, container_name: &[u8], containe
     name
 }
 
-/// What the name of a log file says (C §8.1, §8.3).
+/// What the name of a log file says (wire contract §8.1, §8.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogFileName<'n> {
-    /// Name of the container: up to the last dash, because names have dashes and identifiers rarely do (B-35).
+    /// Name of the container: up to the last dash, because names have dashes and identifiers rarely do.
     pub container_name: &'n str,
     /// Identifier of the container; may be empty.
     pub container_id: &'n str,
