@@ -20,7 +20,7 @@ use crate::face::Face;
 use crate::listeners::Listeners;
 use crate::reload::Reload;
 use crate::settings::{Loaded, Request, Settings, load};
-use crate::{backends, control, diagnostics, engine, listeners, metrics_page};
+use crate::{backends, control, diagnostics, engine, limits, listeners, metrics_page};
 
 /// Name of the listener thread on the status page.
 pub const NATS_PART: &str = "nats listener";
@@ -48,6 +48,7 @@ pub fn run(files: Vec<PathBuf>) -> Result<u8, Failure> {
         .map_err(|error| Failure::cannot_start(format!("cannot start the runtime: {error}")))?;
     runtime.block_on(async {
         let signals = Signals::new().map_err(|error| Failure::cannot_start(chain(&error)))?;
+        limits::survive_file_size_limit().map_err(|error| Failure::cannot_start(chain(&error)))?;
         let cim = engine::start(&loaded.settings, &registry)?;
         let process = Process::start(cim, open, &loaded)?;
         announce(&loaded, &process);

@@ -81,6 +81,19 @@ fn a_backlog_survives_a_kill_and_keeps_its_order() {
 }
 
 #[test]
+fn sigint_ends_like_sigterm() {
+    let mut daemon = Daemon::start(STUCK);
+    publish(&daemon, 0, 100);
+    daemon.signal("INT");
+    assert_eq!(daemon.ended(), Some(0), "{}", daemon.stderr());
+    assert!(
+        daemon.stderr().contains("stopped") && daemon.stderr().contains("held=100"),
+        "{}",
+        daemon.stderr()
+    );
+}
+
+#[test]
 fn a_stopped_process_goes_on_where_it_was() {
     let daemon = Daemon::start(&STUCK.replace("/proc/stuck", "{home}/logs"));
     publish(&daemon, 0, 100);
