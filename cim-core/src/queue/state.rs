@@ -5,8 +5,9 @@
 //! takes it. Without a spool everything is in the tail.
 
 use std::io;
+use std::sync::Arc;
 
-use cim_spool::{AppendError, Frame, FrameBuf, OpenError, Reader, Stream};
+use cim_spool::{AppendError, Frame, FrameBuf, FramePool, OpenError, Reader, SpoolFile, Stream};
 
 use super::Taken;
 use super::member::{Member, Settlement};
@@ -21,6 +22,8 @@ pub(crate) struct State {
     pub(super) rules: Rules,
     pub(super) stream: Option<Stream>,
     pub(super) tail: Tail,
+    /// Memory for buffers while there is no stream, which has its own.
+    pool: FramePool,
     pub(super) next_seq: u64,
     pub(super) members: Vec<Member>,
     /// Why the disk does not take frames now.
@@ -55,6 +58,7 @@ impl State {
             rules,
             stream,
             tail,
+            pool: FramePool::default(),
             next_seq,
             members,
             fault: None,
@@ -145,9 +149,22 @@ impl State {
         self.trim_tail();
         let next = match &mut self.stream {
             Some(stream) => stream.buffer(FRAME_BYTES),
-            None => FrameBuf::with_target(FRAME_BYTES),
+            None => self.pool.buffer(FRAME_BYTES),
         };
         Ok((self.next_seq, next))
+    }
+
+    /// A frame left the tail; its memory is wanted again.
+    fn reuse(&mut self, frame: Frame) {
+        match &mut self.stream {
+            Some(stream) => stream.reuse(frame),
+            None => self.pool.reuse(frame),
+        }
+    }
+
+    /// Files of removed segments, to be closed where nobody waits.
+    pub(crate) fn take_closing(&mut self) -> Vec<Arc<dyn SpoolFile>> {
+        self.stream.as_mut().map(Stream::take_closing).unwrap_or_default()
     }
 
     /// Whether frames that the disk refuses may live in memory: there is no spool, or its fault is tolerated.
@@ -196,7 +213,7 @@ impl State {
                 return Err(buf);
             }
         }
-        let frame = buf.seal(self.next_seq);
+        let frame = self.pool.seal(buf, self.next_seq);
         self.tail.push_forced(frame);
         Ok(())
     }
@@ -213,8 +230,16 @@ impl State {
     fn keep(&mut self, frame: Frame) {
         if self.rules.level == Level::Synced {
             self.tail.push_forced(frame);
-        } else {
-            self.tail.push(frame);
+        } else if let Err(frame) = self.tail.push(frame) {
+            self.forget_before(frame.last_seq() + 1);
+            self.reuse(frame);
+        }
+    }
+
+    /// Forgets the frames of the tail that lie wholly before `seq`.
+    fn forget_before(&mut self, seq: u64) {
+        while let Some(frame) = self.tail.pop_before(seq) {
+            self.reuse(frame);
         }
     }
 
@@ -222,15 +247,14 @@ impl State {
     pub(super) fn trim_tail(&mut self) {
         let settled = self.first_open();
         if self.stream.is_none() {
-            self.tail.drop_before(settled);
+            self.forget_before(settled);
             return;
         }
         let safe = self.safe_seq();
-        self.tail.drop_before(settled.min(safe));
-        while self.tail.bytes() > self.rules.tail_bytes
-            && self.tail.front().is_some_and(|frame| frame.last_seq() < safe)
-        {
-            self.tail.pop();
+        self.forget_before(settled.min(safe));
+        while self.tail.bytes() > self.rules.tail_bytes {
+            let Some(frame) = self.tail.pop_before(safe) else { break };
+            self.reuse(frame);
         }
     }
 
@@ -243,6 +267,7 @@ impl State {
     fn shed_frame(&mut self) -> bool {
         let Some(frame) = self.tail.pop() else { return false };
         self.give_up(frame.last_seq() + 1, DropReason::ShedOldest);
+        self.reuse(frame);
         true
     }
 
