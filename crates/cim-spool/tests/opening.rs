@@ -187,7 +187,7 @@ fn names_that_could_leave_the_directory_are_refused() {
 
 #[test]
 fn files_of_removed_segments_are_left_to_be_closed_elsewhere() {
-    let disk = SimFiles::new();
+    let disk = SimFiles::new(1);
     let (_spool, mut stream, _) = open(&disk);
     let _ = stream.cursor("sink").unwrap();
     while stream.segment_count() < 3 {
