@@ -9,6 +9,7 @@
 
 mod fault;
 mod member;
+mod memory;
 mod rules;
 mod state;
 mod sync;

@@ -7,11 +7,11 @@
 use std::io;
 use std::sync::Arc;
 
-use cim_spool::{AppendError, Frame, FrameBuf, FramePool, OpenError, Reader, SpoolFile, Stream};
+use cim_spool::{AppendError, FrameBuf, FramePool, OpenError, Reader, SpoolFile, Stream};
 
 use super::Taken;
 use super::member::{Member, Settlement};
-use super::rules::{FRAME_BYTES, RESERVE_BYTES, Rules};
+use super::rules::{RESERVE_BYTES, Rules};
 use super::tail::Tail;
 use crate::books::{Books, DropReason};
 use crate::budget::Budget;
@@ -23,7 +23,7 @@ pub(crate) struct State {
     pub(super) stream: Option<Stream>,
     pub(super) tail: Tail,
     /// Memory for buffers while there is no stream, which has its own.
-    pool: FramePool,
+    pub(super) pool: FramePool,
     pub(super) next_seq: u64,
     pub(super) members: Vec<Member>,
     /// Why the disk does not take frames now.
@@ -147,19 +147,7 @@ impl State {
             member.books.accepted += records;
         }
         self.trim_tail();
-        let next = match &mut self.stream {
-            Some(stream) => stream.buffer(FRAME_BYTES),
-            None => self.pool.buffer(FRAME_BYTES),
-        };
-        Ok((self.next_seq, next))
-    }
-
-    /// A frame left the tail; its memory is wanted again.
-    fn reuse(&mut self, frame: Frame) {
-        match &mut self.stream {
-            Some(stream) => stream.reuse(frame),
-            None => self.pool.reuse(frame),
-        }
+        Ok((self.next_seq, self.buffer()))
     }
 
     /// Files of removed segments, to be closed where nobody waits.
@@ -224,38 +212,6 @@ impl State {
             self.tail.budget().release(size);
         }
         fits
-    }
-
-    /// Keeps a written frame for the sinks, if a member may still want it from memory.
-    fn keep(&mut self, frame: Frame) {
-        if self.rules.level == Level::Synced {
-            self.tail.push_forced(frame);
-        } else if let Err(frame) = self.tail.push(frame) {
-            self.forget_before(frame.last_seq() + 1);
-            self.reuse(frame);
-        }
-    }
-
-    /// Forgets the frames of the tail that lie wholly before `seq`.
-    fn forget_before(&mut self, seq: u64) {
-        while let Some(frame) = self.tail.pop_before(seq) {
-            self.reuse(frame);
-        }
-    }
-
-    /// Forgets frames that are on disk or settled, down to the share of memory.
-    pub(super) fn trim_tail(&mut self) {
-        let settled = self.first_open();
-        if self.stream.is_none() {
-            self.forget_before(settled);
-            return;
-        }
-        let safe = self.safe_seq();
-        self.forget_before(settled.min(safe));
-        while self.tail.bytes() > self.rules.tail_bytes {
-            let Some(frame) = self.tail.pop_before(safe) else { break };
-            self.reuse(frame);
-        }
     }
 
     fn shed_segment(&mut self) -> bool {
