@@ -113,10 +113,13 @@ impl Process {
     fn start(cim: Cim, open: Listeners, loaded: &Loaded) -> Result<Self, Failure> {
         let settings = loaded.settings.clone();
         let has_spool = settings.spool.dir.is_some();
+        let (nats, stats, addresses) = (open.nats.control(), open.nats.stats(), open.nats.local_addrs());
+        // First, for applications wait: the clock inside the recorder takes milliseconds to calibrate itself.
+        let nats_ended = serve_nats(&cim, open.nats)?;
         let face = Arc::new(Face {
             cim: cim.clone(),
-            nats: open.nats.stats(),
-            addresses: open.nats.local_addrs(),
+            nats: stats,
+            addresses,
             exporter: metrics_page::install(),
             settings,
             started: Instant::now(),
@@ -125,8 +128,6 @@ impl Process {
             api: open.api.local_addr().ok(),
             health: open.health.as_ref().and_then(|health| health.local_addr().ok()),
         };
-        let nats = open.nats.control();
-        let nats_ended = serve_nats(&cim, open.nats)?;
         let (stop_http, stopping) = watch::channel(false);
         serve_http(&cim, "http api", &open.api, Paths::Full, &face, &stopping);
         if let Some(health) = &open.health {

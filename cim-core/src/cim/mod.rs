@@ -212,9 +212,11 @@ impl Cim {
             for letter in letters.iter().filter(|letter| letter.class == class) {
                 buf.push(&[Letter::record(letter)]);
             }
-            if self.inner.entrance.queue(class).commit(buf, true).is_err() {
+            let queue = self.inner.entrance.queue(class);
+            let Ok((end, _)) = queue.commit(buf, true) else {
                 return Err(std::io::Error::other("the queue has no room for the letters"));
-            }
+            };
+            queue.announce(end);
         }
         store.purge()
     }

@@ -76,7 +76,10 @@ impl Lane {
             };
             return self.refuse(offer.class, reason);
         }
-        if self.side(offer.class).is_full() {
+        let prefix = self.prefix(offer, encoding);
+        let parts = prefix.parts(offer.payload);
+        let bytes = parts.iter().map(|part| part.len()).sum();
+        if !self.side(offer.class).has_room_for(bytes) {
             match self.commit(offer.class) {
                 Committed::Yes => {}
                 Committed::Refused(_) => return self.refuse(offer.class, RefusedReason::DropNewest),
@@ -84,18 +87,17 @@ impl Lane {
                 Committed::Blocked => return Offered::Full,
             }
         }
-        self.push(offer, encoding, sip);
+        let side = self.side(offer.class);
+        side.turn.note(offer.payload.len());
+        side.push(&parts, sip);
         Offered::Taken
     }
 
-    fn push(&mut self, offer: &Offer<'_>, encoding: Encoding, sip: bool) {
+    fn prefix<'a>(&mut self, offer: &Offer<'a>, encoding: Encoding) -> Prefix<'a> {
         if self.turn_ms == 0 {
             self.turn_ms = clock::now_ms();
         }
-        let prefix = Prefix::new(encoding, self.turn_ms, offer.headers, offer.source);
-        let side = self.side(offer.class);
-        side.turn.note(offer.payload.len());
-        side.push(&prefix.parts(offer.payload), sip);
+        Prefix::new(encoding, self.turn_ms, offer.headers, offer.source)
     }
 
     fn refuse(&mut self, class: Class, reason: RefusedReason) -> Offered {
@@ -113,8 +115,10 @@ impl Lane {
 
     /// Ends the turn: everything offered goes to spool and delivery. Returns the mark that covers it.
     pub fn flush(&mut self) -> Mark {
-        self.commit(Class::Log);
-        self.commit(Class::Event);
+        for class in [Class::Log, Class::Event] {
+            self.commit(class);
+            self.side(class).announce();
+        }
         self.turn_ms = 0;
         self.entrance.counts.logs.publish(&mut self.logs.turn);
         self.entrance.counts.events.publish(&mut self.events.turn);
