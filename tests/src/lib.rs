@@ -58,6 +58,17 @@ pub fn skip(why: &str) {
     );
 }
 
+/// Whether a test that waits for longer than 10 s runs now: with `CIM_LONG=1`, as `make test-all` sets it. Otherwise says
+/// that it is deferred, which `make test` counts.
+#[must_use]
+pub fn has_time(for_what: &str) -> bool {
+    let has = std::env::var_os("CIM_LONG").is_some_and(|value| value == "1");
+    if !has {
+        let _ = std::io::stderr().write_all(format!("\ndeferred: {for_what}\n").as_bytes());
+    }
+    has
+}
+
 /// Polls until the condition holds.
 pub fn until(what: &str, condition: impl Fn() -> bool) {
     let deadline = Instant::now() + PATIENCE;

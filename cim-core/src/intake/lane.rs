@@ -11,7 +11,7 @@ use super::side::{Committed, Side};
 use super::{Entrance, Level, RefusedReason, Wake};
 use crate::budget::Budget;
 use crate::clock;
-use crate::envelope::Prefix;
+use crate::envelope::{Envelope, Prefix};
 
 /// One message as received.
 #[derive(Debug, Clone, Copy)]
@@ -106,11 +106,26 @@ impl Lane {
     }
 
     fn commit(&mut self, class: Class) -> Committed {
+        if class == Class::Event {
+            self.note_latency();
+        }
         let committed = self.side(class).commit();
         if let Committed::Refused(messages) = committed {
             self.entrance.counts.class(class).refuse(RefusedReason::DropNewest, messages);
         }
         committed
+    }
+
+    /// The age of the last event that is about to be committed: once per commit, not per message (contract §10.2).
+    fn note_latency(&self) {
+        let envelope = self.events.last_record().and_then(Envelope::parse);
+        let latency = envelope.and_then(|envelope| {
+            let time = cim_wire::Event::time(envelope.encoding, envelope.payload)?;
+            Some(i64::try_from(envelope.arrived_ms).ok()?.saturating_sub(time))
+        });
+        if let Some(latency) = latency {
+            self.entrance.counts.events.set_latency(latency);
+        }
     }
 
     /// Ends the turn: everything offered goes to spool and delivery. Returns the mark that covers it.
@@ -176,12 +191,6 @@ impl Lane {
     #[must_use]
     pub fn level(&self, class: Class) -> Level {
         self.entrance.queue(class).level()
-    }
-
-    /// Whether the engine takes nothing more, because it is stopping.
-    #[must_use]
-    pub fn is_closed(&self) -> bool {
-        self.entrance.is_closed()
     }
 
     /// Whether publishers of the class have to be held back: policy `block`, and no room.

@@ -77,6 +77,11 @@ impl Side {
         self.sipped |= sip;
     }
 
+    /// The record taken last, while it waits in the buffer.
+    pub(super) fn last_record(&self) -> Option<&[u8]> {
+        self.buf.last_record()
+    }
+
     /// Forgets what waits in the buffer: its publisher keeps it.
     pub(super) fn discard(&mut self) {
         self.offered -= self.buf.len() as u64;

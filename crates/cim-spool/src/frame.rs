@@ -19,6 +19,8 @@ pub struct FrameBuf {
     /// 32 bytes of room for the header, then the records.
     buf: Vec<u8>,
     count: u32,
+    /// Where the record pushed last begins.
+    last: usize,
     target: usize,
     /// Length before padding, while stamped.
     unpadded: usize,
@@ -49,7 +51,7 @@ impl FrameBuf {
     pub(crate) fn over(mut buf: Vec<u8>, target: usize) -> Self {
         buf.clear();
         buf.resize(FRAME_HEADER, 0);
-        Self { buf, count: 0, target, unpadded: 0 }
+        Self { buf, count: 0, last: 0, target, unpadded: 0 }
     }
 
     /// Appends one record made of `parts`, one after the other. Always accepted: the caller watches
@@ -57,11 +59,19 @@ impl FrameBuf {
     pub fn push(&mut self, parts: &[&[u8]]) {
         let len = parts.iter().map(|part| part.len()).sum::<usize>();
         self.buf.reserve(len + MAX_LENGTH);
+        self.last = self.buf.len();
         write_length(&mut self.buf, len);
         for part in parts {
             self.buf.extend_from_slice(part);
         }
         self.count = self.count.saturating_add(1);
+    }
+
+    /// The record pushed last.
+    pub fn last_record(&self) -> Option<&[u8]> {
+        let rest = self.buf.get(self.last..).filter(|_| self.count > 0)?;
+        let (len, skip) = read_length(rest)?;
+        rest.get(skip..skip + len)
     }
 
     /// Records pushed.
