@@ -19,5 +19,10 @@ pub fn registry() -> Registry {
     #[cfg(not(feature = "sink-file"))]
     registry.compiled_out("file", "sink-file");
 
+    #[cfg(feature = "sink-tcp")]
+    registry.sink(cim_sink_tcp::kind::<cim_sink_tcp::NoSecurity>());
+    #[cfg(not(feature = "sink-tcp"))]
+    registry.compiled_out("tcp", "sink-tcp");
+
     registry
 }
