@@ -28,6 +28,8 @@ const FIRST_LOOK: Duration = Duration::from_micros(20);
 const LONGEST_LOOK: Duration = Duration::from_millis(5);
 /// Bytes that are written in one call, and encoded while the receiver reads the ones before.
 const PIECE: usize = 256 << 10;
+/// Longest time for the end of a connection.
+const GOODBYE: Duration = Duration::from_secs(1);
 /// Reads of a talkative receiver before a batch; what it says means nothing here.
 const PATIENT_READS: usize = 64;
 
@@ -50,6 +52,10 @@ pub(crate) struct Connection {
 /// The peer does not accept within `limit`.
 pub(crate) async fn dial(peer: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
     let stream = timeout(limit, TcpStream::connect(peer)).await.unwrap_or_else(|_| Err(timed_out()))?;
+    if stream.local_addr()? == peer {
+        // Two dials that meet on a local port nobody listens on: the socket is connected to itself.
+        return Err(io::ErrorKind::ConnectionRefused.into());
+    }
     stream.set_nodelay(true)?;
     let (idle, interval, retries) = KEEP_ALIVE;
     let keep_alive = TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(retries);
@@ -190,6 +196,12 @@ impl Connection {
     /// Everything of the batch is where it should be.
     pub(crate) fn finish(&mut self) {
         self.busy = false;
+    }
+
+    /// Says goodbye.
+    pub(crate) async fn end(mut self) {
+        // A peer that does not want to hear it is gone anyway.
+        let _ = timeout(GOODBYE, self.channel.shutdown()).await;
     }
 
     /// Bytes of the batch that the peer's kernel has surely taken.

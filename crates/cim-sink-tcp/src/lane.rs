@@ -6,18 +6,20 @@
 use std::sync::atomic::{AtomicU64, Ordering as Memory};
 use std::sync::{Mutex, PoisonError};
 
-use cim_core::{DeliveryError, Health};
+use cim_core::{DeliveryError, Health, catalog};
 use tokio::sync::MutexGuard;
 
 use crate::connection::Connection;
 use crate::receivers::Receivers;
 
 /// One class.
-#[derive(Default)]
 pub(crate) struct Lane {
     desk: tokio::sync::Mutex<Desk>,
     trouble: Mutex<Option<String>>,
     disconnects: AtomicU64,
+    sink: String,
+    /// Where broken connections are counted under their old name, too: the pod.
+    pod: Option<String>,
 }
 
 /// What a delivery needs for itself.
@@ -29,6 +31,17 @@ pub(crate) struct Desk {
 }
 
 impl Lane {
+    /// A lane of that sink, without a connection; `pod` for the lane of logs.
+    pub(crate) fn new(sink: &str, pod: Option<&str>) -> Self {
+        Self {
+            desk: tokio::sync::Mutex::default(),
+            trouble: Mutex::default(),
+            disconnects: AtomicU64::new(0),
+            sink: sink.to_owned(),
+            pod: pod.map(ToOwned::to_owned),
+        }
+    }
+
     /// Waits for the delivery before.
     pub(crate) async fn desk(&self) -> MutexGuard<'_, Desk> {
         self.desk.lock().await
@@ -65,12 +78,18 @@ impl Lane {
 
     /// Ends the connection, once nothing is being delivered.
     pub(crate) async fn close(&self) {
-        self.desk().await.connection = None;
+        if let Some(connection) = self.desk().await.connection.take() {
+            connection.end().await;
+        }
     }
 
     /// A connection broke while it carried records.
     pub(crate) fn broken(&self, error: DeliveryError) -> DeliveryError {
         self.disconnects.fetch_add(1, Memory::Relaxed);
+        metrics::counter!(catalog::TCP_DISCONNECTS, "sink" => self.sink.clone()).increment(1);
+        if let Some(pod) = &self.pod {
+            metrics::counter!(catalog::OLD_TCP_DISCONNECTS, "pod" => pod.clone()).increment(1);
+        }
         self.troubled(error)
     }
 

@@ -72,8 +72,8 @@ impl TcpSink {
             entries: EntryEncoder::new(&context.identity),
             log_lines: LogEncoder::new(&context.identity.log_context(), format),
             event_lines: EventEncoder::new(&context.identity.source_headers()),
-            logs: Lane::default(),
-            events: Lane::default(),
+            logs: Lane::new(&context.name, Some(&context.identity.pod)),
+            events: Lane::new(&context.name, None),
             closed: AtomicBool::new(false),
         })
     }

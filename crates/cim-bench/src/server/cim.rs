@@ -26,6 +26,8 @@ pub enum SinkSpec {
     File(PathBuf),
     /// Standard output.
     Stdout,
+    /// JSON lines to a TCP receiver.
+    Tcp(SocketAddr),
 }
 
 /// How CIM is to run.
@@ -97,6 +99,9 @@ impl CimSpec {
         let _ = match &self.sink {
             SinkSpec::Null => writeln!(text, "[sinks.bench]\ntype = \"null\""),
             SinkSpec::Stdout => writeln!(text, "[sinks.bench]\ntype = \"stdout\""),
+            SinkSpec::Tcp(address) => {
+                writeln!(text, "[sinks.bench]\ntype = \"tcp\"\naddress = \"{address}\"")
+            }
             SinkSpec::File(dir) => {
                 writeln!(
                     text,
