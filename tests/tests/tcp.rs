@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use cim_bench::server::free_port;
-use cim_tests::{Daemon, Wire, binary, skip, tool, until};
+use cim_tests::{Daemon, PATIENCE, Wire, binary, skip, tool, until};
 
 /// Settings of both routes towards a TCP sink with these keys.
 fn tcp(keys: &str) -> String {
@@ -104,6 +104,19 @@ fn drained(daemon: &Daemon) {
     assert!(daemon.metric("cim_records_dropped_total") < 0.5, "dropped");
 }
 
+/// Waits until the status page says that.
+fn status_says(daemon: &Daemon, text: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let page = daemon.get("/statusz").unwrap_or_default();
+        if page.contains(text) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: `{text}` in {page}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// PING is answered at once, whatever the receiver does.
 fn ping_is_answered(daemon: &Daemon) {
     let started = Instant::now();
@@ -119,7 +132,7 @@ fn a_receiver_that_comes_late_gets_everything_in_order() {
     publish(&mut wire, 0..1_000);
     wire.publish("EVENT", b"{\"eventName\":\"Waited\",\"eventTime\":1}");
     wire.flush();
-    until("a failure", || daemon.get("/statusz").unwrap_or_default().contains("Connection refused"));
+    status_says(&daemon, "Connection refused");
     ping_is_answered(&daemon);
     let file = daemon.home().join("received");
     let listen = format!("TCP-LISTEN:{},bind=127.0.0.1,fork,reuseaddr", address.port());
@@ -137,7 +150,8 @@ fn a_restart_of_the_receiver_between_lines_costs_nothing() {
     let address = free_port().unwrap();
     let daemon = Daemon::start(&tcp(&format!("address = \"{address}\"")));
     let file = daemon.home().join("received");
-    let listen = format!("TCP-LISTEN:{},bind=127.0.0.1,fork,reuseaddr", address.port());
+    // One process: when it is gone, so is its connection.
+    let listen = format!("TCP-LISTEN:{},bind=127.0.0.1,reuseaddr", address.port());
     let mut wire = daemon.connect();
     for n in 0..10 {
         let Some(socat) = Receiver::socat(&listen, &file) else { return };
@@ -192,9 +206,9 @@ fn a_receiver_that_never_reads_harms_nobody() {
         Daemon::start(&tcp(&format!("address = \"{}\"\nstall_timeout = \"300ms\"", sockets.address)));
     let mut wire = daemon.connect();
     publish(&mut wire, 0..LINES);
-    until("the failure", || daemon.get("/statusz").unwrap_or_default().contains("has stopped taking data"));
+    status_says(&daemon, "has stopped taking data");
     ping_is_answered(&daemon);
-    assert!(daemon.books_balance());
+    until("balance", || daemon.books_balance());
     assert!(daemon.metric("cim_records_held") > 0.5);
     assert!(daemon.metric("tcp_disconnect_count") > 0.5);
     sockets.set(Manner::Reads);
@@ -281,7 +295,10 @@ fn every_address_of_a_name_is_tried() {
     let home = tempfile::tempdir().unwrap();
     let hosts = home.path().join("hosts");
     std::fs::write(&hosts, "127.0.0.2 agent.example\n127.0.0.3 agent.example\n").unwrap();
-    let own_hosts = format!("mount --bind '{}' /etc/hosts", hosts.display());
+    let names = home.path().join("names");
+    std::fs::write(&names, "hosts: files\n").unwrap();
+    let mount = |file: &Path, at: &str| format!("mount --bind '{}' {at}", file.display());
+    let own_hosts = [mount(&hosts, "/etc/hosts"), mount(&names, "/etc/nsswitch.conf")].join(" && ");
     let unshare = |script: &str| {
         let mut command = Command::new("unshare");
         command.args(["-m", "sh", "-c", script]);
@@ -308,7 +325,7 @@ fn every_address_of_a_name_is_tried() {
     until("the end of the connection", || sockets.open() == 0);
     sockets.set(Manner::Reads);
     publish(&mut wire, 10..20);
-    until("the failure", || daemon.get("/statusz").unwrap_or_default().contains("cannot be looked up"));
+    status_says(&daemon, "cannot be looked up");
     ping_is_answered(&daemon);
     std::fs::write(&hosts, "127.0.0.2 agent.example\n127.0.0.3 agent.example\n").unwrap();
     drained(&daemon);
@@ -401,7 +418,7 @@ fn tls_waits_for_the_right_authority() {
     let Some(_socat) = Receiver::socat(&listen, &file) else { return };
     let daemon = Daemon::start_in(home, &tcp(&keys), Daemon::spawn);
     publish(&mut daemon.connect(), 0..100);
-    until("the refusal", || daemon.get("/statusz").unwrap_or_default().contains("do not satisfy both sides"));
+    status_says(&daemon, "do not satisfy both sides");
     ping_is_answered(&daemon);
     assert_eq!(lines(&file), all(0));
     std::fs::copy(daemon.home().join("right.pem"), daemon.home().join("ca.pem")).unwrap();

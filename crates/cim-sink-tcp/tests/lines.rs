@@ -242,7 +242,7 @@ async fn addresses_are_tried_in_order_and_every_failure_is_told() {
     let all = [first.to_string(), second.to_string(), receiver.address.to_string()];
     let sink_of_all = sink(&list(&all), LogFormat::Text);
     subject(&sink_of_all).deliver(&numbered(0..1)).await.unwrap();
-    assert_eq!(receiver.connects(), 1);
+    wait_for("the connection", || receiver.connects() == 1);
     receiver.vanish();
 
     let sink = sink(&list(&[all[0].clone(), format!("localhost:{}", second.port())]), LogFormat::Text);

@@ -38,6 +38,8 @@ func main() {
 	factory := fluentforwardreceiver.NewFactory()
 	config := factory.CreateDefaultConfig().(*fluentforwardreceiver.Config)
 	config.ListenAddress = os.Args[1]
+	// A receiver that was killed may have left half a line behind.
+	fmt.Println()
 	printer, err := consumer.NewLogs(print)
 	must("consumer", err)
 	settings := receiver.Settings{ID: component.NewID(factory.Type()), TelemetrySettings: componenttest.NewNopTelemetrySettings()}

@@ -40,14 +40,19 @@ const RATE: u64 = 10_000;
 /// Pause between two looks at the schedule.
 const TICK: Duration = Duration::from_micros(100);
 
-/// Both lines of this bench.
-pub(super) fn run(rig: &Rig, line: &mut dyn FnMut(Line)) -> Result<()> {
+/// How fast.
+pub(super) fn speed(rig: &Rig, line: &mut dyn FnMut(Line)) -> Result<()> {
     let name = format!("TCP sink, JSON lines of {LINE} B payloads");
     line(match paired(rig, deliver, write_loop) {
         Ok(pairing) => Line::ratio(name, "B/s", &pairing, 1.0, Some(Goal::AtLeast(0.6)))
             .note("write loop of the same bytes; the receiver reads and sums both"),
         Err(error) => Line::void(name, &error),
     });
+    Ok(())
+}
+
+/// How soon.
+pub(super) fn delay(rig: &Rig, line: &mut dyn FnMut(Line)) -> Result<()> {
     let name = format!("publish to readable at a TCP receiver, {RATE} msg/s of {SHORT} B, p50");
     line(match paired(rig, through_cim, through_relay) {
         Ok(pairing) => Line::ratio(name, "µs", &pairing, 1.0, Some(Goal::AtMost(1.6)))

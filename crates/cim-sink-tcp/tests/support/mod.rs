@@ -1,7 +1,8 @@
 //! A receiver of the tests' own: reads connections on a loopback address and can be absent, stalled or cut off.
 //!
 //! Owns the listener, its threads, and what came in per connection. Invariant: after a cut it knows every byte that its
-//! kernel has confirmed, because a sink cannot know more than that.
+//! kernel has confirmed, because a sink cannot know more than that; it leaves only after reading what is there.
+#![allow(dead_code, reason = "each test program uses its part")]
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -117,7 +118,9 @@ impl Drop for Receiver {
 
 fn accept(listener: &TcpListener, state: &Arc<Mutex<State>>, answer: Option<Answer>) {
     let mut readers = Vec::new();
-    while !state.lock().unwrap().stop {
+    loop {
+        // Looked at before accepting: who has connected by then is heard.
+        let stop = state.lock().unwrap().stop;
         match listener.accept() {
             Ok((stream, _)) => {
                 let place = {
@@ -129,8 +132,9 @@ fn accept(listener: &TcpListener, state: &Arc<Mutex<State>>, answer: Option<Answ
                 let state = Arc::clone(state);
                 readers.push(std::thread::spawn(move || read(stream, place, &state, answer)));
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::sleep(TICK),
-            Err(error) => panic!("cannot accept: {error}"),
+            Err(error) if error.kind() != ErrorKind::WouldBlock => panic!("cannot accept: {error}"),
+            Err(_) if stop => break,
+            Err(_) => std::thread::sleep(TICK),
         }
     }
     for reader in readers {
@@ -148,13 +152,12 @@ fn read(mut stream: TcpStream, place: usize, state: &Mutex<State>, answer: Optio
             (state.mood, state.stop)
         };
         match mood {
-            _ if stop => return,
-            Mood::Stalled => {
+            Mood::Stalled if !stop => {
                 std::thread::sleep(TICK);
                 continue;
             }
-            Mood::Cutting => return cut(&stream, place, state),
-            Mood::Reading => {}
+            Mood::Cutting if !stop => return cut(&stream, place, state),
+            _ => {}
         }
         match stream.read(&mut buffer) {
             Ok(0) => return,
@@ -168,8 +171,8 @@ fn read(mut stream: TcpStream, place: usize, state: &Mutex<State>, answer: Optio
                     }
                 }
             }
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
-            // A reset: the other side gave up.
+            Err(error) if !stop && matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            // The other side gave up, or nothing is there any more.
             Err(_) => return,
         }
     }
