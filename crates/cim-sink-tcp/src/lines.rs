@@ -55,6 +55,6 @@ async fn write<R>(
         ends.push(connection.written().saturating_add(page.len()));
         connection.write_full(page).await?;
     }
-    connection.write(page).await?;
+    connection.write_last(page).await?;
     connection.confirmed().await
 }

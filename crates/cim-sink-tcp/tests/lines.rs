@@ -187,6 +187,23 @@ async fn a_receiver_that_never_reads_is_given_up_in_time() {
     assert_eq!(sink.disconnects(), 1);
 }
 
+/// Linux lets the confirmation of a segment wait for 40 ms when it is as long as the one before and shorter than an
+/// earlier one. That must not hold up the next batch.
+#[tokio::test]
+async fn no_batch_waits_for_a_delayed_confirmation() {
+    let receiver = Receiver::start(None);
+    let sink = sink(&settings(receiver.address), LogFormat::Text);
+    let started = Instant::now();
+    for round in 0..100 {
+        for (place, length) in [1_150, 690, 690].into_iter().enumerate() {
+            let sample = Sample::with_body(round * 3 + place as u64, "app", &vec![b'x'; length]);
+            subject(&sink).deliver(&[sample]).await.unwrap();
+        }
+    }
+    // 100 of them would be 4 s.
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+}
+
 /// A peer that has ended its sending half but reads on is a receiver like any other.
 #[tokio::test]
 async fn a_receiver_that_closes_its_sending_half_loses_nothing() {
