@@ -83,6 +83,10 @@ catalog! {
         "1 for the level that messages of the class reach now: memory, written or synced.";
     SPOOL_LOST = "cim_spool_lost_records_total" Counter ["class", "reason"]
         "Records lost to damage of the spool.";
+    SET_ASIDE_BYTES = "cim_spool_set_aside_bytes" Gauge []
+        "Bytes in the spool directory that belong to other pods or cannot be part of this spool.";
+    SET_ASIDE_REMOVED = "cim_spool_set_aside_removed_bytes_total" Counter ["reason"]
+        "Of these, bytes removed because they were too many or too old.";
     BUDGET_USED = "cim_memory_budget_used_bytes" Gauge []
         "Bytes of the process-wide budget in use.";
     BUDGET_LIMIT = "cim_memory_budget_bytes" Gauge []

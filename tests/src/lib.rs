@@ -7,6 +7,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::disallowed_methods,
+    clippy::indexing_slicing,
     clippy::missing_panics_doc,
     reason = "test code: a failed step is the failure, and the environment says where the binaries are"
 )]
@@ -57,6 +58,17 @@ pub fn skip(why: &str) {
     );
 }
 
+/// Whether a test that waits for longer than 10 s runs now: with `CIM_LONG=1`, as `make test-all` sets it. Otherwise says
+/// that it is deferred, which `make test` counts.
+#[must_use]
+pub fn has_time(for_what: &str) -> bool {
+    let has = std::env::var_os("CIM_LONG").is_some_and(|value| value == "1");
+    if !has {
+        let _ = std::io::stderr().write_all(format!("\ndeferred: {for_what}\n").as_bytes());
+    }
+    has
+}
+
 /// Polls until the condition holds.
 pub fn until(what: &str, condition: impl Fn() -> bool) {
     let deadline = Instant::now() + PATIENCE;
@@ -86,7 +98,7 @@ impl Daemon {
     pub fn start_into(settings: &str, stdout: impl Into<Stdio>) -> Self {
         let stdout = stdout.into();
         Self::start_in(tempfile::tempdir().unwrap(), settings, |home| {
-            Self::command(home).stdout(stdout).spawn().unwrap()
+            Self::command(home, &binary(), &[]).stdout(stdout).spawn().unwrap()
         })
     }
 
@@ -109,13 +121,28 @@ impl Daemon {
     /// Starts the program in a prepared directory.
     #[must_use]
     pub fn spawn(home: &Path) -> Child {
-        Self::command(home).spawn().unwrap()
+        Self::command(home, &binary(), &[]).spawn().unwrap()
     }
 
-    fn command(home: &Path) -> Command {
+    /// As [`Daemon::spawn`], through a program that sets up its surroundings and becomes it: `prlimit`, for example.
+    #[must_use]
+    pub fn spawn_under(home: &Path, surroundings: &[&str]) -> Child {
+        Self::command(home, &binary(), surroundings).spawn().unwrap()
+    }
+
+    /// As [`Daemon::spawn_under`], with a copy of the program.
+    #[must_use]
+    pub fn spawn_program_under(home: &Path, program: &Path, surroundings: &[&str]) -> Child {
+        Self::command(home, program, surroundings).spawn().unwrap()
+    }
+
+    fn command(home: &Path, program: &Path, surroundings: &[&str]) -> Command {
         let output =
             |name: &str| std::fs::OpenOptions::new().create(true).append(true).open(home.join(name)).unwrap();
-        let mut command = Command::new(binary());
+        let mut words: Vec<PathBuf> = surroundings.iter().map(PathBuf::from).collect();
+        words.push(program.to_owned());
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]);
         command.args(["run", "--config"]).arg(home.join("cim.toml")).env_clear().stdin(Stdio::null());
         command.stdout(output("stdout")).stderr(output("stderr"));
         command
@@ -273,9 +300,22 @@ impl Wire {
         self.send(&[head.as_bytes(), payload, b"\r\n"].concat());
     }
 
+    /// Whether nothing arrives for that long.
+    pub fn silent_for(&mut self, time: Duration) -> bool {
+        self.stream.set_read_timeout(Some(time)).unwrap();
+        let silent = self.stream.peek(&mut [0]).is_err();
+        self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        silent
+    }
+
     /// Sends PING and waits for PONG: everything before it is accepted. Answers a PING of the other side meanwhile.
     pub fn flush(&mut self) {
         self.send(b"PING\r\n");
+        self.pong();
+    }
+
+    /// Waits for a PONG, as [`Wire::flush`] does.
+    pub fn pong(&mut self) {
         let mut line = self.line();
         while line == "PING" {
             self.send(b"PONG\r\n");

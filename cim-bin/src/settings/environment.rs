@@ -77,9 +77,13 @@ pub fn of_cim(variables: &Variables, lower: &Value, registry: &Registry) -> (Lay
         };
         problems.push(Located::new(Place::Environment(name), "", complaint));
     }
+    let mut layer = Layer { name: "environment".to_owned(), ..Layer::default() };
+    if named.is_empty() {
+        // The usual case; a schema takes longer to build than the configuration to read.
+        return (layer, problems);
+    }
     let structs = of_structs();
     let kinds = Kinds::of(&named, lower, registry);
-    let mut layer = Layer { name: "environment".to_owned(), ..Layer::default() };
     for (name, (keys, text)) in named {
         let at = keys.iter().fold(String::new(), |at, key| path::member(&at, key));
         let value = kinds.convert(Schema::new(&structs), &keys, &text);

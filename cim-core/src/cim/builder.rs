@@ -174,8 +174,10 @@ impl CimBuilder {
             dead_letters,
             recovery_lost,
             storage,
+            troubles: super::health::Troubles::default(),
         });
         start_upkeep(&inner)?;
+        super::health::start(&inner);
         Ok(Cim { inner })
     }
 }
@@ -197,6 +199,7 @@ fn start_upkeep(inner: &Arc<Inner>) -> Result<(), StartError> {
             async move {
                 while let Some(inner) = weak.upgrade() {
                     inner.storage.check(&inner.entrance, inner.dead_letters.as_deref());
+                    inner.storage.bound_set_aside(std::time::Instant::now());
                     inner.entrance.logs.enforce_age();
                     inner.entrance.events.enforce_age();
                     drop(inner);

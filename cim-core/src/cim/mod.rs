@@ -5,6 +5,7 @@
 
 mod builder;
 mod generation;
+mod health;
 mod publish;
 mod routes;
 mod stop;
@@ -51,6 +52,7 @@ pub(crate) struct Inner {
     pub dead_letters: Option<Arc<DeadLetters>>,
     pub recovery_lost: Vec<(Class, &'static str, u64)>,
     pub storage: Storage,
+    pub troubles: health::Troubles,
 }
 
 impl Drop for Inner {
@@ -71,6 +73,8 @@ pub struct MemberStatus {
     pub sink: String,
     /// How delivery is doing.
     pub delivery: DeliveryStatus,
+    /// What the sink says of itself, when it works less than it should though deliveries may succeed.
+    pub trouble: Option<String>,
     /// The books.
     pub books: Books,
 }
@@ -189,6 +193,7 @@ impl Cim {
             route: route_name(member.class),
             sink: member.sink.clone(),
             delivery: member.condition.status(),
+            trouble: self.inner.troubles.of(&member.sink),
             books: self.inner.entrance.queue(member.class).books(member.index),
         }
     }
@@ -205,9 +210,11 @@ impl Cim {
             for letter in letters.iter().filter(|letter| letter.class == class) {
                 buf.push(&[Letter::record(letter)]);
             }
-            if self.inner.entrance.queue(class).commit(buf, true).is_err() {
+            let queue = self.inner.entrance.queue(class);
+            let Ok((end, _)) = queue.commit(buf, true) else {
                 return Err(std::io::Error::other("the queue has no room for the letters"));
-            }
+            };
+            queue.announce(end);
         }
         store.purge()
     }

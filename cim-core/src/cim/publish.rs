@@ -22,6 +22,10 @@ impl Cim {
             gauge!(catalog::DEAD_LETTERS).set(as_f64(letters.len()));
             counter!(catalog::DEAD_LETTERS_EVICTED).absolute(letters.evicted());
         }
+        let aside = inner.storage.set_aside();
+        gauge!(catalog::SET_ASIDE_BYTES).set(as_f64(aside.bytes));
+        counter!(catalog::SET_ASIDE_REMOVED, "reason" => "max_age").absolute(aside.too_old);
+        counter!(catalog::SET_ASIDE_REMOVED, "reason" => "max_bytes").absolute(aside.too_many);
         for part in self.parts() {
             counter!(catalog::PART_RESTARTS, "part" => part.name).absolute(part.restarts);
         }

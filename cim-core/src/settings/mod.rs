@@ -115,6 +115,22 @@ impl Default for DeadLetterSettings {
     }
 }
 
+/// `[spool.set_aside]`: what the spool directory held of other pods, or cannot be part of this spool.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct SetAsideSettings {
+    /// Most bytes kept; the files written longest ago go first, and are counted.
+    pub max_bytes: ByteSize,
+    /// What was set aside longer ago goes, and is counted. `0s`: no limit.
+    pub max_age: Period,
+}
+
+impl Default for SetAsideSettings {
+    fn default() -> Self {
+        Self { max_bytes: ByteSize::mib(1024), max_age: Period::seconds(7 * 24 * 3_600) }
+    }
+}
+
 /// What a disk fault does to acceptance.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
@@ -141,6 +157,8 @@ pub struct SpoolSettings {
     pub events: ClassSettings,
     /// Records that no sink takes.
     pub dead_letters: DeadLetterSettings,
+    /// What is kept that belongs to others.
+    pub set_aside: SetAsideSettings,
 }
 
 impl Default for SpoolSettings {
@@ -151,6 +169,7 @@ impl Default for SpoolSettings {
             logs: ClassSettings::logs(),
             events: ClassSettings::events(),
             dead_letters: DeadLetterSettings::default(),
+            set_aside: SetAsideSettings::default(),
         }
     }
 }

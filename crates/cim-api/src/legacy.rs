@@ -22,7 +22,7 @@ pub struct SubjectMetrics {
     pub bytes: u64,
     /// Messages per size: at most `SIZE_BOUNDS[i]` and above the bound before it. Larger ones are in `messages` only.
     pub sizes: [u64; SIZE_BOUNDS.len()],
-    /// Milliseconds between the time in the last message and its arrival; only `EVENT` has it.
+    /// Milliseconds between the time in the last message and its arrival; only `EVENT` has it, once one had a time.
     pub latency_ms: Option<i64>,
 }
 

@@ -24,7 +24,7 @@ pub(crate) struct Retention {
 }
 
 /// Stem and ending of a file name: `a.log` is `a` and `.log`.
-fn split(name: &str) -> (&str, &str) {
+pub(crate) fn split(name: &str) -> (&str, &str) {
     name.rfind('.').and_then(|dot| name.split_at_checked(dot)).unwrap_or((name, ""))
 }
 

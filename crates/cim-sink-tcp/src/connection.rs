@@ -22,7 +22,7 @@ use crate::short_timer::ShortTimer;
 
 /// Silence after which the kernel asks a connection whether it still exists, and how it goes on asking.
 const KEEP_ALIVE: (Duration, Duration, u32) = (Duration::from_secs(30), Duration::from_secs(10), 3);
-/// The first look at the send queue comes that soon after a write, each later one after twice the time.
+/// The first look at the send queue after the one at once comes that soon, each later one after half as much again.
 const FIRST_LOOK: Duration = Duration::from_micros(20);
 /// And never later than this.
 const LONGEST_LOOK: Duration = Duration::from_millis(5);
@@ -196,7 +196,7 @@ impl Connection {
                 return Err(stalled());
             }
             self.timer.pause(pause).await?;
-            pause = pause.saturating_mul(2).min(LONGEST_LOOK);
+            pause = pause.mul_f64(1.5).min(LONGEST_LOOK);
         }
     }
 

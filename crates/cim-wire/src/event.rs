@@ -54,6 +54,17 @@ impl<'a> Event<'a> {
         }
     }
 
+    /// When the event of this payload happened, without reading the rest of a FlatBuffer. `None` when the payload does
+    /// not say, or is no EVENT message.
+    #[must_use]
+    pub fn time(encoding: Encoding, payload: &[u8]) -> Option<i64> {
+        let time = match encoding {
+            Encoding::FlatBuffer => Table::root(payload).and_then(|table| table.long(1)).ok()?,
+            _ => Event::decode(encoding, payload).ok()?.event_time,
+        };
+        Some(time).filter(|time| *time != 0)
+    }
+
     /// Says whether [`Event::decode`] would succeed; walks a FlatBuffer without allocating.
     pub(crate) fn verify(encoding: Encoding, payload: &[u8]) -> Result<(), DecodeError> {
         if encoding != Encoding::FlatBuffer {
