@@ -19,5 +19,10 @@ pub fn registry() -> Registry {
     #[cfg(not(feature = "sink-file"))]
     registry.compiled_out("file", "sink-file");
 
+    #[cfg(feature = "sink-kafka")]
+    registry.sink(cim_sink_kafka::KIND);
+    #[cfg(not(feature = "sink-kafka"))]
+    registry.compiled_out("kafka", "sink-kafka");
+
     registry
 }
