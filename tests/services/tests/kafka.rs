@@ -39,7 +39,7 @@ fn produce(kafka: &Kafka, listener: Listener, options: &[&str], topic: &str, val
     kcat.stdin.take().unwrap().write_all(value.as_bytes()).unwrap();
     let output = kcat.wait_with_output().unwrap();
     if !output.status.success() {
-        println!("kcat says: {}", String::from_utf8_lossy(&output.stderr)); // seen when the test fails
+        eprintln!("kcat says: {}", String::from_utf8_lossy(&output.stderr)); // seen when the test fails
     }
     output.status.success()
 }
