@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use socket2::{Domain, SockRef, Socket, Type};
 
-use super::behaviour::{Admission, Behaviour, Direction, Ending};
+use super::behaviour::{Admission, Direction, Ending};
 use super::link::Link;
 use super::pump::{Pump, UNDER_WAY};
 use super::switchboard::{Switchboard, TICK};
@@ -58,12 +58,13 @@ impl Door {
                 board.door_followed(generation);
                 match self.listener.as_ref().map(TcpListener::accept) {
                     Some(Ok((client, _))) => {
-                        let (born, own) = board.admit();
+                        let link = Arc::new(Link::new(client, board.admit()));
+                        // Known before the target hears of it, so that an order to end all reaches it.
+                        board.opened(&link);
                         number = number.wrapping_add(1);
                         let seed = board.seed ^ mix(number);
-                        let _ = Builder::new()
-                            .name("chaos proxy".to_owned())
-                            .spawn_scoped(scope, move || serve(board, client, (born, own), seed));
+                        let thread = Builder::new().name("chaos proxy".to_owned());
+                        let _ = thread.spawn_scoped(scope, move || serve(board, &link, seed));
                     }
                     Some(Err(error))
                         if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
@@ -82,32 +83,27 @@ fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// One connection, from its first byte to its last.
-fn serve(board: &Switchboard, client: TcpStream, scripted: (u64, Option<Behaviour>), seed: u64) {
-    let admission = scripted.1.unwrap_or_else(|| board.behaviour().1).admission;
-    let target = match admission {
-        Admission::Forward => TcpStream::connect_timeout(&board.target(), CONNECT).ok(),
-        Admission::Refuse | Admission::Ignore => None,
-    };
-    for socket in [Some(&client), target.as_ref()].into_iter().flatten() {
-        let _ = socket.set_nodelay(true);
-    }
-    let reached = target.is_some();
-    let link = Arc::new(Link::new(client, target, scripted));
-    board.opened(&link);
-    if admission == Admission::Ignore {
-        while !link.ended() && !board.closing() {
-            std::thread::sleep(TICK);
-        }
-    } else if reached {
-        std::thread::scope(|scope| {
-            for direction in [Direction::ToTarget, Direction::ToClient] {
-                if forward(scope, board, &link, direction, seed).is_none() {
-                    link.end(Ending::Reset);
-                }
+fn serve(board: &Switchboard, link: &Link, seed: u64) {
+    match link.admission(board) {
+        Admission::Ignore => {
+            while !link.ended() && !board.closing() {
+                std::thread::sleep(TICK);
             }
-        });
-    } else {
-        link.end(Ending::Reset);
+        }
+        Admission::Refuse => link.end(Ending::Reset),
+        Admission::Forward => match TcpStream::connect_timeout(&board.target(), CONNECT) {
+            Ok(target) => {
+                link.reached(target);
+                std::thread::scope(|scope| {
+                    for direction in [Direction::ToTarget, Direction::ToClient] {
+                        if forward(scope, board, link, direction, seed).is_none() {
+                            link.end(Ending::Reset);
+                        }
+                    }
+                });
+            }
+            Err(_) => link.end(Ending::Reset),
+        },
     }
 }
 
