@@ -6,19 +6,29 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::indexing_slicing,
     clippy::disallowed_methods,
     clippy::missing_panics_doc,
     reason = "test code: a failed step is the failure, and the environment says where the binaries are"
 )]
 
-use std::io::{Read, Write};
+pub mod check;
+pub mod load;
+pub mod rig;
+
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+pub use cim_services::tool;
+
 /// Longest wait for anything that is expected.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Who the program is, unless a test says otherwise.
+const IDENTITY: &str = "identity = { namespace = \"ns1\", pod = \"pod-1\" }\n";
 
 /// The program under test: `CIM_BIN`, or the one built with profile `ci`.
 #[must_use]
@@ -38,16 +48,6 @@ pub fn binary() -> PathBuf {
     path
 }
 
-/// A file in the folder of installed tools.
-#[must_use]
-pub fn tool(path: &str) -> PathBuf {
-    let cache = std::env::var_os("CIM_CACHE").map_or_else(
-        || Path::new(&std::env::var_os("HOME").unwrap_or_default()).join(".cache/cim"),
-        PathBuf::from,
-    );
-    cache.join(path)
-}
-
 /// Says that a test could not run; with `CIM_NO_SKIPS=1` it fails.
 pub fn skip(why: &str) {
     let _ = std::io::stderr().write_all(format!("\nskipped: {why}\n").as_bytes());
@@ -57,12 +57,47 @@ pub fn skip(why: &str) {
     );
 }
 
+/// Whether a test that waits for longer than 10 s runs now: with `CIM_LONG=1`, as `make test-all` sets it. Otherwise says
+/// that it is deferred, which `make test` counts.
+#[must_use]
+pub fn has_time(for_what: &str) -> bool {
+    let has = std::env::var_os("CIM_LONG").is_some_and(|value| value == "1");
+    if !has {
+        let _ = std::io::stderr().write_all(format!("\ndeferred: {for_what}\n").as_bytes());
+    }
+    has
+}
+
 /// Polls until the condition holds.
 pub fn until(what: &str, condition: impl Fn() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !condition() {
         assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
         std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A small file system of its own, unmounted when dropped.
+pub struct Mount(PathBuf);
+
+impl Mount {
+    /// A file system in memory at that place. `None` where none can be mounted, after `skipped:` was said.
+    #[must_use]
+    pub fn new(at: &Path, size: &str) -> Option<Self> {
+        std::fs::create_dir_all(at).unwrap();
+        let options = format!("size={size},mode=700");
+        let output = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(at).output();
+        if output.is_ok_and(|output| output.status.success()) {
+            return Some(Self(at.to_owned()));
+        }
+        skip("a file system cannot be mounted here (needs root)");
+        None
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
     }
 }
 
@@ -95,9 +130,8 @@ impl Daemon {
     pub fn start_in(home: tempfile::TempDir, settings: &str, spawn: impl FnOnce(&Path) -> Child) -> Self {
         let nats = cim_bench::server::free_port().unwrap();
         let api = cim_bench::server::free_port().unwrap();
-        let text = format!(
-            "nats.listen = \"{nats}\"\napi.listen = \"{api}\"\nidentity = {{ namespace = \"ns1\", pod = \"pod-1\" }}\n{settings}"
-        );
+        let identity = if settings.contains("[identity]") { "" } else { IDENTITY };
+        let text = format!("nats.listen = \"{nats}\"\napi.listen = \"{api}\"\n{identity}{settings}");
         let text = text.replace("{home}", &home.path().display().to_string());
         std::fs::write(home.path().join("cim.toml"), text).unwrap();
         let child = spawn(home.path());
@@ -112,12 +146,26 @@ impl Daemon {
         Self::command(home).spawn().unwrap()
     }
 
+    /// As [`Daemon::spawn`], as the last arguments of another program that becomes this one.
+    #[must_use]
+    pub fn spawn_through(home: &Path, program: &[&str]) -> Child {
+        let inner = Self::command(home);
+        let mut command = Self::quiet(Command::new(program[0]), home);
+        command.args(&program[1..]).arg(inner.get_program()).args(inner.get_args()).spawn().unwrap()
+    }
+
     fn command(home: &Path) -> Command {
+        let mut command = Self::quiet(Command::new(binary()), home);
+        command.env_clear();
+        command.args(["run", "--config"]).arg(home.join("cim.toml"));
+        command
+    }
+
+    /// Output into files of its directory.
+    fn quiet(mut command: Command, home: &Path) -> Command {
         let output =
             |name: &str| std::fs::OpenOptions::new().create(true).append(true).open(home.join(name)).unwrap();
-        let mut command = Command::new(binary());
-        command.args(["run", "--config"]).arg(home.join("cim.toml")).env_clear().stdin(Stdio::null());
-        command.stdout(output("stdout")).stderr(output("stderr"));
+        command.stdin(Stdio::null()).stdout(output("stdout")).stderr(output("stderr"));
         command
     }
 
@@ -252,46 +300,79 @@ pub struct Wire {
 
 impl Wire {
     fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self::try_connect(address).unwrap()
+    }
+
+    /// Connects and says CONNECT.
+    ///
+    /// # Errors
+    /// Nobody listens, or the connection ends.
+    pub fn try_connect(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
         let mut wire = Self { stream };
-        wire.line();
-        wire.send(b"CONNECT {\"verbose\":false,\"name\":\"wire\"}\r\n");
-        wire.flush();
-        wire
+        wire.try_line()?;
+        wire.stream.write_all(b"CONNECT {\"verbose\":false,\"name\":\"wire\"}\r\n")?;
+        wire.try_flush()?;
+        Ok(wire)
     }
 
     /// Writes bytes as they are.
     pub fn send(&mut self, bytes: &[u8]) {
-        self.stream.write_all(bytes).unwrap();
+        self.try_send(bytes).unwrap();
+    }
+
+    /// As [`Wire::send`].
+    ///
+    /// # Errors
+    /// The connection has ended.
+    pub fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes)
     }
 
     /// Publishes one message.
     pub fn publish(&mut self, subject: &str, payload: &[u8]) {
-        let head = format!("PUB {subject} {}\r\n", payload.len());
-        self.send(&[head.as_bytes(), payload, b"\r\n"].concat());
+        self.send(&publication(subject, payload));
     }
 
     /// Sends PING and waits for PONG: everything before it is accepted. Answers a PING of the other side meanwhile.
     pub fn flush(&mut self) {
-        self.send(b"PING\r\n");
-        let mut line = self.line();
+        self.try_flush().unwrap();
+    }
+
+    /// As [`Wire::flush`].
+    ///
+    /// # Errors
+    /// The connection has ended, or no PONG came in time: nothing is known of the messages before.
+    pub fn try_flush(&mut self) -> io::Result<()> {
+        self.stream.write_all(b"PING\r\n")?;
+        let mut line = self.try_line()?;
         while line == "PING" {
-            self.send(b"PONG\r\n");
-            line = self.line();
+            self.stream.write_all(b"PONG\r\n")?;
+            line = self.try_line()?;
         }
-        assert_eq!(line, "PONG");
+        if line == "PONG" { Ok(()) } else { Err(io::Error::other(line)) }
     }
 
     /// The next line.
     pub fn line(&mut self) -> String {
+        self.try_line().unwrap()
+    }
+
+    fn try_line(&mut self) -> io::Result<String> {
         let mut line = Vec::new();
         let mut byte = [0];
         while !line.ends_with(b"\r\n") {
-            self.stream.read_exact(&mut byte).unwrap();
+            self.stream.read_exact(&mut byte)?;
             line.push(byte[0]);
         }
-        String::from_utf8_lossy(&line).trim_end().to_owned()
+        Ok(String::from_utf8_lossy(&line).trim_end().to_owned())
     }
+}
+
+/// The bytes that publish a message.
+#[must_use]
+pub fn publication(subject: &str, payload: &[u8]) -> Vec<u8> {
+    [format!("PUB {subject} {}\r\n", payload.len()).as_bytes(), payload, b"\r\n"].concat()
 }

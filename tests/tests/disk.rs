@@ -10,38 +10,16 @@
     reason = "test code: a failed step is the failure"
 )]
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use cim_tests::{Daemon, Wire, skip, until};
+use cim_tests::{Daemon, Mount, Wire, skip, until};
 
 const FILES: &str = "spool.dir = \"{home}/spool\"\n[sinks.files]\ntype = \"file\"\ndir = \"{home}/logs\"\n\
     [routes.logs]\nsink = \"files\"\n[routes.events]\nsink = \"files\"\n";
 const LOGS_WRITTEN: &str = "cim_accept_level{class=\"logs\",level=\"written\"}";
 const EVENTS_SYNCED: &str = "cim_accept_level{class=\"events\",level=\"synced\"}";
-
-/// A small file system of its own, unmounted when dropped.
-struct Mount(PathBuf);
-
-impl Mount {
-    fn new(at: &Path, size: &str) -> Option<Self> {
-        std::fs::create_dir_all(at).unwrap();
-        let options = format!("size={size},mode=700");
-        let output = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(at).output();
-        if output.is_ok_and(|output| output.status.success()) {
-            return Some(Self(at.to_owned()));
-        }
-        skip("a file system cannot be mounted here (needs root)");
-        None
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
 
 /// While this lives, a system call of the program goes wrong as told.
 struct Injection {
