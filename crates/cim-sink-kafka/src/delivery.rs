@@ -18,10 +18,6 @@ use crate::shared::{Lane, Shared};
 
 /// How often a wait looks at the connection.
 const TICK: Duration = Duration::from_millis(250);
-/// Without a single report for so long the brokers do not answer, whatever the connection looks like. Longer than a request
-/// may take.
-const ANSWER_TIME: Duration = Duration::from_secs(12);
-
 /// A delivery under way. Dropped before its end, it leaves what it gave to the client to the next one.
 pub(crate) struct Delivery<'s> {
     shared: &'s Shared,
@@ -76,8 +72,8 @@ impl<'s> Delivery<'s> {
             let reports = self.lane.ledger().reports();
             if reports != quiet.0 {
                 quiet = (reports, Instant::now());
-            } else if quiet.1.elapsed() >= ANSWER_TIME {
-                let seconds = ANSWER_TIME.as_secs();
+            } else if quiet.1.elapsed() >= self.shared.answer_time {
+                let seconds = self.shared.answer_time.as_secs();
                 return Err(unavailable(&format!("no broker has acknowledged anything for {seconds} s")));
             }
         }

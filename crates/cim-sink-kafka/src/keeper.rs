@@ -101,6 +101,7 @@ fn wind_down(shared: &Shared, client: Arc<Client>, end: End) {
         client.purge(PurgeConfig::default().queue());
         client.poll(SLICE);
     }
+    client.purge(PurgeConfig::default().queue().inflight());
     // A delivery or a question to the cluster may still use it for a moment.
     let mut client = client;
     loop {

@@ -112,10 +112,20 @@ pub const OWNED: &[(&str, &str)] = &[
     ("transactional.id", "there are no transactions"),
 ];
 
-/// What is wrong with the names.
+/// Requests to one broker at the same time that idempotence allows.
+const MOST_IN_FLIGHT: u32 = 5;
+
+/// What is wrong with the names, and with the one value that the library judges too late.
 pub(crate) fn problems(properties: &BTreeMap<String, Value>) -> Vec<Problem> {
     let wrong = properties.keys().filter(|name| !ALLOWED.contains(&name.as_str()));
-    wrong.map(|name| Problem::new(format!("properties.\"{name}\""), explain(name))).collect()
+    let mut problems: Vec<_> =
+        wrong.map(|name| Problem::new(format!("properties.\"{name}\""), explain(name))).collect();
+    let in_flight = properties.get("max.in.flight").map(|value| value.text().parse::<u32>());
+    if in_flight.is_some_and(|number| !number.is_ok_and(|number| (1..=MOST_IN_FLIGHT).contains(&number))) {
+        let range = format!("must be from 1 to {MOST_IN_FLIGHT}: brokers recognise no more repeats");
+        problems.push(Problem::new("properties.\"max.in.flight\"", range));
+    }
+    problems
 }
 
 fn explain(name: &str) -> String {

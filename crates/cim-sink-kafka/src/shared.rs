@@ -6,6 +6,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering as Memory};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use cim_core::Class;
 use rdkafka::error::RDKafkaErrorCode;
@@ -15,6 +16,7 @@ use crate::ledger::Ledger;
 use crate::link::Link;
 use crate::partition::Spread;
 use crate::reports::Client;
+use crate::settings::KafkaSettings;
 use crate::topic::Topic;
 
 /// One class on its way.
@@ -34,8 +36,8 @@ pub(crate) struct Press {
 }
 
 impl Lane {
-    fn new(topic: &str) -> Self {
-        Self { topic: Topic::new(topic), ledger: Mutex::default(), press: tokio::sync::Mutex::default() }
+    fn new(topic: Topic) -> Self {
+        Self { topic, ledger: Mutex::default(), press: tokio::sync::Mutex::default() }
     }
 
     pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
@@ -93,6 +95,8 @@ pub(crate) struct Shared {
     pub name: String,
     pub link: Link,
     pub counts: Counts,
+    /// Without a single report for so long the brokers do not answer, whatever the connection looks like.
+    pub answer_time: Duration,
     logs: Lane,
     events: Lane,
     slot: watch::Sender<Slot>,
@@ -104,13 +108,15 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(name: String, logs_topic: &str, events_topic: &str) -> Self {
+    pub(crate) fn new(name: String, settings: &KafkaSettings) -> Self {
+        let lane = |topic: &str| Lane::new(Topic::new(topic, settings.refresh()));
         Self {
             name,
-            link: Link::new(),
+            link: Link::new(settings.give_up_after.get()),
             counts: Counts::default(),
-            logs: Lane::new(logs_topic),
-            events: Lane::new(events_topic),
+            answer_time: settings.answer_time(),
+            logs: lane(&settings.logs_topic),
+            events: lane(&settings.events_topic),
             slot: watch::Sender::new(Slot::Vacant),
             orders: Mutex::default(),
             bell: Condvar::new(),
@@ -179,7 +185,8 @@ impl Shared {
             RDKafkaErrorCode::OutOfOrderSequenceNumber
             | RDKafkaErrorCode::InvalidProducerEpoch
             | RDKafkaErrorCode::UnknownProducerId => self.may_be_doubled(1),
-            RDKafkaErrorCode::UnknownTopic
+            RDKafkaErrorCode::TopicAuthorizationFailed
+            | RDKafkaErrorCode::UnknownTopic
             | RDKafkaErrorCode::UnknownTopicOrPartition
             | RDKafkaErrorCode::UnknownPartition => self.lane(class).topic.doubt(),
             _ => {}

@@ -48,7 +48,7 @@ impl KafkaSink {
     pub fn new(context: &SinkContext, settings: &KafkaSettings) -> Self {
         let identity = &context.identity;
         Self {
-            shared: Arc::new(Shared::new(context.name.clone(), &settings.logs_topic, &settings.events_topic)),
+            shared: Arc::new(Shared::new(context.name.clone(), settings)),
             encoders: Encoders::new(identity, context.log_format),
             headers: settings.headers.then(|| Mutex::new(Headers::new(identity))),
             partitioning: settings.partitioning,
@@ -254,10 +254,11 @@ impl Component for KafkaSink {
             return Health::Degraded("the sink is closed".to_owned());
         }
         let held: usize = self.shared.lanes().iter().map(|lane| lane.ledger().held()).sum();
-        match self.shared.link.complaint() {
-            Some(complaint) => Health::Degraded(format!("{complaint}; {held} records wait in the client")),
-            None => Health::Ready,
+        if let Some(complaint) = self.shared.link.complaint() {
+            return Health::Degraded(format!("{complaint}; {held} records wait in the client"));
         }
+        let complaint = self.shared.lanes().iter().find_map(|lane| lane.topic.complaint());
+        complaint.map_or(Health::Ready, Health::Degraded)
     }
 
     async fn close(&self) -> Result<(), CloseError> {

@@ -13,8 +13,6 @@ use crate::error_table;
 use crate::link::Link;
 use crate::reports::Client;
 
-/// How long the number of partitions is believed: added partitions get records after so long at the latest.
-const FRESH: Duration = Duration::from_secs(300);
 /// One question to the cluster may take so long. Short, because a thread waits for the answer.
 const ANSWER_TIME: Duration = Duration::from_secs(1);
 
@@ -22,12 +20,21 @@ const ANSWER_TIME: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Topic {
     name: String,
+    /// How long the number is believed: added partitions get records after so long at the latest.
+    fresh: Duration,
     known: Arc<Mutex<Option<(i32, Instant)>>>,
+    /// Why it cannot be used at the moment.
+    complaint: Mutex<Option<String>>,
 }
 
 impl Topic {
-    pub(crate) fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), known: Arc::default() }
+    pub(crate) fn new(name: &str, fresh: Duration) -> Self {
+        Self { name: name.to_owned(), fresh, known: Arc::default(), complaint: Mutex::default() }
+    }
+
+    /// Why the topic cannot be used, in one line.
+    pub(crate) fn complaint(&self) -> Option<String> {
+        self.complaint.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -49,7 +56,7 @@ impl Topic {
     pub(crate) async fn partitions(&self, client: Arc<Client>, link: &Link) -> Result<i32, DeliveryError> {
         let known = *self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((count, since)) = known
-            && since.elapsed() < FRESH
+            && since.elapsed() < self.fresh
         {
             return Ok(count);
         }
@@ -57,6 +64,7 @@ impl Topic {
             match self.ask(Arc::clone(&client)).await {
                 Ok(count) => {
                     link.answered();
+                    self.complain(None);
                     return Ok(count);
                 }
                 Err(code) if error_table::kind(code) == DeliveryErrorKind::Unavailable => {
@@ -72,6 +80,10 @@ impl Topic {
                 Err(code) => return Err(self.unusable(code)),
             }
         }
+    }
+
+    fn complain(&self, complaint: Option<String>) {
+        *self.complaint.lock().unwrap_or_else(PoisonError::into_inner) = complaint;
     }
 
     /// Asks the cluster, off the runtime.
@@ -92,6 +104,7 @@ impl Topic {
             }
             _ => format!("topic `{}` cannot be used: {code}", self.name),
         };
+        self.complain(Some(what.clone()));
         DeliveryError::new(error_table::kind(code), what)
     }
 }
