@@ -73,11 +73,38 @@ impl<'s> Delivery<'s> {
             if reports != quiet.0 {
                 quiet = (reports, Instant::now());
             } else if quiet.1.elapsed() >= self.shared.answer_time {
-                let seconds = self.shared.answer_time.as_secs();
-                return Err(unavailable(&format!("no broker has acknowledged anything for {seconds} s")));
+                return Err(self.silence());
             }
         }
         Ok(())
+    }
+
+    /// Waits until a record is reported.
+    ///
+    /// # Errors
+    /// There is no hope for the moment, or no broker answers.
+    pub(crate) async fn reported(&self, seq: u64) -> Result<(), DeliveryError> {
+        let since = Instant::now();
+        loop {
+            let reported = {
+                let mut ledger = self.lane.ledger();
+                if ledger.fate(seq) != Some(Fate::Held) {
+                    return Ok(());
+                }
+                ledger.watch(seq)
+            };
+            if timeout(TICK, reported.notified()).await.is_err() {
+                self.check()?;
+                if since.elapsed() >= self.shared.answer_time {
+                    return Err(self.silence());
+                }
+            }
+        }
+    }
+
+    fn silence(&self) -> DeliveryError {
+        let seconds = self.shared.answer_time.as_secs();
+        unavailable(&format!("no broker has acknowledged anything for {seconds} s"))
     }
 
     /// Whether waiting makes sense.
@@ -136,7 +163,7 @@ fn explains_more(code: RDKafkaErrorCode, than: RDKafkaErrorCode) -> bool {
     weight(code) > weight(than)
 }
 
-fn failure(code: RDKafkaErrorCode) -> DeliveryError {
+pub(crate) fn failure(code: RDKafkaErrorCode) -> DeliveryError {
     // The library's text is the broker's reason, in words.
     DeliveryError::new(error_table::kind(code), format!("not taken by the broker: {code}"))
 }

@@ -14,6 +14,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::ledger::Ledger;
 use crate::link::Link;
+use crate::openings::Openings;
 use crate::partition::Spread;
 use crate::reports::Client;
 use crate::settings::KafkaSettings;
@@ -33,6 +34,7 @@ pub(crate) struct Lane {
 pub(crate) struct Press {
     pub value: Vec<u8>,
     pub spread: Spread,
+    pub openings: Openings,
 }
 
 impl Lane {
@@ -50,8 +52,8 @@ impl Lane {
 pub(crate) enum Slot {
     /// None; one is made when a delivery asks for it.
     Vacant,
-    /// Ready to take records.
-    Live(Arc<Client>),
+    /// Ready to take records; the number tells it from those before.
+    Live(Arc<Client>, u64),
     /// It could not be made, and why.
     Broken(String),
 }

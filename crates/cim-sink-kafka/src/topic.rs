@@ -2,6 +2,7 @@
 //!
 //! Owns the cached number and the question to the cluster. Left out: choosing a partition.
 
+use std::sync::atomic::{AtomicU64, Ordering as Memory};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,13 +24,21 @@ pub(crate) struct Topic {
     /// How long the number is believed: added partitions get records after so long at the latest.
     fresh: Duration,
     known: Arc<Mutex<Option<(i32, Instant)>>>,
+    /// How often it was doubted: after that it may be another topic of the same name.
+    doubts: AtomicU64,
     /// Why it cannot be used at the moment.
     complaint: Mutex<Option<String>>,
 }
 
 impl Topic {
     pub(crate) fn new(name: &str, fresh: Duration) -> Self {
-        Self { name: name.to_owned(), fresh, known: Arc::default(), complaint: Mutex::default() }
+        Self {
+            name: name.to_owned(),
+            fresh,
+            known: Arc::default(),
+            doubts: AtomicU64::new(0),
+            complaint: Mutex::default(),
+        }
     }
 
     /// Why the topic cannot be used, in one line.
@@ -43,7 +52,13 @@ impl Topic {
 
     /// The number is not to be relied on any longer.
     pub(crate) fn doubt(&self) {
+        self.doubts.fetch_add(1, Memory::Relaxed);
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// How often it was doubted.
+    pub(crate) fn doubts(&self) -> u64 {
+        self.doubts.load(Memory::Relaxed)
     }
 
     /// How many partitions the topic has. Waits for the first answer as long as there is hope of one.

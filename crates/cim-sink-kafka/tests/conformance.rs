@@ -8,15 +8,16 @@
 )]
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
-use cim_core::{Class, Identity, LogFormat, Sink, SinkContext, async_trait};
+use cim_core::{Class, DeliveryErrorKind, Identity, LogFormat, Sink, SinkContext, Undelivered, async_trait};
 use cim_services::kafka::Listener;
 use cim_services::{Kafka, KafkaPlan, free_port};
+use cim_sink_kafka::properties::Value;
 use cim_sink_kafka::{KafkaSettings, KafkaSink};
 use cim_testkit::{
-    Behaviour, CannotExpress, ChaosProxy, Direction, Ending, Fault, Flow, Harness, Property, Sample,
+    Behaviour, CannotExpress, ChaosProxy, Direction, Ending, Fault, Flow, Harness, Property, Sample, Subject,
     check_in_test,
 };
 
@@ -42,11 +43,16 @@ fn target() -> Option<&'static Target> {
     target.as_ref()
 }
 
-/// The body of a test: waits for its turn at the proxy.
-fn check(property: Property, class: Class) {
+/// The proxy is one for all.
+fn turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The body of a test.
+fn check(property: Property, class: Class) {
     let Some(target) = target() else { return };
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = turn();
     check_in_test(property, class, || KafkaHarness::new(target));
 }
 
@@ -60,7 +66,8 @@ impl KafkaHarness {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         target.proxy.behave(Behaviour::faithful());
         let topic = format!("topic-{}", COUNT.fetch_add(1, Ordering::Relaxed));
-        target.kafka.create_topic(&topic, 2);
+        // The suite's largest record, a megabyte with JSON around it, passes.
+        target.kafka.create_topic_with(&topic, 2, &[("max.message.bytes", "2000000")]);
         Self { target, topic }
     }
 
@@ -147,6 +154,58 @@ impl Harness for KafkaHarness {
 /// A record with its length before it, so that streams can be cut.
 fn framed(bytes: &[u8]) -> Vec<u8> {
     [format!("{}:", bytes.len()).as_bytes(), bytes].concat()
+}
+
+/// What the engine does with a batch: repeats, splits, sets aside. Returns the numbers set aside.
+async fn deliver_as_the_engine(subject: &Subject, samples: Vec<Sample>) -> Vec<u64> {
+    let (mut open, mut aside) = (vec![samples], Vec::new());
+    let until = Instant::now() + Duration::from_secs(60);
+    while let Some(group) = open.pop() {
+        let Err(error) = subject.deliver(&group).await else { continue };
+        assert!(Instant::now() < until, "not delivered in time: {error}");
+        let rest: Vec<Sample> = match error.undelivered() {
+            Undelivered::All => group,
+            Undelivered::Only(positions) => positions.iter().map(|at| group[*at].clone()).collect(),
+        };
+        match error.kind() {
+            DeliveryErrorKind::TooLarge | DeliveryErrorKind::Rejected if rest.len() == 1 => {
+                aside.push(rest[0].seq)
+            }
+            DeliveryErrorKind::TooLarge | DeliveryErrorKind::Rejected => {
+                let (first, second) = rest.split_at(rest.len() / 2);
+                open.extend([second.to_vec(), first.to_vec()]);
+            }
+            _ => open.push(rest),
+        }
+    }
+    aside
+}
+
+/// K7: a broker refuses one record while requests before and behind it are on their way. It is set aside, its neighbours
+/// arrive once, and nothing overtakes anything.
+#[test]
+fn a_refused_record_is_isolated_and_nothing_overtakes_its_neighbours() {
+    let Some(target) = target() else { return };
+    let _turn = turn();
+    let harness = KafkaHarness::new(target);
+    target.kafka.alter_topic(&harness.topic, &[("max.message.bytes", "5000")]);
+    let mut settings = harness.settings();
+    // Many small requests, five of them on their way at once.
+    settings.properties.insert("batch.num.messages".to_owned(), Value::Number(3));
+    let sink = Arc::new(KafkaSink::new(&context(), &settings));
+    let subject = Subject::of(Sink::both(sink), Class::Log, Duration::from_secs(30)).unwrap();
+    let mut samples: Vec<_> = (1..121).map(|seq| Sample::numbered(seq, "alpha")).collect();
+    samples[60].body = vec![b'x'; 20_000];
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let aside = runtime.block_on(deliver_as_the_engine(&subject, samples.clone()));
+    assert_eq!(aside, [61]);
+    let records = target.kafka.records(&harness.topic);
+    for partition in 0..2 {
+        let texts: Vec<_> = records.iter().filter(|record| record.partition == partition).collect();
+        let texts: Vec<_> = texts.iter().map(|record| record.text()).collect();
+        assert!(texts.is_sorted(), "partition {partition} is out of order: {texts:?}");
+    }
+    assert_eq!(records.len(), 119);
 }
 
 macro_rules! properties {

@@ -88,7 +88,7 @@ fn what_is_allowed_passes_and_is_known_to_the_library() {
         "broker.version.fallback" => json!("0.10.0"),
         "socket.timeout.ms" | "socket.connection.setup.timeout.ms" => json!(5_000),
         "client.id" | "client.rack" => json!("x"),
-        _ => json!(100_000),
+        _ => json!(50_000),
     };
     for name in properties::ALLOWED.iter().filter(|name| !name.starts_with("ssl.")) {
         let found = problems(&with(json!({ "properties": { *name: values(name) } })));
