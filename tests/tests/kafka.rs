@@ -65,8 +65,8 @@ fn parsed(text: &str) -> Value {
 #[test]
 fn events_have_the_recorded_key_partition_and_value() {
     let Some(kafka) = Kafka::shared() else { return };
-    // "full": `thresholdInfo` and `monitoredAttributes` are emitted now.
-    let cases = recorded("event.json", "", &["full"]);
+    // The first emits `thresholdInfo` and `monitoredAttributes` now; the second was recorded in another pod.
+    let cases = recorded("event.json", "", &["full", "pod with few labels and annotation members"]);
     assert!(cases.len() >= 12, "only {} cases", cases.len());
     let topics = Topics::create(kafka);
     let text = settings(&kafka.bootstrap(), &topics, &format!("headers = false\n{RECORDED}"));
