@@ -23,6 +23,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 pub use cim_services::tool;
+pub use cim_testkit::has_time;
 
 /// Longest wait for anything that is expected.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -55,17 +56,6 @@ pub fn skip(why: &str) {
         std::env::var_os("CIM_NO_SKIPS").is_none_or(|value| value != "1"),
         "skipped where skips fail: {why}"
     );
-}
-
-/// Whether a test that waits for longer than 10 s runs now: with `CIM_LONG=1`, as `make test-all` sets it. Otherwise says
-/// that it is deferred, which `make test` counts.
-#[must_use]
-pub fn has_time(for_what: &str) -> bool {
-    let has = std::env::var_os("CIM_LONG").is_some_and(|value| value == "1");
-    if !has {
-        let _ = std::io::stderr().write_all(format!("\ndeferred: {for_what}\n").as_bytes());
-    }
-    has
 }
 
 /// Polls until the condition holds.
