@@ -5,7 +5,13 @@
 
 use std::{io, path::PathBuf, sync::Arc, time::SystemTime};
 
-use crate::{cursor::Cursor, error::OpenError, recovery::first_slot, spool::check_name, stream::Stream};
+use crate::{
+    cursor::Cursor,
+    error::OpenError,
+    recovery::first_slot,
+    spool::check_name,
+    stream::{MAX_CLOSING, Stream},
+};
 
 /// Records that were removed on purpose. Some of them may have been delivered already: compare with the cursors
 /// as they were before.
@@ -189,7 +195,8 @@ impl Stream {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return false,
             _ => {}
         }
-        self.dirty.forget(serial);
+        self.closing.truncate(MAX_CLOSING - 1);
+        self.closing.extend(self.dirty.forget(serial));
         self.segments.lock().remove(serial);
         true
     }

@@ -163,7 +163,7 @@ fn clients_are_told_the_address_of_the_proxy() {
     }
     let mut proxied = Vec::new();
     let plan = KafkaPlan::new().proxied(|broker| {
-        let proxy = cim_services::free_port();
+        let proxy = cim_services::free_port().unwrap();
         proxied.push((broker, proxy));
         proxy
     });

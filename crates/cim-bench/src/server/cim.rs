@@ -22,6 +22,8 @@ use crate::http::{self, poll_until};
 pub enum SinkSpec {
     /// Counted and discarded.
     Null,
+    /// As `Null`, each batch answered after 2 ms, like by a broker near by.
+    Distant,
     /// Files in that directory.
     File(PathBuf),
     /// Standard output.
@@ -96,6 +98,9 @@ impl CimSpec {
         );
         let _ = match &self.sink {
             SinkSpec::Null => writeln!(text, "[sinks.bench]\ntype = \"null\""),
+            SinkSpec::Distant => {
+                writeln!(text, "[sinks.bench]\ntype = \"null\"\nanswer_after = \"2ms\"")
+            }
             SinkSpec::Stdout => writeln!(text, "[sinks.bench]\ntype = \"stdout\""),
             SinkSpec::File(dir) => {
                 writeln!(
