@@ -11,8 +11,8 @@ use tokio::signal::unix::{SignalKind, signal};
 /// Descriptors that clients leave alone: open files of the file sink, segments, HTTP connections, and some to spare.
 const RESERVED: u64 = 256;
 
-/// How many of the wanted connections the limit on descriptors allows, after raising it as far as this process may. Of
-/// a limit below twice [`RESERVED`], clients get half.
+/// How many of the wanted connections the limit on descriptors allows, after raising it as far as this process may. Of a
+/// limit below 512, clients get half.
 #[must_use]
 pub fn connections(wanted: usize) -> usize {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);

@@ -48,6 +48,10 @@ macro_rules! catalog {
     };
 }
 
+/// The name the original gave to broken TCP connections that carried logs (contract §10.1). Its one label is `pod`; as
+/// there, it appears with the first one.
+pub const OLD_TCP_DISCONNECTS: &str = "tcp_disconnect_count";
+
 catalog! {
     ACCEPTED = "cim_records_accepted_total" Counter ["route", "sink"]
         "Records taken from publishers.";
@@ -71,6 +75,8 @@ catalog! {
         "Age of the oldest record that waits for delivery; 0 when none does.";
     DELIVERY_STATE = "cim_delivery_ready" Gauge ["route", "sink"]
         "1 while deliveries succeed, 0 while they are retried, suspended or use the fallback.";
+    TCP_DISCONNECTS = "cim_tcp_disconnects_total" Counter ["sink"]
+        "Connections of a TCP sink that broke while they carried records.";
     SPOOL_BYTES = "cim_spool_bytes" Gauge ["class"]
         "Bytes stored on disk, or in memory where there is no spool.";
     SPOOL_LEVEL = "cim_accept_level" Gauge ["class", "level"]

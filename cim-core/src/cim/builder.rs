@@ -200,8 +200,8 @@ fn start_upkeep(inner: &Arc<Inner>) -> Result<(), StartError> {
                 while let Some(inner) = weak.upgrade() {
                     inner.storage.check(&inner.entrance, inner.dead_letters.as_deref());
                     inner.storage.bound_set_aside(std::time::Instant::now());
-                    inner.entrance.logs.enforce_age();
-                    inner.entrance.events.enforce_age();
+                    inner.entrance.logs.upkeep();
+                    inner.entrance.events.upkeep();
                     drop(inner);
                     tokio::time::sleep(WATCH_PERIOD).await;
                 }

@@ -254,9 +254,17 @@ impl ClassQueue {
         self.lock().fault()
     }
 
-    /// Gives up what is older than the class allows.
-    pub(crate) fn enforce_age(&self) {
-        self.lock().enforce_age();
+    /// What has to happen although nobody publishes: records that are too old go, and the disk gets what only the memory
+    /// holds since a fault.
+    pub(crate) fn upkeep(&self) {
+        let mut state = self.lock();
+        state.enforce_age();
+        let behind = state.overlay();
+        state.write_overlay();
+        drop(state);
+        if behind && self.rules.level == Level::Synced {
+            self.sync.request();
+        }
     }
 
     /// Saves positions and syncs the data, as the last act before the process ends.

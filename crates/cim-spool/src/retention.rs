@@ -49,7 +49,10 @@ impl Stream {
             records: end_seq - segment.first_seq,
             bytes: segment.len,
         };
-        self.unlink_front(segment.serial, segment.first_seq).then_some(shed)
+        let gone = self.unlink_front(segment.serial, segment.first_seq);
+        // The room is wanted now: an open file would keep it.
+        self.closing.clear();
+        gone.then_some(shed)
     }
 
     /// Sheds every segment whose last write is older than [`max_age`](crate::StreamOptions::max_age).

@@ -159,7 +159,12 @@ impl Stream {
     /// As for [`append`](Self::append).
     #[allow(clippy::result_large_err, reason = "the refused records travel back with the reason")]
     pub fn append_over(&mut self, mut buf: FrameBuf, extra: u64) -> Result<Frame, (AppendError, FrameBuf)> {
-        match self.write_frame(&mut buf, extra) {
+        let mut written = self.write_frame(&mut buf, extra);
+        if matches!(written, Err(AppendError::NoSpace(_))) && !self.closing.is_empty() {
+            self.closing.clear();
+            written = self.write_frame(&mut buf, extra);
+        }
+        match written {
             Ok(first_seq) => {
                 let (frame, memory) = buf.freeze(first_seq);
                 self.pool.keep(memory);

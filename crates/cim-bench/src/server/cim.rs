@@ -28,6 +28,8 @@ pub enum SinkSpec {
     File(PathBuf),
     /// Standard output.
     Stdout,
+    /// JSON lines to a TCP receiver.
+    Tcp(SocketAddr),
 }
 
 /// How CIM is to run.
@@ -102,6 +104,9 @@ impl CimSpec {
                 writeln!(text, "[sinks.bench]\ntype = \"null\"\nanswer_after = \"2ms\"")
             }
             SinkSpec::Stdout => writeln!(text, "[sinks.bench]\ntype = \"stdout\""),
+            SinkSpec::Tcp(address) => {
+                writeln!(text, "[sinks.bench]\ntype = \"tcp\"\naddress = \"{address}\"")
+            }
             SinkSpec::File(dir) => {
                 writeln!(
                     text,
