@@ -2,6 +2,9 @@
 //!
 //! A backend that was left out registers a stand-in, so that its error names the feature to build with.
 
+#[cfg(all(feature = "sink-tcp", feature = "tls"))]
+mod tcp_tls;
+
 use cim_core::Registry;
 
 /// All kinds this build knows.
@@ -23,6 +26,13 @@ pub fn registry() -> Registry {
     registry.sink(cim_sink_kafka::KIND);
     #[cfg(not(feature = "sink-kafka"))]
     registry.compiled_out("kafka", "sink-kafka");
+
+    #[cfg(all(feature = "sink-tcp", feature = "tls"))]
+    registry.sink(cim_sink_tcp::kind::<tcp_tls::Tls>());
+    #[cfg(all(feature = "sink-tcp", not(feature = "tls")))]
+    registry.sink(cim_sink_tcp::kind::<cim_sink_tcp::NoSecurity>());
+    #[cfg(not(feature = "sink-tcp"))]
+    registry.compiled_out("tcp", "sink-tcp");
 
     registry
 }

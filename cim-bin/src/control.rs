@@ -15,12 +15,10 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
 
-use crate::letters;
-
 /// Longest request, in bytes.
 const MAX_REQUEST: u64 = 4096;
-/// Longest answer, in bytes: a full store of dead letters, as JSON.
-const MAX_ANSWER: u64 = 256 << 20;
+/// Longest answer, in bytes.
+const MAX_ANSWER: u64 = 64 << 10;
 /// Time for one request to arrive, and for one answer to leave.
 const REQUEST_TIME: Duration = Duration::from_secs(5);
 /// Time for the whole exchange, seen from the caller.
@@ -30,8 +28,6 @@ const ANSWER_TIME: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
-    /// The dead letters.
-    DlqList,
     /// Puts the dead letters back into their queues.
     DlqReplay,
     /// Forgets the dead letters.
@@ -119,7 +115,6 @@ pub fn carry_out(request: Request, cim: &Cim) -> Result<Answer, String> {
     let store = cim.dead_letters().ok_or("there is no dead-letter store without a spool")?;
     let wrong = |error: io::Error| error.to_string();
     let value = match request {
-        Request::DlqList => letters::documents(&store.list().map_err(wrong)?),
         Request::DlqReplay => json!({ "replayed": cim.replay_dead_letters().map_err(wrong)? }),
         Request::DlqPurge => json!({ "purged": store.purge().map_err(wrong)? }),
     };

@@ -96,7 +96,10 @@ fn member(member: &MemberStatus) -> Readiness {
     let error = delivery.last_error.as_deref().unwrap_or("no error text");
     let held = member.books.held;
     let text = match delivery.state {
-        DeliveryState::Ready => format!("delivering; {held} held"),
+        DeliveryState::Ready => match &member.trouble {
+            Some(trouble) => format!("degraded: delivering, but {trouble}; {held} held"),
+            None => format!("delivering; {held} held"),
+        },
         DeliveryState::Retrying => {
             format!("degraded: retrying ({}): {error}; {held} held", delivery.attempts)
         }
@@ -123,6 +126,7 @@ fn member_document(member: &MemberStatus) -> Value {
         "route": member.route,
         "sink": member.sink,
         "delivery": member.delivery,
+        "trouble": member.trouble,
         "books": {
             "accepted": books.accepted,
             "recovered": books.recovered,

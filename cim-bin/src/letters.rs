@@ -1,4 +1,4 @@
-//! Dead letters as documents, the same beside a running CIM and on a spool that nobody uses.
+//! Dead letters as documents, for people and programs.
 //!
 //! Left out: the store. The invariant: a payload is shown as text only when it is text; everything else is hex.
 
@@ -8,13 +8,9 @@ use cim_core::Class;
 use cim_core::deadletter::Letter;
 use serde_json::{Value, json};
 
-/// One document per letter, oldest first.
+/// The document of a letter.
 #[must_use]
-pub fn documents(letters: &[Letter]) -> Value {
-    letters.iter().map(document).collect()
-}
-
-fn document(letter: &Letter) -> Value {
+pub fn document(letter: &Letter) -> Value {
     let payload = letter.payload();
     let class = match letter.class {
         Class::Log => "logs",

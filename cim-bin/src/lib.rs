@@ -10,6 +10,7 @@ pub mod engine;
 pub mod exit;
 pub mod face;
 pub mod letters;
+pub mod limits;
 pub mod listeners;
 pub mod metrics_page;
 pub mod reference;

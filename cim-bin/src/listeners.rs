@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
 use cim_nats::{Auth, Listener, NatsConfig, Secret};
 
 use crate::exit::{Failure, chain};
+use crate::limits;
 use crate::settings::{Credentials, Loaded, NatsSettings};
 
 /// The open ports.
@@ -66,7 +67,7 @@ fn nats(settings: &NatsSettings, credentials: Option<&Credentials>) -> NatsConfi
         listen,
         optional,
         auth,
-        max_connections: settings.max_connections,
+        max_connections: limits::connections(settings.max_connections),
         headers: settings.headers,
         ..NatsConfig::default()
     }

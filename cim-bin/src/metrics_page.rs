@@ -6,6 +6,7 @@
 use cim_api::{LegacyMetrics, SIZE_BOUNDS, SubjectMetrics};
 use cim_core::Cim;
 use cim_core::catalog::{self, CATALOG, MetricKind};
+use cim_core::intake::ClassTotals;
 use cim_nats::{ListenerCounts, ROUTES};
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -75,21 +76,24 @@ fn legacy(cim: &Cim, pod: &str) -> LegacyMetrics {
         last_log_bytes: logs.last_size,
         subjects: subjects
             .into_iter()
-            .map(|(subject, counts)| {
-                let totals = counts.totals();
-                of_subject(subject, totals.messages, totals.bytes, &totals.sizes)
-            })
+            .map(|(subject, counts)| of_subject(subject, &counts.totals()))
             .collect(),
     }
 }
 
-/// `counts` has one bucket more than the old histogram: what is larger than its last bound.
-fn of_subject(subject: &str, messages: u64, bytes: u64, counts: &[u64]) -> SubjectMetrics {
+/// The totals have one bucket more than the old histogram: what is larger than its last bound.
+fn of_subject(subject: &str, totals: &ClassTotals) -> SubjectMetrics {
     let mut sizes = [0; SIZE_BOUNDS.len()];
-    for (size, count) in sizes.iter_mut().zip(counts) {
+    for (size, count) in sizes.iter_mut().zip(&totals.sizes) {
         *size = *count;
     }
-    SubjectMetrics { subject: subject.to_owned(), messages, bytes, sizes, latency_ms: None }
+    SubjectMetrics {
+        subject: subject.to_owned(),
+        messages: totals.messages,
+        bytes: totals.bytes,
+        sizes,
+        latency_ms: totals.latency_ms,
+    }
 }
 
 #[allow(clippy::cast_precision_loss, reason = "gauges are floating point; counts stay far below 2^53")]

@@ -30,13 +30,12 @@ pub fn config(registry: &Registry) -> String {
         let schema = (kind.schema)();
         let _ = writeln!(page, "### type = \"{}\"\n\n{}\n", kind.name, capital(kind.summary));
         let mut tables = Tables { schema: &schema, page: &mut page };
-        let (inner, plain): (Vec<_>, Vec<_>) =
-            tables.members(&schema).into_iter().partition(|(_, node)| !tables.members(node).is_empty());
+        let (inner, plain) = tables.split(&schema);
         tables.rows(plain, None);
         for (name, node) in inner {
-            let _ = writeln!(tables.page, "#### [sinks.NAME.{name}]\n\n{}\n", described(node, tables.resolved(node)));
-            let members = tables.members(node);
-            tables.rows(members, None);
+            let text = described(node, tables.resolved(node));
+            let _ = writeln!(tables.page, "#### [sinks.NAME.{name}]\n\n{text}\n");
+            tables.rows(tables.members(node), None);
         }
     }
     page
@@ -51,6 +50,9 @@ case. A list in a variable is a JSON list, or its items with commas between them
 for everything else it says that a restart is needed. A configuration with any problem changes nothing.
 
 ";
+
+/// Keys and their schemas.
+type Members<'s> = Vec<(&'s str, &'s Value)>;
 
 struct Tables<'s> {
     schema: &'s Value,
@@ -69,22 +71,26 @@ impl<'s> Tables<'s> {
         }
     }
 
-    fn members(&self, node: &'s Value) -> Vec<(&'s str, &'s Value)> {
+    fn members(&self, node: &'s Value) -> Members<'s> {
         let table = self.resolved(node).get("properties").and_then(Value::as_object);
         table.map(|table| table.iter().map(|(key, node)| (key.as_str(), node)).collect()).unwrap_or_default()
     }
 
+    /// The members that are tables, and the others.
+    fn split(&self, node: &'s Value) -> (Members<'s>, Members<'s>) {
+        self.members(node).into_iter().partition(|(_, node)| !self.members(node).is_empty())
+    }
+
     fn table(&mut self, path: &str, node: &'s Value, defaults: Option<&Value>) {
         let _ = writeln!(self.page, "## [{path}]\n\n{}\n", described(node, self.resolved(node)));
-        let (inner, plain): (Vec<_>, Vec<_>) =
-            self.members(node).into_iter().partition(|(_, node)| !self.members(node).is_empty());
+        let (inner, plain) = self.split(node);
         self.rows(plain, defaults);
         for (name, node) in inner {
             self.table(&format!("{path}.{name}"), node, defaults.and_then(|table| table.get(name)));
         }
     }
 
-    fn rows(&mut self, members: Vec<(&'s str, &'s Value)>, defaults: Option<&Value>) {
+    fn rows(&mut self, members: Members<'s>, defaults: Option<&Value>) {
         if members.is_empty() {
             self.page.push_str("No keys of its own.\n\n");
             return;

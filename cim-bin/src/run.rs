@@ -20,7 +20,7 @@ use crate::face::Face;
 use crate::listeners::Listeners;
 use crate::reload::Reload;
 use crate::settings::{Loaded, Request, Settings, load};
-use crate::{backends, control, diagnostics, engine, listeners, metrics_page};
+use crate::{backends, control, diagnostics, engine, limits, listeners, metrics_page};
 
 /// Name of the listener thread on the status page.
 pub const NATS_PART: &str = "nats listener";
@@ -48,6 +48,7 @@ pub fn run(files: Vec<PathBuf>) -> Result<u8, Failure> {
         .map_err(|error| Failure::cannot_start(format!("cannot start the runtime: {error}")))?;
     runtime.block_on(async {
         let signals = Signals::new().map_err(|error| Failure::cannot_start(chain(&error)))?;
+        limits::survive_file_size_limit().map_err(|error| Failure::cannot_start(chain(&error)))?;
         let cim = engine::start(&loaded.settings, &registry)?;
         let process = Process::start(cim, open, &loaded)?;
         announce(&loaded, &process);
@@ -112,10 +113,13 @@ impl Process {
     fn start(cim: Cim, open: Listeners, loaded: &Loaded) -> Result<Self, Failure> {
         let settings = loaded.settings.clone();
         let has_spool = settings.spool.dir.is_some();
+        let (nats, stats, addresses) = (open.nats.control(), open.nats.stats(), open.nats.local_addrs());
+        // First, for applications wait: the clock inside the recorder takes milliseconds to calibrate itself.
+        let nats_ended = serve_nats(&cim, open.nats)?;
         let face = Arc::new(Face {
             cim: cim.clone(),
-            nats: open.nats.stats(),
-            addresses: open.nats.local_addrs(),
+            nats: stats,
+            addresses,
             exporter: metrics_page::install(),
             settings,
             started: Instant::now(),
@@ -124,8 +128,6 @@ impl Process {
             api: open.api.local_addr().ok(),
             health: open.health.as_ref().and_then(|health| health.local_addr().ok()),
         };
-        let nats = open.nats.control();
-        let nats_ended = serve_nats(&cim, open.nats)?;
         let (stop_http, stopping) = watch::channel(false);
         serve_http(&cim, "http api", &open.api, Paths::Full, &face, &stopping);
         if let Some(health) = &open.health {

@@ -48,6 +48,10 @@ macro_rules! catalog {
     };
 }
 
+/// The name the original gave to broken TCP connections that carried logs (contract §10.1). Its one label is `pod`; as
+/// there, it appears with the first one.
+pub const OLD_TCP_DISCONNECTS: &str = "tcp_disconnect_count";
+
 catalog! {
     ACCEPTED = "cim_records_accepted_total" Counter ["route", "sink"]
         "Records taken from publishers.";
@@ -57,8 +61,8 @@ catalog! {
         "Records given to the sink or its fallback.";
     UNACKNOWLEDGED = "cim_records_delivered_unacknowledged_total" Counter ["route", "sink"]
         "Of the delivered records, those given to a sink that never acknowledges.";
-    TO_FALLBACK = "cim_records_delivered_fallback_total" Counter ["route", "sink", "fallback"]
-        "Of the delivered records of that sink, those that its fallback got instead.";
+    TO_FALLBACK = "cim_records_delivered_fallback_total" Counter ["route", "sink"]
+        "Of the delivered records, those given to the fallback.";
     DEAD_LETTERED = "cim_records_dead_lettered_total" Counter ["route", "sink"]
         "Records refused by the sink and put into the dead-letter store.";
     DROPPED = "cim_records_dropped_total" Counter ["route", "sink", "reason"]
@@ -71,12 +75,18 @@ catalog! {
         "Age of the oldest record that waits for delivery; 0 when none does.";
     DELIVERY_STATE = "cim_delivery_ready" Gauge ["route", "sink"]
         "1 while deliveries succeed, 0 while they are retried, suspended or use the fallback.";
+    TCP_DISCONNECTS = "cim_tcp_disconnects_total" Counter ["sink"]
+        "Connections of a TCP sink that broke while they carried records.";
     SPOOL_BYTES = "cim_spool_bytes" Gauge ["class"]
         "Bytes stored on disk, or in memory where there is no spool.";
     SPOOL_LEVEL = "cim_accept_level" Gauge ["class", "level"]
         "1 for the level that messages of the class reach now: memory, written or synced.";
     SPOOL_LOST = "cim_spool_lost_records_total" Counter ["class", "reason"]
         "Records lost to damage of the spool.";
+    SET_ASIDE_BYTES = "cim_spool_set_aside_bytes" Gauge []
+        "Bytes in the spool directory that belong to other pods or cannot be part of this spool.";
+    SET_ASIDE_REMOVED = "cim_spool_set_aside_removed_bytes_total" Counter ["reason"]
+        "Of these, bytes removed because they were too many or too old.";
     BUDGET_USED = "cim_memory_budget_used_bytes" Gauge []
         "Bytes of the process-wide budget in use.";
     BUDGET_LIMIT = "cim_memory_budget_bytes" Gauge []
@@ -85,8 +95,6 @@ catalog! {
         "Letters in the dead-letter store.";
     DEAD_LETTERS_EVICTED = "cim_dead_letters_evicted_total" Counter []
         "Letters that made room for newer ones.";
-    LEFTOVER_FILES = "cim_leftover_files" Gauge []
-        "Log files of an earlier sidecar that are not delivered yet.";
     PART_RESTARTS = "cim_part_restarts_total" Counter ["part"]
         "How often a task of the process was started again after a panic.";
     KAFKA_BROKERS = "cim_kafka_brokers_connected" Gauge ["sink"]

@@ -5,6 +5,8 @@
 //! reason, error) · the record as the queue stored it.
 
 use std::io;
+use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cim_spool::{AppendError, FrameBuf, OpenError, Read, Reader, Stream};
@@ -13,7 +15,7 @@ use cim_wire::Class;
 use crate::envelope::Envelope;
 
 /// Name of the stream and of its one cursor.
-pub const STREAM: &str = "dead-letters";
+pub(crate) const STREAM: &str = "dead-letters";
 const CURSOR: &str = "kept";
 const MAX_TEXT: usize = 1024;
 
@@ -168,7 +170,7 @@ impl DeadLetters {
             let first = inner.stream.cursor(CURSOR).map_err(io::Error::other)?;
             (inner.stream.reader(first), first)
         };
-        read_letters(reader, first)
+        letters_from(reader, first)
     }
 
     /// Forgets every letter kept now; returns how many.
@@ -210,11 +212,28 @@ impl DeadLetters {
     }
 }
 
-/// Reads letters from `first` on, for the store and for inspection beside a running program.
+/// The letters in a spool directory, oldest first, read from its files: no lock is taken and nobody is asked, so it also
+/// works beside a CIM that writes meanwhile, or hangs. A letter that is being written is not seen yet.
 ///
 /// # Errors
-/// When the spool cannot be read.
-pub fn read_letters(mut reader: Reader, first: u64) -> io::Result<Vec<Letter>> {
+/// A directory or file that cannot be read, or that a newer program wrote.
+pub fn read(dir: &Path) -> Result<Vec<Letter>, OpenError> {
+    let mut letters = Vec::new();
+    let first = cim_spool::position(dir, STREAM, CURSOR)?.unwrap_or(0);
+    let read = cim_spool::dump(dir, STREAM, first, |_, bytes| {
+        letters.extend(Letter::decode(bytes));
+        ControlFlow::Continue(())
+    });
+    match read {
+        // A spool whose first letter is still to come.
+        Err(OpenError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound && dir.is_dir() => {
+            Ok(letters)
+        }
+        other => other.map(|_| letters),
+    }
+}
+
+fn letters_from(mut reader: Reader, first: u64) -> io::Result<Vec<Letter>> {
     let mut letters = Vec::new();
     loop {
         match reader.next()? {

@@ -19,7 +19,6 @@ pub mod deadletter;
 mod delivery;
 mod envelope;
 pub mod intake;
-mod leftovers;
 pub mod null;
 mod queue;
 pub mod registry;

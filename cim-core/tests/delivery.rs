@@ -11,8 +11,9 @@ mod support;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use cim_core::intake::{Offer, Offered};
 use cim_core::settings::{FallbackMode, Period, RouteSettings, RoutesSettings, SinkNames};
-use cim_core::{Cim, DeliveryErrorKind, DeliveryState, SinkProfile};
+use cim_core::{Cim, Class, DeliveryErrorKind, DeliveryState, SinkProfile};
 use support::{Answer, Scripted, logs, numbered, send, settled, until};
 
 fn engine(sink: &std::sync::Arc<Scripted>) -> Cim {
@@ -228,4 +229,22 @@ async fn a_list_of_sinks_gives_each_its_own_cursor_and_books() {
     *two.down.lock().unwrap() = None;
     settled(&cim).await;
     assert_eq!(two.lines(), numbered(0..25));
+}
+
+#[tokio::test]
+async fn a_turn_that_does_not_end_is_delivered_all_the_same() {
+    let sink = Scripted::new();
+    let cim = engine(&sink);
+    let mut lane = cim.lane();
+    let line = "x".repeat(200 << 10);
+    let offer = Offer { class: Class::Log, headers: None, source: b"app", payload: line.as_bytes() };
+    // Each fills a buffer, so all but the last are committed before the turn ends.
+    for _ in 0..9 {
+        assert_eq!(lane.offer(&offer, false), Offered::Taken);
+    }
+    until(&cim, "frames of an open turn", |cim| logs(cim).books.delivered >= 8).await;
+    let mark = lane.flush();
+    assert!(lane.is_accepted(&mark));
+    settled(&cim).await;
+    assert_eq!(logs(&cim).books.delivered, 9);
 }

@@ -14,15 +14,20 @@
 
 pub mod check;
 pub mod load;
+mod mount;
 pub mod rig;
+mod wire;
 
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 pub use cim_services::tool;
+pub use cim_testkit::has_time;
+pub use mount::Mount;
+pub use wire::{Wire, publication};
 
 /// Longest wait for anything that is expected.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -57,47 +62,12 @@ pub fn skip(why: &str) {
     );
 }
 
-/// Whether a test that waits for longer than 10 s runs now: with `CIM_LONG=1`, as `make test-all` sets it. Otherwise says
-/// that it is deferred, which `make test` counts.
-#[must_use]
-pub fn has_time(for_what: &str) -> bool {
-    let has = std::env::var_os("CIM_LONG").is_some_and(|value| value == "1");
-    if !has {
-        let _ = std::io::stderr().write_all(format!("\ndeferred: {for_what}\n").as_bytes());
-    }
-    has
-}
-
 /// Polls until the condition holds.
 pub fn until(what: &str, condition: impl Fn() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !condition() {
         assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
         std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-/// A small file system of its own, unmounted when dropped.
-pub struct Mount(PathBuf);
-
-impl Mount {
-    /// A file system in memory at that place. `None` where none can be mounted, after `skipped:` was said.
-    #[must_use]
-    pub fn new(at: &Path, size: &str) -> Option<Self> {
-        std::fs::create_dir_all(at).unwrap();
-        let options = format!("size={size},mode=700");
-        let output = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(at).output();
-        if output.is_ok_and(|output| output.status.success()) {
-            return Some(Self(at.to_owned()));
-        }
-        skip("a file system cannot be mounted here (needs root)");
-        None
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
     }
 }
 
@@ -121,7 +91,7 @@ impl Daemon {
     pub fn start_into(settings: &str, stdout: impl Into<Stdio>) -> Self {
         let stdout = stdout.into();
         Self::start_in(tempfile::tempdir().unwrap(), settings, |home| {
-            Self::command(home).stdout(stdout).spawn().unwrap()
+            Self::command(home, &binary(), &[]).stdout(stdout).spawn().unwrap()
         })
     }
 
@@ -143,29 +113,30 @@ impl Daemon {
     /// Starts the program in a prepared directory.
     #[must_use]
     pub fn spawn(home: &Path) -> Child {
-        Self::command(home).spawn().unwrap()
+        Self::command(home, &binary(), &[]).spawn().unwrap()
     }
 
-    /// As [`Daemon::spawn`], as the last arguments of another program that becomes this one.
+    /// As [`Daemon::spawn`], through a program that sets up its surroundings and becomes it: `prlimit`, for example.
     #[must_use]
-    pub fn spawn_through(home: &Path, program: &[&str]) -> Child {
-        let inner = Self::command(home);
-        let mut command = Self::quiet(Command::new(program[0]), home);
-        command.args(&program[1..]).arg(inner.get_program()).args(inner.get_args()).spawn().unwrap()
+    pub fn spawn_under(home: &Path, surroundings: &[&str]) -> Child {
+        Self::command(home, &binary(), surroundings).spawn().unwrap()
     }
 
-    fn command(home: &Path) -> Command {
-        let mut command = Self::quiet(Command::new(binary()), home);
-        command.env_clear();
-        command.args(["run", "--config"]).arg(home.join("cim.toml"));
-        command
+    /// As [`Daemon::spawn_under`], with a copy of the program.
+    #[must_use]
+    pub fn spawn_program_under(home: &Path, program: &Path, surroundings: &[&str]) -> Child {
+        Self::command(home, program, surroundings).spawn().unwrap()
     }
 
-    /// Output into files of its directory.
-    fn quiet(mut command: Command, home: &Path) -> Command {
+    fn command(home: &Path, program: &Path, surroundings: &[&str]) -> Command {
         let output =
             |name: &str| std::fs::OpenOptions::new().create(true).append(true).open(home.join(name)).unwrap();
-        command.stdin(Stdio::null()).stdout(output("stdout")).stderr(output("stderr"));
+        let mut words: Vec<PathBuf> = surroundings.iter().map(PathBuf::from).collect();
+        words.push(program.to_owned());
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]);
+        command.args(["run", "--config"]).arg(home.join("cim.toml")).env_clear().stdin(Stdio::null());
+        command.stdout(output("stdout")).stderr(output("stderr"));
         command
     }
 
@@ -291,88 +262,4 @@ impl Drop for Daemon {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// A raw NATS connection.
-pub struct Wire {
-    stream: TcpStream,
-}
-
-impl Wire {
-    fn connect(address: SocketAddr) -> Self {
-        Self::try_connect(address).unwrap()
-    }
-
-    /// Connects and says CONNECT.
-    ///
-    /// # Errors
-    /// Nobody listens, or the connection ends.
-    pub fn try_connect(address: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect(address)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        let mut wire = Self { stream };
-        wire.try_line()?;
-        wire.stream.write_all(b"CONNECT {\"verbose\":false,\"name\":\"wire\"}\r\n")?;
-        wire.try_flush()?;
-        Ok(wire)
-    }
-
-    /// Writes bytes as they are.
-    pub fn send(&mut self, bytes: &[u8]) {
-        self.try_send(bytes).unwrap();
-    }
-
-    /// As [`Wire::send`].
-    ///
-    /// # Errors
-    /// The connection has ended.
-    pub fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.stream.write_all(bytes)
-    }
-
-    /// Publishes one message.
-    pub fn publish(&mut self, subject: &str, payload: &[u8]) {
-        self.send(&publication(subject, payload));
-    }
-
-    /// Sends PING and waits for PONG: everything before it is accepted. Answers a PING of the other side meanwhile.
-    pub fn flush(&mut self) {
-        self.try_flush().unwrap();
-    }
-
-    /// As [`Wire::flush`].
-    ///
-    /// # Errors
-    /// The connection has ended, or no PONG came in time: nothing is known of the messages before.
-    pub fn try_flush(&mut self) -> io::Result<()> {
-        self.stream.write_all(b"PING\r\n")?;
-        let mut line = self.try_line()?;
-        while line == "PING" {
-            self.stream.write_all(b"PONG\r\n")?;
-            line = self.try_line()?;
-        }
-        if line == "PONG" { Ok(()) } else { Err(io::Error::other(line)) }
-    }
-
-    /// The next line.
-    pub fn line(&mut self) -> String {
-        self.try_line().unwrap()
-    }
-
-    fn try_line(&mut self) -> io::Result<String> {
-        let mut line = Vec::new();
-        let mut byte = [0];
-        while !line.ends_with(b"\r\n") {
-            self.stream.read_exact(&mut byte)?;
-            line.push(byte[0]);
-        }
-        Ok(String::from_utf8_lossy(&line).trim_end().to_owned())
-    }
-}
-
-/// The bytes that publish a message.
-#[must_use]
-pub fn publication(subject: &str, payload: &[u8]) -> Vec<u8> {
-    [format!("PUB {subject} {}\r\n", payload.len()).as_bytes(), payload, b"\r\n"].concat()
 }

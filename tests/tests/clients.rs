@@ -1,4 +1,4 @@
-//! Clients that nobody here wrote: the `nats` command line, nats-py and the Go client, against the running program.
+//! Clients that nobody here wrote: the `nats` command line and nats-py, against the running program.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -6,8 +6,7 @@
     reason = "test code: a failed step is the failure"
 )]
 
-use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use cim_tests::{Daemon, skip, tool, until};
 
@@ -79,55 +78,4 @@ fn a_flatbuffer_from_nats_py_lands_under_the_original_file_name() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let file = daemon.home().join("logs").join(expected("file_name"));
     until("the file", || std::fs::read_to_string(&file).is_ok_and(|text| text == expected("file")));
-}
-
-fn go_client(daemon: &Daemon, arguments: &[&str]) -> Option<Command> {
-    let program = tool("bin/cim-go-client");
-    if !program.exists() {
-        skip("the Go client is not built (no go toolchain or no module proxy)");
-        return None;
-    }
-    let mut command = Command::new(program);
-    command.arg(format!("nats://{}", daemon.nats())).args(arguments);
-    Some(command)
-}
-
-#[test]
-fn the_go_client_finds_a_broker() {
-    let daemon = Daemon::start(FILES);
-    let Some(mut client) = go_client(&daemon, &["exchange"]) else { return };
-    let output = client.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    until("the event", || daemon.metric("cim_records_delivered_total") > 0.5);
-    assert!(daemon.books_balance());
-}
-
-#[test]
-fn the_go_client_comes_back_after_a_kill_and_loses_no_accepted_line() {
-    const LINES: usize = 10_000;
-    let mut daemon = Daemon::start(FILES);
-    let Some(mut client) = go_client(&daemon, &["publish", &LINES.to_string()]) else { return };
-    let mut client = client.stdout(Stdio::piped()).spawn().unwrap();
-    let mut accepted = BufReader::new(client.stdout.take().unwrap()).lines().map(Result::unwrap);
-    for n in 0..LINES {
-        assert_eq!(accepted.next(), Some(n.to_string()));
-        if n == LINES / 10 {
-            daemon.kill_and_restart();
-        }
-    }
-    assert_eq!(accepted.next().as_deref(), Some("reconnects: 1"), "the kill came too late");
-    assert!(client.wait().unwrap().success());
-    until("delivery", || daemon.metric("cim_records_held") < 0.5);
-    let text = std::fs::read_to_string(daemon.home().join("logs/pod-1_ns1_go-.log")).unwrap();
-    let (mut next, mut again) = (0, 0);
-    for line in text.lines() {
-        let n: usize = line.strip_prefix("line ").unwrap().parse().unwrap();
-        assert!(n <= next, "line {next} is missing before {line:?}");
-        again += usize::from(n < next);
-        next = next.max(n + 1);
-    }
-    assert_eq!(next, LINES);
-    // Delivered again after the restart: at most the batch in flight, and the line whose PONG was cut off.
-    assert!(again <= 64, "{again} lines twice");
-    assert!(daemon.books_balance());
 }

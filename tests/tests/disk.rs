@@ -10,7 +10,7 @@
     reason = "test code: a failed step is the failure"
 )]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -119,7 +119,7 @@ fn all_delivered(daemon: &Daemon, count: usize) {
 #[test]
 fn a_full_disk_sheds_logs_keeps_events_and_heals() {
     let home = tempfile::tempdir().unwrap();
-    let Some(_mount) = Mount::new(&home.path().join("spool"), "16m") else { return };
+    let Some(_mount) = Mount::new(&home.path().join("spool"), "size=16m") else { return };
     let settings = FILES.replace("{home}/logs", "/proc/stuck");
     let daemon = Daemon::start_in(home, &settings, Daemon::spawn);
     let mut wire = daemon.connect();
@@ -200,6 +200,101 @@ fn a_disk_that_becomes_read_only_loses_nothing() {
 }
 
 #[test]
+fn a_file_system_that_goes_read_only_under_the_spool_loses_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    let Some(mount) = Mount::ext4(&home.path().join("spool")) else { return };
+    let daemon = Daemon::start_in(home, FILES, Daemon::spawn);
+    let mut wire = daemon.connect();
+    publish(&mut wire, 0, 100);
+    // As after an error of the device: the kernel takes every right to write away, from open files too.
+    mount.remount("abort");
+    publish(&mut wire, 100, 300);
+    until("a lower level", || daemon.metric(LOGS_WRITTEN) < 0.5);
+    let page = daemon.get("/readyz").unwrap();
+    assert!(page.contains("spool logs: degraded"), "{page}");
+    all_delivered(&daemon, 300);
+}
+
+#[test]
+fn a_read_only_remount_under_the_log_files_is_waited_for() {
+    let home = tempfile::tempdir().unwrap();
+    let Some(mount) = Mount::new(&home.path().join("logs"), "size=16m") else { return };
+    mount.remount("ro");
+    let daemon = Daemon::start_in(home, FILES, Daemon::spawn);
+    publish(&mut daemon.connect(), 0, 300);
+    until("the reason", || daemon.get("/readyz").is_some_and(|page| page.contains("read-only")));
+    assert!(daemon.metric("cim_records_held") > 299.5);
+    mount.remount("rw");
+    all_delivered(&daemon, 300);
+}
+
+#[test]
+fn used_up_inodes_are_as_a_full_disk() {
+    let home = tempfile::tempdir().unwrap();
+    let Some(mount) = Mount::new(&home.path().join("spool"), "size=256m,nr_inodes=40") else { return };
+    let daemon = Daemon::start_in(home, &FILES.replace("{home}/logs", "/proc/stuck"), Daemon::spawn);
+    let mut wire = daemon.connect();
+    publish(&mut wire, 0, 100);
+    let mut taken = 0;
+    while std::fs::write(mount.path().join(format!("other{taken}")), b"").is_ok() {
+        taken += 1;
+    }
+    // More than one segment takes.
+    for part in 1..200 {
+        publish(&mut wire, part * 100, (part + 1) * 100);
+    }
+    for n in 0..taken {
+        std::fs::remove_file(mount.path().join(format!("other{n}"))).unwrap();
+    }
+    daemon.edit("/proc/stuck", &daemon.home().join("logs").display().to_string());
+    daemon.signal("HUP");
+    until("delivery", || daemon.metric("cim_records_held") < 0.5);
+    publish(&mut wire, 20_000, 20_100);
+    until("delivery", || daemon.metric("cim_records_held") < 0.5);
+    assert!(daemon.books_balance());
+    let lines = lines(&daemon);
+    let shed =
+        daemon.metric("cim_records_dropped_total{route=\"logs\",sink=\"files\",reason=\"shed_oldest\"}");
+    assert!((lines.len() as f64 + shed - 20_100.0).abs() < 0.5, "{} lines and {shed} shed", lines.len());
+    assert!(lines.windows(2).all(|pair| pair[0] < pair[1]), "out of order or twice");
+    assert_eq!(once(events(&daemon)), (0..20_100).step_by(50).collect::<Vec<_>>(), "events are never shed");
+}
+
+#[test]
+fn a_slow_write_loses_nothing() {
+    let daemon = Daemon::start(FILES);
+    let mut wire = daemon.connect();
+    publish(&mut wire, 0, 100);
+    let Some(fault) = Injection::start(&daemon, "pwrite64", "delay_enter=300000") else { return };
+    let asked = Instant::now();
+    publish(&mut wire, 100, 300);
+    assert!(asked.elapsed() > Duration::from_millis(300), "PONG came before the write");
+    fault.end();
+    all_delivered(&daemon, 300);
+}
+
+#[test]
+fn in_strict_mode_nothing_is_accepted_below_its_level() {
+    let daemon = Daemon::start(&format!("spool.on_fault = \"strict\"\n{FILES}"));
+    let mut wire = daemon.connect();
+    publish(&mut wire, 0, 100);
+    let Some(fault) = Injection::start(&daemon, "fdatasync", "error=EIO") else { return };
+    let (mut blocked, mut logs) = (daemon.connect(), daemon.connect());
+    blocked.publish("EVENT", &event(100));
+    blocked.send(b"PING\r\n");
+    for n in 100..200 {
+        logs.publish("LOG", format!("line {n:06}").as_bytes());
+    }
+    logs.flush();
+    assert!(blocked.silent_for(Duration::from_secs(1)), "an event was accepted without fdatasync");
+    fault.end();
+    blocked.pong();
+    until("delivery", || daemon.metric("cim_records_held") < 0.5);
+    assert_eq!(once(events(&daemon)), [0, 50, 100]);
+    assert!(daemon.books_balance());
+}
+
+#[test]
 fn a_used_up_quota_loses_nothing() {
     failing_writes("EDQUOT");
 }
@@ -233,4 +328,52 @@ fn a_slow_fdatasync_holds_back_no_log() {
     until("delivery", || daemon.metric("cim_records_held") < 0.5);
     assert_eq!(lines(&daemon), (0..20).collect::<Vec<_>>());
     assert_eq!(once(events(&daemon)), [0]);
+}
+
+/// What stands in the place of one container's file holds up nobody: neither the other containers nor its own records.
+#[test]
+fn what_stands_in_the_place_of_a_log_file_holds_up_nobody() {
+    let daemon = Daemon::start(FILES);
+    let logs = daemon.home().join("logs");
+    let file = |container: &str| logs.join(format!("pod-1_ns1_{container}-1.log"));
+    std::fs::create_dir_all(file("folder")).unwrap();
+    std::os::unix::fs::symlink(daemon.home().join("elsewhere"), file("link")).unwrap();
+    assert!(Command::new("mkfifo").arg(file("pipe")).status().unwrap().success());
+    let containers = ["folder", "plain", "link", "pipe"];
+    let mut wire = daemon.connect();
+    let mut publish = |from: usize, to: usize| {
+        for n in from..to {
+            for name in containers {
+                let log =
+                    format!("{{\"container_name\":\"{name}\",\"container_id\":\"1\",\"log\":\"line {n}\"}}");
+                wire.publish("LOG", log.as_bytes());
+            }
+        }
+        wire.flush();
+        until("delivery", || daemon.metric("cim_records_held") < 0.5);
+    };
+    let expected = |from: usize, to: usize| (from..to).map(|n| format!("line {n}\n")).collect::<String>();
+    let read = |path: &Path| std::fs::read_to_string(path).unwrap_or_default();
+
+    publish(0, 500);
+    assert_eq!(read(&file("plain")), expected(0, 500));
+    let mut detours = containers.to_vec();
+    detours.retain(|name| *name != "plain");
+    for name in &detours {
+        assert_eq!(read(&logs.join(format!("pod-1_ns1_{name}-1%1.log"))), expected(0, 500), "{name}");
+    }
+    let page = || daemon.get("/readyz").unwrap();
+    until("health to say so", || page().contains("stands in its place; its records go to"));
+    assert!(page().starts_with("HTTP/1.1 200"), "that is no reason to take the pod out of service");
+    assert!(!daemon.home().join("elsewhere").exists(), "nothing is written through a link");
+
+    for name in &detours {
+        std::fs::rename(file(name), daemon.home().join(name)).unwrap();
+    }
+    publish(500, 600);
+    for name in detours {
+        assert_eq!(read(&file(name)), expected(500, 600), "{name}");
+    }
+    assert_eq!(read(&file("plain")), expected(0, 600));
+    assert!(daemon.books_balance());
 }

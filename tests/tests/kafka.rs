@@ -65,8 +65,14 @@ fn parsed(text: &str) -> Value {
 #[test]
 fn events_have_the_recorded_key_partition_and_value() {
     let Some(kafka) = Kafka::shared() else { return };
-    // "full": `thresholdInfo` and `monitoredAttributes` are emitted now.
-    let cases = recorded("event.json", "", &["full"]);
+    // "full" emits `thresholdInfo` and `monitoredAttributes` now. A few were recorded in other pods.
+    let mut cases = recorded("event.json", "", &["full"]);
+    cases.retain(|(.., expected)| {
+        expected["value"]["text"]
+            .as_str()
+            .unwrap()
+            .contains("\"podId\":\"pod-1\",\"microservice\":\"svc\",\"nf\":\"xgvela1\"")
+    });
     assert!(cases.len() >= 12, "only {} cases", cases.len());
     let topics = Topics::create(kafka);
     let text = settings(&kafka.bootstrap(), &topics, &format!("headers = false\n{RECORDED}"));
@@ -176,8 +182,9 @@ fn a_broker_killed_under_load_and_started_again_costs_nothing() {
     let Some(kafka) = Kafka::single() else { return };
     let rig = Rig::start(&kafka);
     kafka.broker(0).kill();
+    // Two seconds are promised; a busy machine gets a third.
+    rig.wait_degraded(std::time::Duration::from_secs(3));
     rig.load.wait_for(4_000);
-    rig.wait_degraded(std::time::Duration::from_secs(10));
     kafka.broker(0).restart();
     rig.wait_delivered(4_000);
     rig.load.wait_for(1_000);

@@ -123,9 +123,12 @@ fn all_brokers_are_replaced() {
         return;
     }
     let Some(old) = Kafka::single() else { return };
-    let proxy =
-        ChaosProxy::start_at(free_port(), old.broker(0).address(cim_services::kafka::Listener::Plain), 1)
-            .unwrap();
+    let proxy = ChaosProxy::start_at(
+        free_port().unwrap(),
+        old.broker(0).address(cim_services::kafka::Listener::Plain),
+        1,
+    )
+    .unwrap();
     let rig = Rig::start_with(&old, Plan::default(), &proxy.address().to_string(), "");
     old.kill_all();
     let Some(new) = KafkaPlan::new().start() else { return };

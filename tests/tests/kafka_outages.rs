@@ -41,7 +41,7 @@ fn behind_proxy() -> Option<(Kafka, ChaosProxy)> {
     let mut proxy = None;
     let kafka = KafkaPlan::new()
         .proxied(|broker| {
-            let started = ChaosProxy::start_at(free_port(), broker, 1).unwrap();
+            let started = ChaosProxy::start_at(free_port().unwrap(), broker, 1).unwrap();
             let address = started.address();
             proxy = Some(started);
             address
@@ -291,7 +291,7 @@ fn start_with_hosts(settings: &str, hosts: &str) -> Option<Daemon> {
         let file = home.join("hosts");
         std::fs::write(&file, hosts).unwrap();
         let script = format!("mount --bind {} /etc/hosts && exec \"$@\"", file.display());
-        Daemon::spawn_through(home, &["unshare", "-m", "sh", "-c", &script, "sh"])
+        Daemon::spawn_under(home, &["unshare", "-m", "sh", "-c", &script, "sh"])
     };
     Some(Daemon::start_in(tempfile::tempdir().unwrap(), settings, spawn))
 }
@@ -302,7 +302,7 @@ fn an_address_that_leads_nowhere_is_tried_until_somebody_listens() {
     if !has_time("an advertised address leads nowhere for 10 s") {
         return;
     }
-    let nowhere = free_port();
+    let nowhere = free_port().unwrap();
     let mut target = None;
     let plan = KafkaPlan::new().proxied(|broker| {
         target = Some(broker);
@@ -353,7 +353,7 @@ fn a_server_that_is_no_broker_is_survived() {
     let Some(kafka) = Kafka::single() else { return };
     let topics = Topics::create(&kafka);
     let hostile = hostile_server();
-    let proxy = ChaosProxy::start_at(free_port(), hostile, 1).unwrap();
+    let proxy = ChaosProxy::start_at(free_port().unwrap(), hostile, 1).unwrap();
     let daemon = Daemon::start(&settings(&proxy.address().to_string(), &topics, ""));
     let load = Load::start(daemon.nats(), GENTLE);
     load.run_for(Duration::from_secs(10));
@@ -434,14 +434,12 @@ fn a_stop_while_the_broker_is_dead_keeps_the_rest_for_the_next_start() {
         return;
     }
     let Some(kafka) = Kafka::single() else { return };
-    let mut rig = Rig::start(&kafka);
+    let rig = Rig::start(&kafka);
     kafka.broker(0).kill();
     pass(&rig, 3);
-    let held = |daemon: &Daemon| daemon.metric("cim_records_held");
-    assert!(held(&rig.daemon) > 1_000.0);
-    let Rig { daemon, load, topics, .. } = &mut rig;
-    let published =
-        std::mem::replace(load, Load::start(daemon.nats(), Plan { rate: 1, ..Plan::default() })).stop();
+    let Rig { mut daemon, load, topics, .. } = rig;
+    let published = load.stop();
+    assert!(daemon.metric("cim_records_held") > 1_000.0);
     let asked = std::time::Instant::now();
     daemon.signal("TERM");
     let code = daemon.ended();
@@ -452,15 +450,11 @@ fn a_stop_while_the_broker_is_dead_keeps_the_rest_for_the_next_start() {
     assert!(report.contains("stopped") && report.contains("held="), "no stop report: {report}");
     kafka.broker(0).restart();
     daemon.start_again();
-    drain(daemon, Duration::from_secs(60));
-    assert_books(daemon);
-    let records = kafka.records(&topics.logs);
-    let found = cim_tests::check::Findings::logs(&records, &published);
-    assert!(
-        found.lost.is_empty() && found.inversions.is_empty() && found.unmarked_duplicates.is_empty(),
-        "{:?}",
-        found.faults()
-    );
+    drain(&daemon, Duration::from_secs(60));
+    assert_books(&daemon);
+    let settled = Settled { kafka: &kafka, daemon, topics, published };
+    settled.assert_nothing_left_out();
+    assert_clean(&settled.daemon, &settled.read());
 }
 
 /// D1 with a dead broker: logs are shed by policy and counted, events are not.
@@ -472,7 +466,7 @@ fn a_disk_that_fills_while_the_broker_is_dead_sheds_logs_and_counts_them() {
     let Some(kafka) = Kafka::single() else { return };
     let topics = Topics::create(&kafka);
     let home = tempfile::tempdir().unwrap();
-    let Some(_mount) = Mount::new(&home.path().join("spool"), "40m") else { return };
+    let Some(_mount) = Mount::new(&home.path().join("spool"), "size=40m") else { return };
     let daemon = Daemon::start_in(home, &settings(&kafka.bootstrap(), &topics, ""), Daemon::spawn);
     let rig =
         Rig::over(&kafka, daemon, topics, Plan { rate: 20_000, bytes: 1_000, sources: 4, event_every: 200 });
@@ -485,7 +479,9 @@ fn a_disk_that_fills_while_the_broker_is_dead_sheds_logs_and_counts_them() {
     let mut outcome = settled.read();
     let lost = std::mem::take(&mut outcome.logs.lost).len();
     assert!(shed > 10_000, "the disk was not full: {shed} shed");
-    assert_eq!(lost, shed, "lines that are not there, and lines that were counted as shed");
+    // Four batches were with the client when they were given up; it may have delivered them all the same.
+    let arrived = shed.checked_sub(lost).expect("more lines are missing than were counted as shed");
+    assert!(arrived <= 4 * 2_048, "{shed} lines were counted as shed, {lost} are missing");
     assert!(settled.daemon.metric("cim_records_dropped_total{route=\"events\"") < 0.5);
     assert_clean(&settled.daemon, &outcome);
 }

@@ -14,13 +14,31 @@ use cim_services::kafka::Listener;
 use cim_services::{Authority, Home, Kafka, KafkaPlan};
 use cim_tests::load::{Load, Plan};
 use cim_tests::rig::{Rig, Settled, Topics, assert_clean, drain, settings};
-use cim_tests::{Daemon, has_time};
+use cim_tests::{Daemon, has_time, skip};
 
 const USER: &str = "cim";
 const PASSWORD: &str = "right";
 
 /// Suspended deliveries are tried again every 15 s.
 const HEALING: Duration = Duration::from_secs(90);
+
+/// Whether the program can do TLS and SCRAM. Otherwise says that the test is skipped.
+fn has_tls() -> bool {
+    let home = Home::new();
+    let file = home.path().join("cim.toml");
+    let table = "[sinks.broker]\ntype = \"kafka\"\nbrokers = [\"127.0.0.1:9092\"]\ntls = {}\n";
+    std::fs::write(&file, table).unwrap();
+    let output = std::process::Command::new(cim_tests::binary())
+        .args(["validate", "--config"])
+        .arg(&file)
+        .output()
+        .unwrap();
+    let has = output.status.success();
+    if !has {
+        skip("the program is built without the feature `tls`");
+    }
+    has
+}
 
 fn sasl(mechanism: &str, password_file: &Path) -> String {
     format!(
@@ -99,7 +117,7 @@ fn a_wrong_password_is_replaced_in_its_file() {
 /// K10: the broker changes the password first, then the file follows.
 #[test]
 fn a_password_that_is_rotated_at_the_broker_first_is_followed() {
-    if !has_time("a password is rotated") {
+    if !has_time("a password is rotated") || !has_tls() {
         return;
     }
     let home = Home::new();
@@ -121,7 +139,7 @@ fn a_password_that_is_rotated_at_the_broker_first_is_followed() {
 /// K10: the brokers show a certificate of an authority nobody trusts; then the file of trusted ones is replaced.
 #[test]
 fn certificates_that_are_swapped_are_followed() {
-    if !has_time("certificates are swapped") {
+    if !has_time("certificates are swapped") || !has_tls() {
         return;
     }
     let home = Home::new();

@@ -81,6 +81,19 @@ fn a_backlog_survives_a_kill_and_keeps_its_order() {
 }
 
 #[test]
+fn sigint_ends_like_sigterm() {
+    let mut daemon = Daemon::start(STUCK);
+    publish(&daemon, 0, 100);
+    daemon.signal("INT");
+    assert_eq!(daemon.ended(), Some(0), "{}", daemon.stderr());
+    assert!(
+        daemon.stderr().contains("stopped") && daemon.stderr().contains("held=100"),
+        "{}",
+        daemon.stderr()
+    );
+}
+
+#[test]
 fn a_stopped_process_goes_on_where_it_was() {
     let daemon = Daemon::start(&STUCK.replace("/proc/stuck", "{home}/logs"));
     publish(&daemon, 0, 100);
@@ -183,4 +196,32 @@ fn other_subjects_do_not_enter_the_books() {
     wire.flush();
     assert!(daemon.metric("cim_records_accepted_total") < 0.5);
     assert!(daemon.books_balance());
+}
+
+#[test]
+fn the_latency_of_events_is_the_age_of_the_last_one_that_has_a_time() {
+    let daemon = Daemon::start(STUCK);
+    let mut wire = daemon.connect();
+    let metric = "cim_nats_EVENT_latency";
+    let now = || {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        i64::try_from(since.as_millis()).unwrap()
+    };
+    let mut event = |text: String| {
+        let before = daemon.metric("cim_nats_EVENT_message_count");
+        wire.publish("EVENT", text.as_bytes());
+        wire.flush();
+        until("the event to be counted", || daemon.metric("cim_nats_EVENT_message_count") > before);
+    };
+    event("{\"eventName\":\"timeless\"}".to_owned());
+    assert!(!daemon.get("/metrics").unwrap().contains(metric), "no event has said when it happened");
+    event(format!("{{\"eventName\":\"late\",\"eventTime\":{}}}", now() - 60_000));
+    let late = daemon.metric(metric);
+    assert!((60_000.0..80_000.0).contains(&late), "{late} ms");
+    event("{\"eventName\":\"timeless\"}".to_owned());
+    assert!((daemon.metric(metric) - late).abs() < 0.5, "an event without a time changes nothing");
+    event(format!("{{\"eventName\":\"ahead\",\"eventTime\":{}}}", now() + 60_000));
+    let ahead = daemon.metric(metric);
+    assert!((-60_000.0..-40_000.0).contains(&ahead), "{ahead} ms");
+    assert!(daemon.get("/metrics").unwrap().contains("cim_nats_EVENT_latency{pod=\"pod-1\"}"));
 }

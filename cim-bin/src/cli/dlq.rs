@@ -1,12 +1,14 @@
 //! `cim dlq`: dead letters of a running CIM, or of a spool that nobody uses.
 //!
-//! A running CIM is asked over its socket. Otherwise the spool is opened here, under its lock. The invariant: letters
-//! leave the store only by `replay` or `purge`.
+//! `list` and `show` read the files: no lock is taken and nobody is asked, so they work beside a CIM that runs, or hangs.
+//! `replay` and `purge` ask a running CIM over its socket; otherwise the spool is opened here, under its lock. The
+//! invariant: letters leave the store only by `replay` or `purge`.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use cim_core::deadletter;
 use clap::Subcommand;
 use serde_json::Value;
 
@@ -15,7 +17,7 @@ use super::spool::directory;
 use crate::control::{self, Request};
 use crate::exit::{Failure, chain};
 use crate::settings::{Request as LoadRequest, load};
-use crate::{backends, engine};
+use crate::{backends, engine, letters};
 
 /// Characters of a payload that `list` shows on a terminal.
 const SHOWN: usize = 60;
@@ -45,11 +47,11 @@ pub(super) enum Command {
 pub(super) fn answer(command: &Command, files: &[PathBuf]) -> Result<Answer, Failure> {
     match command {
         Command::List { dir } => {
-            let letters = letters(&directory(dir.as_ref(), files)?)?;
+            let letters = read(&directory(dir.as_ref(), files)?)?;
             Ok(Answer::done(table(&letters), Value::Array(letters)))
         }
         Command::Show { seq, dir } => {
-            let mut letters = letters(&directory(dir.as_ref(), files)?)?;
+            let mut letters = read(&directory(dir.as_ref(), files)?)?;
             letters.retain(|letter| member(letter, "seq") == seq.to_string());
             if letters.is_empty() {
                 return Err(Failure::failed(format!("there is no dead letter {seq}; see `cim dlq list`")));
@@ -61,16 +63,10 @@ pub(super) fn answer(command: &Command, files: &[PathBuf]) -> Result<Answer, Fai
     }
 }
 
-/// The letters, from the CIM that uses the spool or from the spool itself.
-fn letters(dir: &Path) -> Result<Vec<Value>, Failure> {
-    let documents = match ask(dir, Request::DlqList)? {
-        Some(documents) => documents,
-        None => offline::list(dir)?,
-    };
-    match documents {
-        Value::Array(letters) => Ok(letters),
-        other => Err(Failure::failed(format!("not a list of letters: {other}"))),
-    }
+/// The letters, as documents.
+fn read(dir: &Path) -> Result<Vec<Value>, Failure> {
+    let stored = deadletter::read(dir).map_err(|error| Failure::failed(chain(&error)))?;
+    Ok(stored.iter().map(letters::document).collect())
 }
 
 fn ask(dir: &Path, request: Request) -> Result<Option<Value>, Failure> {
@@ -145,30 +141,8 @@ fn member(document: &Value, key: &str) -> String {
 /// The same on a spool that no process uses.
 mod offline {
     use super::{
-        Duration, Failure, LoadRequest, Path, PathBuf, REPLAY_TIME, Request, Value, backends, chain, control,
-        engine, load,
+        Duration, Failure, LoadRequest, PathBuf, REPLAY_TIME, Request, Value, backends, control, engine, load,
     };
-    use crate::letters;
-    use cim_core::deadletter::{STREAM, read_letters};
-    use cim_spool::{RealFiles, Spool, SpoolOptions, StreamOptions};
-    use std::sync::Arc;
-
-    /// Reads the store under the lock of the spool.
-    pub(super) fn list(dir: &Path) -> Result<Value, Failure> {
-        let failed = |error: cim_spool::OpenError| Failure::failed(chain(&error));
-        let report = cim_spool::check(dir).map_err(failed)?;
-        let Some(owner) =
-            report.identity.filter(|_| report.streams.iter().any(|stream| stream.name == STREAM))
-        else {
-            return Ok(Value::Array(Vec::new()));
-        };
-        let mut spool = Spool::open(Arc::new(RealFiles), SpoolOptions::new(dir, owner)).map_err(failed)?;
-        let (mut stream, _) = spool.stream(StreamOptions::new(STREAM, 1 << 20, u64::MAX)).map_err(failed)?;
-        let first = stream.cursor("kept").map_err(failed)?;
-        let letters = read_letters(stream.reader(first), first)
-            .map_err(|error| Failure::failed(format!("cannot read the dead letters: {error}")))?;
-        Ok(letters::documents(&letters))
-    }
 
     /// Starts an engine without listeners, carries the request out, and stops it.
     pub(super) fn change(request: Request, files: &[PathBuf]) -> Result<Value, Failure> {

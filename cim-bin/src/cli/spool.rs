@@ -100,7 +100,7 @@ fn report_text(dir: &std::path::Path, report: &Report, clean: bool) -> String {
         }
     }
     for other in &report.set_aside {
-        let _ = writeln!(text, "set aside: {other}");
+        let _ = writeln!(text, "set aside: {}, {} bytes", other.name, other.bytes);
     }
     text.push_str(if clean { "clean" } else { "DAMAGED" });
     text
@@ -112,12 +112,13 @@ fn sum(stream: &StreamReport, of: impl Fn(&cim_spool::SegmentReport) -> u64) -> 
 
 fn report_document(report: &Report, clean: bool) -> Value {
     let streams: Vec<_> = report.streams.iter().map(stream_document).collect();
+    let aside = |aside: &cim_spool::AsideReport| json!({ "name": aside.name, "bytes": aside.bytes });
     json!({
         "clean": clean,
         "identity": report.identity,
         "epoch": report.epoch,
         "streams": streams,
-        "set_aside": report.set_aside,
+        "set_aside": report.set_aside.iter().map(aside).collect::<Vec<_>>(),
     })
 }
 

@@ -1,4 +1,4 @@
-//! The environment as layers of the configuration: `CIM__SPOOL__DIR`, and the variables of wire contract §1.1.
+//! The environment as layers of the configuration: `CIM__SPOOL__DIR`, and the variables of contract §1.1.
 //!
 //! Values are converted by the type the schema wants, because the text `007` is a name in one place and a number in
 //! another. Left out: judging values. The invariant: a variable that cannot be used is reported, never ignored.
@@ -26,7 +26,7 @@ pub fn of_process() -> Variables {
     std::env::vars_os().collect()
 }
 
-/// The variables that the original program reads, for the settings they stand for (wire contract §1.1). Like there, a
+/// The variables that the original program reads, for the settings they stand for (contract §1.1). Like there, a
 /// port that is no number is a warning and the default stays.
 #[must_use]
 pub fn of_contract(variables: &Variables) -> (Layer, Vec<Located>) {
@@ -77,9 +77,13 @@ pub fn of_cim(variables: &Variables, lower: &Value, registry: &Registry) -> (Lay
         };
         problems.push(Located::new(Place::Environment(name), "", complaint));
     }
+    let mut layer = Layer { name: "environment".to_owned(), ..Layer::default() };
+    if named.is_empty() {
+        // The usual case; a schema takes longer to build than the configuration to read.
+        return (layer, problems);
+    }
     let structs = of_structs();
     let kinds = Kinds::of(&named, lower, registry);
-    let mut layer = Layer { name: "environment".to_owned(), ..Layer::default() };
     for (name, (keys, text)) in named {
         let at = keys.iter().fold(String::new(), |at, key| path::member(&at, key));
         let value = kinds.convert(Schema::new(&structs), &keys, &text);

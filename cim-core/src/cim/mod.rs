@@ -5,6 +5,7 @@
 
 mod builder;
 mod generation;
+mod health;
 mod publish;
 mod routes;
 mod stop;
@@ -18,7 +19,6 @@ use crate::contract::Level;
 use crate::deadletter::{DeadLetters, Letter};
 use crate::delivery::{Condition, DeliveryStatus};
 use crate::intake::{Entrance, Intake, IntakeCounts, Lane};
-use crate::leftovers;
 use crate::queue::ClassQueue;
 use crate::supervisor::{PartStatus, Supervisor};
 use cim_wire::Class;
@@ -33,7 +33,6 @@ pub(crate) struct RouteMember {
     pub class: Class,
     pub index: usize,
     pub sink: String,
-    pub fallback: Option<String>,
     pub condition: Arc<Condition>,
 }
 
@@ -53,13 +52,12 @@ pub(crate) struct Inner {
     pub dead_letters: Option<Arc<DeadLetters>>,
     pub recovery_lost: Vec<(Class, &'static str, u64)>,
     pub storage: Storage,
-    pub leftover_files: leftovers::Gauge,
+    pub troubles: health::Troubles,
 }
 
 impl Drop for Inner {
     /// Ends tasks and threads of an engine that was not stopped. What they held stays in the spool.
     fn drop(&mut self) {
-        self.entrance.close();
         self.generation().stop();
         self.entrance.logs.stop_sync();
         self.entrance.events.stop_sync();
@@ -73,10 +71,10 @@ pub struct MemberStatus {
     pub route: &'static str,
     /// Name of the sink.
     pub sink: String,
-    /// Name of its fallback.
-    pub fallback: Option<String>,
     /// How delivery is doing.
     pub delivery: DeliveryStatus,
+    /// What the sink says of itself, when it works less than it should though deliveries may succeed.
+    pub trouble: Option<String>,
     /// The books.
     pub books: Books,
 }
@@ -194,8 +192,8 @@ impl Cim {
         MemberStatus {
             route: route_name(member.class),
             sink: member.sink.clone(),
-            fallback: member.fallback.clone(),
             delivery: member.condition.status(),
+            trouble: self.inner.troubles.of(&member.sink),
             books: self.inner.entrance.queue(member.class).books(member.index),
         }
     }
@@ -212,9 +210,11 @@ impl Cim {
             for letter in letters.iter().filter(|letter| letter.class == class) {
                 buf.push(&[Letter::record(letter)]);
             }
-            if self.inner.entrance.queue(class).commit(buf, true).is_err() {
+            let queue = self.inner.entrance.queue(class);
+            let Ok((end, _)) = queue.commit(buf, true) else {
                 return Err(std::io::Error::other("the queue has no room for the letters"));
-            }
+            };
+            queue.announce(end);
         }
         store.purge()
     }

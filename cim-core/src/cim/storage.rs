@@ -4,8 +4,11 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use cim_spool::{OpenError, RealFiles, Recovery, Spool, SpoolOptions, Stream, StreamOptions};
+use cim_spool::{
+    AsideLimits, AsideUse, OpenError, RealFiles, Recovery, Spool, SpoolOptions, Stream, StreamOptions,
+};
 use cim_wire::Class;
 
 use super::{StartError, route_name, routes};
@@ -17,19 +20,29 @@ use crate::settings::{ClassSettings, SpoolSettings};
 const LOG_SEGMENT: u64 = 16 << 20;
 const EVENT_SEGMENT: u64 = 4 << 20;
 const LETTER_SEGMENT: u64 = 1 << 20;
+/// How often what was set aside is looked at.
+const ASIDE_PERIOD: Duration = Duration::from_secs(60);
 
 pub(crate) struct Storage {
     settings: SpoolSettings,
     /// `<namespace>/<pod>`.
     owner: String,
     spool: Mutex<Option<Spool>>,
+    aside: Mutex<Aside>,
+}
+
+/// What was set aside, and when to look at it again.
+#[derive(Default)]
+struct Aside {
+    used: AsideUse,
+    due: Option<Instant>,
 }
 
 impl Storage {
     /// Opens the directory of the settings; without one, nothing.
     pub(super) fn open(settings: SpoolSettings, identity: &Identity) -> Result<Self, StartError> {
         let owner = format!("{}/{}", identity.namespace, identity.pod);
-        let this = Self { settings, owner, spool: Mutex::new(None) };
+        let this = Self { settings, owner, spool: Mutex::new(None), aside: Mutex::default() };
         if this.is_persistent() {
             let spool = this.open_dir().map_err(|source| this.error(source))?;
             *this.lock() = Some(spool);
@@ -76,7 +89,7 @@ impl Storage {
         StartError::Spool { dir: self.dir(), source }
     }
 
-    pub(super) fn dir(&self) -> PathBuf {
+    fn dir(&self) -> PathBuf {
         self.settings.dir.clone().unwrap_or_default()
     }
 
@@ -126,6 +139,42 @@ impl Storage {
         }
     }
 
+    /// Bytes set aside, as last looked at, and what was removed of them since the start.
+    pub(super) fn set_aside(&self) -> AsideUse {
+        self.aside().used
+    }
+
+    /// Now and then removes what was set aside beyond its limits.
+    pub(super) fn bound_set_aside(&self, now: Instant) {
+        let mut aside = self.aside();
+        if aside.due.is_some_and(|due| now < due) {
+            return;
+        }
+        aside.due = Some(now + ASIDE_PERIOD);
+        let settings = &self.settings.set_aside;
+        let limits = AsideLimits {
+            max_bytes: settings.max_bytes.get(),
+            max_age: Some(settings.max_age.get()).filter(|age| !age.is_zero()),
+        };
+        match self.lock().as_ref().map(|spool| spool.bound_set_aside(limits, crate::clock::now())) {
+            Some(Ok(used)) => {
+                if used.too_old + used.too_many > 0 {
+                    tracing::warn!(dir = %self.dir().display(), too_old = used.too_old, too_many = used.too_many,
+                        kept = used.bytes, "bytes that were set aside in the spool directory were removed");
+                }
+                aside.used = AsideUse {
+                    bytes: used.bytes,
+                    too_old: aside.used.too_old + used.too_old,
+                    too_many: aside.used.too_many + used.too_many,
+                };
+            }
+            Some(Err(error)) => {
+                tracing::warn!(%error, "cannot bound what was set aside in the spool directory")
+            }
+            None => {}
+        }
+    }
+
     fn reopen(&self, entrance: &Entrance, letters: Option<&DeadLetters>) -> Result<Spool, OpenError> {
         let mut spool = self.open_dir()?;
         for class in [Class::Log, Class::Event] {
@@ -136,6 +185,10 @@ impl Storage {
             letters.replace(spool.stream(self.letter_options())?.0)?;
         }
         Ok(spool)
+    }
+
+    fn aside(&self) -> MutexGuard<'_, Aside> {
+        self.aside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Spool>> {

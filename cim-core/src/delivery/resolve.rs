@@ -197,8 +197,9 @@ impl Worker {
         }
         self.condition.waits(DeliveryState::Fallback, Duration::ZERO);
         run.settlement.fallback.extend_from_slice(group);
-        run.settlement.fallback_unacknowledged =
-            fallback.outlet.profile().durability == Durability::Unacknowledged;
+        if fallback.outlet.profile().durability == Durability::Unacknowledged {
+            run.settlement.unacknowledged = true;
+        }
         true
     }
 

@@ -2,17 +2,20 @@
 //!
 //! Atomics with relaxed order: each is written by few threads and read on scrape.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use cim_wire::Class;
 
 use crate::books::RefusedReason;
 
-/// Upper bounds of the size histogram, bytes (wire contract §10.2); one more bucket for everything above.
+/// Upper bounds of the size histogram, bytes (contract §10.2); one more bucket for everything above.
 pub const SIZE_BOUNDS: [u64; 20] = [
     0, 500, 1000, 1500, 2000, 2500, 3000, 3500, 4000, 4500, 5000, 5500, 6000, 6500, 7000, 7500, 8000, 8500,
     9000, 9500,
 ];
+
+/// Stands for a latency that is not known.
+const NO_LATENCY: i64 = i64::MIN;
 
 /// Messages of one class, as offered (refused ones included).
 #[derive(Debug, Default)]
@@ -20,6 +23,8 @@ pub struct ClassCounts {
     messages: AtomicU64,
     bytes: AtomicU64,
     last_size: AtomicU64,
+    /// The latency with its sign bit turned over, so that 0 is [`NO_LATENCY`].
+    latency: AtomicI64,
     sizes: [AtomicU64; SIZE_BOUNDS.len() + 1],
     refused: [AtomicU64; RefusedReason::ALL.len()],
 }
@@ -33,6 +38,9 @@ pub struct ClassTotals {
     pub bytes: u64,
     /// Payload bytes of the last one.
     pub last_size: u64,
+    /// Milliseconds from the time in the last event of a turn to its arrival; negative when the clock of the one who
+    /// wrote it is ahead. `None` before the first event with a time, and for other classes.
+    pub latency_ms: Option<i64>,
     /// Messages per size bucket, not cumulative.
     pub sizes: [u64; SIZE_BOUNDS.len() + 1],
     /// Messages refused, in the order of [`RefusedReason::ALL`].
@@ -82,6 +90,10 @@ impl ClassCounts {
         }
     }
 
+    pub(crate) fn set_latency(&self, ms: i64) {
+        self.latency.store(ms ^ NO_LATENCY, Ordering::Relaxed);
+    }
+
     /// The counts now.
     #[must_use]
     pub fn totals(&self) -> ClassTotals {
@@ -90,6 +102,8 @@ impl ClassCounts {
             messages: load(&self.messages),
             bytes: load(&self.bytes),
             last_size: load(&self.last_size),
+            latency_ms: Some(self.latency.load(Ordering::Relaxed) ^ NO_LATENCY)
+                .filter(|latency| *latency != NO_LATENCY),
             sizes: std::array::from_fn(|i| self.sizes.get(i).map_or(0, load)),
             refused: std::array::from_fn(|i| self.refused.get(i).map_or(0, load)),
         }
@@ -135,5 +149,15 @@ mod tests {
         assert_eq!((totals.sizes[19], totals.sizes[20]), (1, 2));
         assert_eq!(totals.messages, 7);
         assert_eq!(totals.last_size, 1 << 20);
+    }
+
+    #[test]
+    fn a_latency_is_unknown_until_it_is_set() {
+        let counts = ClassCounts::default();
+        assert_eq!(counts.totals().latency_ms, None);
+        for ms in [0, -1, 1, i64::MAX, i64::MIN + 1] {
+            counts.set_latency(ms);
+            assert_eq!(counts.totals().latency_ms, Some(ms));
+        }
     }
 }

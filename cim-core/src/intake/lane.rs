@@ -11,7 +11,7 @@ use super::side::{Committed, Side};
 use super::{Entrance, Level, RefusedReason, Wake};
 use crate::budget::Budget;
 use crate::clock;
-use crate::envelope::Prefix;
+use crate::envelope::{Envelope, Prefix};
 
 /// One message as received.
 #[derive(Debug, Clone, Copy)]
@@ -76,7 +76,10 @@ impl Lane {
             };
             return self.refuse(offer.class, reason);
         }
-        if self.side(offer.class).is_full() {
+        let prefix = self.prefix(offer, encoding);
+        let parts = prefix.parts(offer.payload);
+        let bytes = parts.iter().map(|part| part.len()).sum();
+        if !self.side(offer.class).has_room_for(bytes) {
             match self.commit(offer.class) {
                 Committed::Yes => {}
                 Committed::Refused(_) => return self.refuse(offer.class, RefusedReason::DropNewest),
@@ -84,18 +87,17 @@ impl Lane {
                 Committed::Blocked => return Offered::Full,
             }
         }
-        self.push(offer, encoding, sip);
+        let side = self.side(offer.class);
+        side.turn.note(offer.payload.len());
+        side.push(&parts, sip);
         Offered::Taken
     }
 
-    fn push(&mut self, offer: &Offer<'_>, encoding: Encoding, sip: bool) {
+    fn prefix<'a>(&mut self, offer: &Offer<'a>, encoding: Encoding) -> Prefix<'a> {
         if self.turn_ms == 0 {
             self.turn_ms = clock::now_ms();
         }
-        let prefix = Prefix::new(encoding, self.turn_ms, offer.headers, offer.source);
-        let side = self.side(offer.class);
-        side.turn.note(offer.payload.len());
-        side.push(&prefix.parts(offer.payload), sip);
+        Prefix::new(encoding, self.turn_ms, offer.headers, offer.source)
     }
 
     fn refuse(&mut self, class: Class, reason: RefusedReason) -> Offered {
@@ -104,6 +106,9 @@ impl Lane {
     }
 
     fn commit(&mut self, class: Class) -> Committed {
+        if class == Class::Event {
+            self.note_latency();
+        }
         let committed = self.side(class).commit();
         if let Committed::Refused(messages) = committed {
             self.entrance.counts.class(class).refuse(RefusedReason::DropNewest, messages);
@@ -111,10 +116,24 @@ impl Lane {
         committed
     }
 
+    /// The age of the last event that is about to be committed: once per commit, not per message (contract §10.2).
+    fn note_latency(&self) {
+        let envelope = self.events.last_record().and_then(Envelope::parse);
+        let latency = envelope.and_then(|envelope| {
+            let time = cim_wire::Event::time(envelope.encoding, envelope.payload)?;
+            Some(i64::try_from(envelope.arrived_ms).ok()?.saturating_sub(time))
+        });
+        if let Some(latency) = latency {
+            self.entrance.counts.events.set_latency(latency);
+        }
+    }
+
     /// Ends the turn: everything offered goes to spool and delivery. Returns the mark that covers it.
     pub fn flush(&mut self) -> Mark {
-        self.commit(Class::Log);
-        self.commit(Class::Event);
+        for class in [Class::Log, Class::Event] {
+            self.commit(class);
+            self.side(class).announce();
+        }
         self.turn_ms = 0;
         self.entrance.counts.logs.publish(&mut self.logs.turn);
         self.entrance.counts.events.publish(&mut self.events.turn);
@@ -172,12 +191,6 @@ impl Lane {
     #[must_use]
     pub fn level(&self, class: Class) -> Level {
         self.entrance.queue(class).level()
-    }
-
-    /// Whether the engine takes nothing more, because it is stopping.
-    #[must_use]
-    pub fn is_closed(&self) -> bool {
-        self.entrance.is_closed()
     }
 
     /// Whether publishers of the class have to be held back: policy `block`, and no room.

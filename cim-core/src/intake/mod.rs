@@ -20,7 +20,7 @@ pub use crate::books::RefusedReason;
 pub use crate::contract::Level;
 pub use crate::queue::Wake;
 pub use cim_wire::Class;
-pub use counts::{ClassCounts, IntakeCounts, SIZE_BOUNDS};
+pub use counts::{ClassCounts, ClassTotals, IntakeCounts, SIZE_BOUNDS};
 pub use handle::{Accepted, Intake, Refused};
 pub use lane::{Lane, Mark, Offer, Offered};
 

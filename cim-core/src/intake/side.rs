@@ -12,6 +12,8 @@ use super::counts::Turn;
 use crate::queue::{ClassQueue, FRAME_BYTES};
 use crate::settings::WhenFull;
 
+/// Frames committed before the workers are told, if the turn does not end before.
+const QUIET_FRAMES: u32 = 4;
 /// Most bytes waiting in a lane while its class has no room (publishers are read in sips then).
 const SIP_BYTES: usize = 4 << 20;
 
@@ -28,6 +30,8 @@ pub(super) struct Side {
     done: VecDeque<(u64, u64)>,
     /// First sequence after this lane's last record.
     end: u64,
+    /// Frames that the workers were not told of.
+    quiet: u32,
     sipped: bool,
 }
 
@@ -52,13 +56,14 @@ impl Side {
             settled: 0,
             done: VecDeque::new(),
             end: 0,
+            quiet: 0,
             sipped: false,
         }
     }
 
-    /// Whether the buffer must be committed before it takes more.
-    pub(super) fn is_full(&self) -> bool {
-        self.buf.is_full()
+    /// Whether the buffer takes a record of that many bytes without being committed before.
+    pub(super) fn has_room_for(&self, bytes: usize) -> bool {
+        self.buf.has_room_for(bytes)
     }
 
     /// Whether a waiting buffer may still grow by sips.
@@ -70,6 +75,11 @@ impl Side {
         self.buf.push(parts);
         self.offered += 1;
         self.sipped |= sip;
+    }
+
+    /// The record taken last, while it waits in the buffer.
+    pub(super) fn last_record(&self) -> Option<&[u8]> {
+        self.buf.last_record()
     }
 
     /// Forgets what waits in the buffer: its publisher keeps it.
@@ -99,6 +109,10 @@ impl Side {
                 self.buf = next;
                 self.end = end;
                 self.note_done(end);
+                self.quiet += 1;
+                if self.quiet >= QUIET_FRAMES {
+                    self.announce();
+                }
                 Committed::Yes
             }
             Err(buf) if self.queue.rules().when_full == WhenFull::DropNewest => {
@@ -111,6 +125,13 @@ impl Side {
                 self.buf = buf;
                 Committed::Blocked
             }
+        }
+    }
+
+    /// Tells the workers what was committed since the last call.
+    pub(super) fn announce(&mut self) {
+        if std::mem::take(&mut self.quiet) > 0 {
+            self.queue.announce(self.end);
         }
     }
 

@@ -9,6 +9,7 @@
 
 mod fault;
 mod member;
+mod memory;
 mod rules;
 mod state;
 mod sync;
@@ -109,7 +110,7 @@ impl ClassQueue {
     }
 
     /// Writes the buffer as one frame. Returns the first sequence after it, and a buffer for the next one. `sip` may use
-    /// the reserve above the limit.
+    /// the reserve above the limit. Workers learn of it by [`ClassQueue::announce`].
     ///
     /// # Errors
     /// Gives the buffer back when the class has no room and the policy does not make any.
@@ -122,7 +123,6 @@ impl ClassQueue {
         };
         match result {
             Ok((end, spare)) => {
-                self.next.send_replace(end);
                 if level == Level::Synced {
                     self.sync.request();
                 } else {
@@ -139,6 +139,16 @@ impl ClassQueue {
                 Err(buf)
             }
         }
+    }
+
+    /// Wakes the workers for everything committed before `end`. Apart from [`ClassQueue::commit`], because a wake costs
+    /// as much as writing a frame: a lane tells once per turn.
+    pub(crate) fn announce(&self, end: u64) {
+        self.next.send_if_modified(|next| {
+            let newer = end > *next;
+            *next = end.max(*next);
+            newer
+        });
     }
 
     /// Whether a publisher of this class has to be held back.
@@ -195,11 +205,6 @@ impl ClassQueue {
         self.lock().position(member)
     }
 
-    /// The first sequence that some member has not settled: every sink is past all earlier ones.
-    pub(crate) fn settled(&self) -> u64 {
-        self.lock().first_open()
-    }
-
     /// What stands at `from`, up to about `max_bytes`.
     pub(crate) fn take(&self, from: u64, max_records: usize, max_bytes: usize) -> Taken {
         self.lock().take(from, max_records, max_bytes)
@@ -212,11 +217,12 @@ impl ClassQueue {
 
     /// Moves a member's position past a run of records and books what became of them.
     pub(crate) fn settle(&self, member: usize, settlement: &Settlement) {
-        let (all_past, room) = {
+        let (all_past, room, closing) = {
             let mut state = self.lock();
             state.settle(member, settlement);
-            (state.first_open(), !state.is_full())
+            (state.first_open(), !state.is_full(), state.take_closing())
         };
+        drop(closing);
         self.accept_through(all_past);
         if room && self.wanted.swap(false, Ordering::AcqRel) {
             self.wake();
@@ -248,9 +254,17 @@ impl ClassQueue {
         self.lock().fault()
     }
 
-    /// Gives up what is older than the class allows.
-    pub(crate) fn enforce_age(&self) {
-        self.lock().enforce_age();
+    /// What has to happen although nobody publishes: records that are too old go, and the disk gets what only the memory
+    /// holds since a fault.
+    pub(crate) fn upkeep(&self) {
+        let mut state = self.lock();
+        state.enforce_age();
+        let behind = state.overlay();
+        state.write_overlay();
+        drop(state);
+        if behind && self.rules.level == Level::Synced {
+            self.sync.request();
+        }
     }
 
     /// Saves positions and syncs the data, as the last act before the process ends.

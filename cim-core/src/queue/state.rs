@@ -5,12 +5,13 @@
 //! takes it. Without a spool everything is in the tail.
 
 use std::io;
+use std::sync::Arc;
 
-use cim_spool::{AppendError, Frame, FrameBuf, OpenError, Reader, Stream};
+use cim_spool::{AppendError, FrameBuf, FramePool, OpenError, Reader, SpoolFile, Stream};
 
 use super::Taken;
 use super::member::{Member, Settlement};
-use super::rules::{FRAME_BYTES, RESERVE_BYTES, Rules};
+use super::rules::{RESERVE_BYTES, Rules};
 use super::tail::Tail;
 use crate::books::{Books, DropReason};
 use crate::budget::Budget;
@@ -21,6 +22,8 @@ pub(crate) struct State {
     pub(super) rules: Rules,
     pub(super) stream: Option<Stream>,
     pub(super) tail: Tail,
+    /// Memory for buffers while there is no stream, which has its own.
+    pub(super) pool: FramePool,
     pub(super) next_seq: u64,
     pub(super) members: Vec<Member>,
     /// Why the disk does not take frames now.
@@ -55,6 +58,7 @@ impl State {
             rules,
             stream,
             tail,
+            pool: FramePool::default(),
             next_seq,
             members,
             fault: None,
@@ -143,11 +147,12 @@ impl State {
             member.books.accepted += records;
         }
         self.trim_tail();
-        let next = match &mut self.stream {
-            Some(stream) => stream.buffer(FRAME_BYTES),
-            None => FrameBuf::with_target(FRAME_BYTES),
-        };
-        Ok((self.next_seq, next))
+        Ok((self.next_seq, self.buffer()))
+    }
+
+    /// Files of removed segments, to be closed where nobody waits.
+    pub(crate) fn take_closing(&mut self) -> Vec<Arc<dyn SpoolFile>> {
+        self.stream.as_mut().map(Stream::take_closing).unwrap_or_default()
     }
 
     /// Whether frames that the disk refuses may live in memory: there is no spool, or its fault is tolerated.
@@ -196,7 +201,7 @@ impl State {
                 return Err(buf);
             }
         }
-        let frame = buf.seal(self.next_seq);
+        let frame = self.pool.seal(buf, self.next_seq);
         self.tail.push_forced(frame);
         Ok(())
     }
@@ -209,31 +214,6 @@ impl State {
         fits
     }
 
-    /// Keeps a written frame for the sinks, if a member may still want it from memory.
-    fn keep(&mut self, frame: Frame) {
-        if self.rules.level == Level::Synced {
-            self.tail.push_forced(frame);
-        } else {
-            self.tail.push(frame);
-        }
-    }
-
-    /// Forgets frames that are on disk or settled, down to the share of memory.
-    pub(super) fn trim_tail(&mut self) {
-        let settled = self.first_open();
-        if self.stream.is_none() {
-            self.tail.drop_before(settled);
-            return;
-        }
-        let safe = self.safe_seq();
-        self.tail.drop_before(settled.min(safe));
-        while self.tail.bytes() > self.rules.tail_bytes
-            && self.tail.front().is_some_and(|frame| frame.last_seq() < safe)
-        {
-            self.tail.pop();
-        }
-    }
-
     fn shed_segment(&mut self) -> bool {
         let Some(shed) = self.stream.as_mut().and_then(Stream::shed_oldest) else { return false };
         self.give_up(shed.last_seq + 1, DropReason::ShedOldest);
@@ -243,6 +223,7 @@ impl State {
     fn shed_frame(&mut self) -> bool {
         let Some(frame) = self.tail.pop() else { return false };
         self.give_up(frame.last_seq() + 1, DropReason::ShedOldest);
+        self.reuse(frame);
         true
     }
 

@@ -20,15 +20,16 @@ impl Tail {
         Self { frames: VecDeque::new(), bytes: 0, budget }
     }
 
-    /// Keeps a frame if the budget allows. A frame that is not kept empties the tail, so that it stays contiguous.
-    pub(crate) fn push(&mut self, frame: Frame) -> bool {
-        let fits = self.budget.try_reserve(frame.bytes_len());
-        if fits {
-            self.keep(frame);
-        } else {
-            self.drop_before(frame.last_seq() + 1);
+    /// Keeps a frame if the budget allows.
+    ///
+    /// # Errors
+    /// Gives the frame back: the caller must empty the tail then, so that it stays contiguous.
+    pub(crate) fn push(&mut self, frame: Frame) -> Result<(), Frame> {
+        if !self.budget.try_reserve(frame.bytes_len()) {
+            return Err(frame);
         }
-        fits
+        self.keep(frame);
+        Ok(())
     }
 
     /// Keeps a frame whatever the budget says: nothing else holds it.
@@ -50,19 +51,14 @@ impl Tail {
         Some(frame)
     }
 
-    /// Forgets the frames that lie wholly before `seq`.
-    pub(crate) fn drop_before(&mut self, seq: u64) {
-        while self.frames.front().is_some_and(|frame| frame.last_seq() < seq) {
-            self.pop();
-        }
+    /// Forgets the oldest frame, if it lies wholly before `seq`.
+    pub(crate) fn pop_before(&mut self, seq: u64) -> Option<Frame> {
+        self.frames.front().filter(|frame| frame.last_seq() < seq)?;
+        self.pop()
     }
 
     pub(crate) fn first_seq(&self) -> Option<u64> {
         self.frames.front().map(Frame::first_seq)
-    }
-
-    pub(crate) fn front(&self) -> Option<&Frame> {
-        self.frames.front()
     }
 
     pub(crate) fn budget(&self) -> &Budget {

@@ -117,6 +117,22 @@ impl Default for DeadLetterSettings {
     }
 }
 
+/// `[spool.set_aside]`: what the spool directory held of other pods, or cannot be part of this spool.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct SetAsideSettings {
+    /// Most bytes kept; the files written longest ago go first, and are counted.
+    pub max_bytes: ByteSize,
+    /// What was set aside longer ago goes, and is counted. `0s`: no limit.
+    pub max_age: Period,
+}
+
+impl Default for SetAsideSettings {
+    fn default() -> Self {
+        Self { max_bytes: ByteSize::mib(1024), max_age: Period::seconds(7 * 24 * 3_600) }
+    }
+}
+
 /// What a disk fault does to acceptance.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
@@ -143,6 +159,8 @@ pub struct SpoolSettings {
     pub events: ClassSettings,
     /// Records that no sink takes.
     pub dead_letters: DeadLetterSettings,
+    /// What is kept that belongs to others.
+    pub set_aside: SetAsideSettings,
 }
 
 impl Default for SpoolSettings {
@@ -153,19 +171,9 @@ impl Default for SpoolSettings {
             logs: ClassSettings::logs(),
             events: ClassSettings::events(),
             dead_letters: DeadLetterSettings::default(),
+            set_aside: SetAsideSettings::default(),
         }
     }
-}
-
-/// `[leftovers]`
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
-#[serde(deny_unknown_fields, default)]
-pub struct LeftoverSettings {
-    /// Directory with log files that an earlier sidecar of this pod left behind. They are taken once, at the first start
-    /// with this setting, delivered on the log route, and removed when every sink has taken them. Needs a spool. Absent:
-    /// nothing is looked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub dir: Option<PathBuf>,
 }
 
 /// One sink name, or several with a cursor and a set of books each.
@@ -246,7 +254,7 @@ pub struct RouteSettings {
     /// What the fallback gets.
     #[serde(default)]
     pub fallback_mode: FallbackMode,
-    /// Form of log values (wire contract §8.2). Events have one form only.
+    /// Form of log values (contract §8.2). Events have one form only.
     #[serde(default)]
     pub format: Format,
     /// What a sink must promise before a record leaves the spool.

@@ -1,4 +1,4 @@
-//! The metrics that kept the names of the original program (wire contract §10.1, §10.2), as its text, byte for byte.
+//! The metrics that kept the names of the original program (contract §10.1, §10.2), as its text, byte for byte.
 //!
 //! Rendered from plain numbers, because the exporter of the metrics facade would store every size until it is
 //! scraped. Left out: where the numbers come from. The invariant: a family appears only after its first update.
@@ -22,7 +22,7 @@ pub struct SubjectMetrics {
     pub bytes: u64,
     /// Messages per size: at most `SIZE_BOUNDS[i]` and above the bound before it. Larger ones are in `messages` only.
     pub sizes: [u64; SIZE_BOUNDS.len()],
-    /// Milliseconds between the time in the last message and its arrival; only `EVENT` has it.
+    /// Milliseconds between the time in the last message and its arrival; only `EVENT` has it, once one had a time.
     pub latency_ms: Option<i64>,
 }
 

@@ -52,8 +52,35 @@ impl Pump {
     }
 }
 
-/// Answers a read that ends in PING with PONG; discards the rest.
-fn serve(mut stream: TcpStream, received: &AtomicU64) -> std::io::Result<()> {
+/// The least that can stand between a publisher and a TCP receiver: what it reads it writes.
+///
+/// Starts it on a port of its own; it serves one connection and ends with the process.
+///
+/// # Errors
+/// No port, or nobody listens at `target`.
+pub fn relay(target: SocketAddr) -> Result<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0").map_err(BenchError::io("listen"))?;
+    let address = listener.local_addr().map_err(BenchError::io("listen"))?;
+    let mut onward = TcpStream::connect(target).map_err(BenchError::io("connect to the receiver"))?;
+    onward.set_nodelay(true).map_err(BenchError::io("set TCP_NODELAY"))?;
+    std::thread::spawn(move || {
+        if let Ok((stream, _)) = listener.accept() {
+            let _ = answer(stream, |bytes| onward.write_all(bytes));
+        }
+    });
+    Ok(address)
+}
+
+/// Answers PING and counts.
+fn serve(stream: TcpStream, received: &AtomicU64) -> std::io::Result<()> {
+    answer(stream, |bytes| {
+        received.fetch_add(bytes.len() as u64, Ordering::Release);
+        Ok(())
+    })
+}
+
+/// Answers a read that ends in PING with PONG, and gives everything to `take` first.
+fn answer(mut stream: TcpStream, mut take: impl FnMut(&[u8]) -> std::io::Result<()>) -> std::io::Result<()> {
     let _ = stream.set_nodelay(true);
     stream.write_all(b"INFO {\"max_payload\":1048576}\r\n")?;
     let mut buffer = vec![0u8; BLOCK];
@@ -62,7 +89,7 @@ fn serve(mut stream: TcpStream, received: &AtomicU64) -> std::io::Result<()> {
         if count == 0 {
             return Ok(());
         }
-        received.fetch_add(count as u64, Ordering::Release);
+        take(buffer.get(..count).unwrap_or_default())?;
         if buffer.get(..count).is_some_and(|bytes| bytes.ends_with(b"PING\r\n")) {
             stream.write_all(b"PONG\r\n")?;
         }

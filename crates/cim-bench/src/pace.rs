@@ -1,7 +1,8 @@
 //! Open-loop publishing: a fixed arrival schedule, whatever the server does.
 //!
 //! Messages that are due within the same millisecond go out in one write; each carries the time it was due, so waiting
-//! is visible in the stamp. While a server is away the schedule goes on, and what fell due is sent when it is back.
+//! is visible in the stamp. While a server is away the schedule goes on, and what fell due is sent when it is back. A
+//! surge leaves the schedule: blocks without pause, until it is over.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -28,6 +29,19 @@ impl Pace {
     /// # Errors
     /// The connection broke and could not be restored.
     pub fn run(&self, producer: &mut Producer, stop: &AtomicBool) -> Result<()> {
+        self.run_with_surges(producer, stop, &AtomicBool::new(false))
+    }
+
+    /// As [`Pace::run`]; while `surge` is set, publishes as fast as the server reads, besides the schedule.
+    ///
+    /// # Errors
+    /// As [`Pace::run`].
+    pub fn run_with_surges(
+        &self,
+        producer: &mut Producer,
+        stop: &AtomicBool,
+        surge: &AtomicBool,
+    ) -> Result<()> {
         let start = Instant::now();
         let mut sent = 0u64;
         let mut next_barrier = self.barrier_every;
@@ -43,7 +57,11 @@ impl Pace {
                 next_barrier = elapsed.saturating_add(self.barrier_every);
             }
             producer.poll()?;
-            std::thread::sleep(TICK);
+            if surge.load(Ordering::Relaxed) {
+                producer.send(producer.block())?;
+            } else {
+                std::thread::sleep(TICK);
+            }
         }
         producer.barrier().map(|_| ())
     }

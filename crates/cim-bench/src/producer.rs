@@ -16,7 +16,7 @@ use crate::error::{BenchError, Result};
 use crate::ledger::Ledger;
 
 /// Pause between two attempts to reconnect.
-const RETRY: Duration = Duration::from_millis(50);
+const RETRY: Duration = Duration::from_millis(5);
 
 /// What a producer is to do.
 #[derive(Debug, Clone)]

@@ -87,11 +87,19 @@ fn table() -> Vec<(String, &'static str, Ending)> {
         ("HPUB a 4 4\r\n\r\n\r\n\r\n".into(), "", CLOSED),
         ("HPUB a 10 10\r\nNATS/1.0\r\n\r\n".into(), "", CLOSED),
         ("HPUB a 18 18\r\nNATS/1.0\r\nA: \0\r\n\r\n\r\n".into(), "", OPEN),
+        (
+            format!("HPUB a {0} {0}\r\nNATS/1.0\r\n{1}\r\n\r\n", 12 + 60_000, "A: b\r\n".repeat(10_000)),
+            "",
+            OPEN,
+        ),
+        ("CONNECT {\"headers\":false}\r\nHPUB a 12 12\r\nNATS/1.0\r\n\r\n\r\n".into(), "", CLOSED),
         ("HPUB a 23 23\r\nNATS/1.0\r\nA: b\r\n  c\r\n\r\n\r\n".into(), "", OPEN),
         // subjects
         ("PUB a..b 1\r\nx\r\n".into(), "", OPEN),
         ("PUB .a 1\r\nx\r\n".into(), "", OPEN),
         ("PUB a. 1\r\nx\r\n".into(), "", OPEN),
+        ("PUB a.>.b 1\r\nx\r\n".into(), "", OPEN),
+        (format!("PUB {} 1\r\nx\r\n", ["t"; 4_000].join(".")), "", CLOSED),
         ("PUB > 1\r\nx\r\n".into(), "", OPEN),
         ("PUB * 1\r\nx\r\n".into(), "", OPEN),
         ("PUB \u{80} 1\r\nx\r\n".into(), "", OPEN),
@@ -156,6 +164,20 @@ fn after_connect() {
     }
     neighbour.send("PUB EVENT-NOTIFICATION 1\r\nx\r\n");
     assert_eq!(neighbour.flush(), "");
+}
+
+#[test]
+fn the_limit_of_a_control_line_is_the_same_byte_by_byte() {
+    let server = Server::start();
+    for (length, ending) in [(4_089, OPEN), (4_090, OPEN), (4_091, CLOSED)] {
+        let mut peer = server.connect();
+        for byte in format!("{CONNECT}SUB {} 1\r\n", "a".repeat(length)).bytes() {
+            peer.try_send([byte]);
+        }
+        peer.try_send("PING\r\n");
+        let (_, got) = peer.until(support::PATIENCE, |got| got.ends_with(b"PONG\r\n"));
+        assert_eq!(got, ending, "{length}");
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The rotated files: their names, and which of them go (wire contract §8.3).
+//! The rotated files: their names, and which of them go (C §8.3).
 //!
 //! Owns the name `<stem>-<stamp><ending>_bkp` and the choice by count and age. Left out: when to rotate.
 //! Invariant: nothing is deleted but files whose names have exactly this form and begin with the given prefix, so
@@ -24,7 +24,7 @@ pub(crate) struct Retention {
 }
 
 /// Stem and ending of a file name: `a.log` is `a` and `.log`.
-fn split(name: &str) -> (&str, &str) {
+pub(crate) fn split(name: &str) -> (&str, &str) {
     name.rfind('.').and_then(|dot| name.split_at_checked(dot)).unwrap_or((name, ""))
 }
 

@@ -27,6 +27,7 @@ impl Fault {
                 "a symbolic link stands in its place, and links are not followed",
             ),
             Errno::NOTDIR => (DeliveryErrorKind::Misconfigured, "a part of the path is not a directory"),
+            Errno::NXIO => (DeliveryErrorKind::Misconfigured, "a socket or device stands in its place"),
             Errno::ACCESS | Errno::PERM => (DeliveryErrorKind::Misconfigured, "permission denied"),
             Errno::NAMETOOLONG => (DeliveryErrorKind::Misconfigured, "the path is too long"),
             Errno::NOSPC => (DeliveryErrorKind::Unavailable, "the file system is full"),

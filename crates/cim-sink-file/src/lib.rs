@@ -2,9 +2,10 @@
 //!
 //! | | |
 //! |---|---|
-//! | log file | `<pod>_<namespace>_<container_name>-<container_id>.log`, the raw payload and a newline per record, whatever the route's `format` says (wire contract §8.2) |
-//! | events file | `<pod>_<namespace>_events.jsonl`, the event's JSON (wire contract §7.1) on one line; no `*.log` glob takes it for log lines |
-//! | rotated | `<same>-<UTC yyyy-MM-ddTHH-mm-ss.SSS>.log_bkp` (or `.jsonl_bkp`) when a write would exceed `max_size` (wire contract §8.3) |
+//! | log file | `<pod>_<namespace>_<container_name>-<container_id>.log`, the raw payload and a newline per record, whatever the route's `format` says (C §8.2) |
+//! | events file | `<pod>_<namespace>_events.jsonl`, the event's JSON (C §7.1) on one line; no `*.log` glob takes it for log lines |
+//! | rotated | `<same>-<UTC yyyy-MM-ddTHH-mm-ss.SSS>.log_bkp` (or `.jsonl_bkp`) when a write would exceed `max_size` (C §8.3) |
+//! | detour | `<stem>%1.log` (or `.jsonl`), up to `%9`: while something that is not a file of ours stands in the place of the file |
 //! | modes | files 0644, a new directory 0755, both less the umask; a fresh file takes over mode and owner of the rotated one |
 //!
 //! Every batch is written at once, so a reader sees it when `deliver` answers: nothing is held back, `buffer` only
@@ -12,8 +13,9 @@
 //! `durability = "synced"`; events are always on the device.
 //!
 //! What an operator may do underneath: delete or move files or the whole directory (they are created again), and
-//! shorten a file. What is found in the place of a file and is not one (a directory, a link, a pipe) holds up that
-//! container only. On a full disk the half-written record is cut off again, and exactly the records that are not in
+//! shorten a file. While the place of a file is taken (by a directory, a link, a pipe, a file that may not be
+//! opened), its records go to the file's detour, in order, and health says so: nobody's records wait for it. When the
+//! place is free again, the next records go there. On a full disk the half-written record is cut off again, and exactly the records that are not in
 //! the file are reported. A file that ends in the middle of a line (a process was killed while it wrote) gets a
 //! newline first; the record that was cut is delivered again whole.
 //!
@@ -21,6 +23,7 @@
 //! Invariant: a record that `deliver` does not report is whole in its file; within a container the order is kept.
 
 mod backups;
+mod detour;
 mod fault;
 mod folder;
 mod open_file;

@@ -10,11 +10,12 @@ use std::path::PathBuf;
 use rustix::io::Errno;
 
 use crate::backups::{self, Retention};
+use crate::detour::{self, Detours};
 use crate::fault::Fault;
 use crate::folder::Folder;
 use crate::open_file::{Cut, OpenFile, Run};
 
-/// Most files open at the same time.
+/// Most files open at the same time (Q §2.4 S2).
 pub(crate) const MAX_OPEN: usize = 64;
 
 /// How often files of all containers are checked for age, besides at every rotation.
@@ -59,13 +60,22 @@ pub(crate) struct Shelf {
     open: HashMap<String, OpenFile>,
     turn: u64,
     swept_ms: Option<u64>,
+    detours: Detours,
     trouble: Option<String>,
 }
 
 impl Shelf {
     /// A shelf with nothing open.
     pub(crate) fn new(rules: Rules) -> Self {
-        Self { rules, folder: None, open: HashMap::new(), turn: 0, swept_ms: None, trouble: None }
+        Self {
+            rules,
+            folder: None,
+            open: HashMap::new(),
+            turn: 0,
+            swept_ms: None,
+            detours: Detours::default(),
+            trouble: None,
+        }
     }
 
     /// Begins a batch: makes sure that the directory is the one under the path, and now and then looks for files
@@ -75,6 +85,9 @@ impl Shelf {
         self.trouble = None;
         if !self.folder.as_ref().is_some_and(Folder::is_current) {
             self.reopen_folder()?;
+        }
+        if let Some(folder) = &self.folder {
+            self.detours.keep(|name| !matches!(folder.stat(name), Err(Errno::NOENT)));
         }
         let now = (self.rules.now_ms)();
         if self.swept_ms.is_none_or(|last| now.saturating_sub(last) >= SWEEP_MS) {
@@ -90,7 +103,7 @@ impl Shelf {
 
     /// What works less than it should, though no record is held up by it.
     pub(crate) fn trouble(&self) -> Option<&str> {
-        self.trouble.as_deref()
+        self.trouble.as_deref().or_else(|| self.detours.trouble())
     }
 
     /// Closes everything.
@@ -99,8 +112,40 @@ impl Shelf {
         self.folder = None;
     }
 
-    /// Appends the records to the file of that name, rotating it as often as needed.
+    /// Appends the records to the file of that name, or to its detour while the place of the file is taken.
     pub(crate) fn append(&mut self, name: &str, run: Run<'_>) -> Result<(), Stopped> {
+        match self.passable(name) {
+            Ok(None) => self.append_to(name, run),
+            Ok(Some(other)) => self.append_to(&other, run),
+            Err(fault) => Err(Stopped { written: 0, fault }),
+        }
+    }
+
+    /// Opens the file. Where that needs a person's help, opens its detour instead and answers with that name: what
+    /// stands in the place of one file must not hold up the others, nor its own records.
+    fn passable(&mut self, name: &str) -> Result<Option<String>, Fault> {
+        let fault = match self.file(name) {
+            Ok(_) => {
+                self.detours.end(name);
+                return Ok(None);
+            }
+            Err(fault) if fault.is_transient() => return Err(fault),
+            Err(fault) => fault,
+        };
+        for nth in 1..=detour::TRIES {
+            let other = detour::other_name(name, nth);
+            if self.file(&other).is_ok() {
+                if self.detours.of(name) != Some(&other) {
+                    self.detours.begin(name, other.clone(), &fault);
+                }
+                return Ok(Some(other));
+            }
+        }
+        Err(fault)
+    }
+
+    /// Appends the records, rotating the file as often as needed.
+    fn append_to(&mut self, name: &str, run: Run<'_>) -> Result<(), Stopped> {
         // Records before `safe` are as durable as the rules ask; `floor` is the file's size at that point.
         let (mut safe, mut done) = (0, 0);
         let mut floor = None;
@@ -149,7 +194,7 @@ impl Shelf {
         if fit == 0 && size > 0 {
             return 0;
         }
-        // A record larger than a limit goes alone: it is neither refused nor cut.
+        // A record larger than a limit goes alone: it is neither refused nor cut (B-42).
         fit.min(rest.records_within(self.rules.buffer)).max(1)
     }
 

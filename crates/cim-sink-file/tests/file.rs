@@ -326,7 +326,7 @@ async fn what_is_deleted_moved_or_shortened_underneath_is_made_again() {
 }
 
 #[tokio::test]
-async fn what_stands_in_the_place_of_a_file_holds_up_that_container_only() {
+async fn what_stands_in_the_place_of_a_file_holds_up_nobody() {
     let root = tempfile::tempdir().unwrap();
     let dir = root.path().join("logs");
     fs::create_dir_all(dir.join("pod-1_ns1_dir-c0ffee.log")).unwrap();
@@ -355,17 +355,63 @@ async fn what_stands_in_the_place_of_a_file_holds_up_that_container_only() {
             Sample::numbered(3, "good"),
             Sample::numbered(4, container),
         ];
-        let error = subject.deliver(&batch).await.unwrap_err();
-        assert_eq!(error.kind(), DeliveryErrorKind::Misconfigured);
-        assert_eq!(error.undelivered(), &Undelivered::Only(vec![1, 3]));
-        assert_eq!(error.to_string(), text);
-        assert_eq!(sink.probe().await, Health::Degraded(text.to_owned()));
+        subject.deliver(&batch).await.unwrap();
+        let detour = format!("pod-1_ns1_{container}-c0ffee%1.log");
+        let lines = format!("{container} says 000002\n{container} says 000004\n");
+        assert_eq!(String::from_utf8_lossy(&contents(&dir)[&detour]), lines);
+        let health = Health::Degraded(format!("{text}; its records go to `{detour}`"));
+        assert_eq!(sink.probe().await, health);
+        // Taken away: its own name again, and what is in the detour stays there.
+        fs::rename(dir.join(format!("pod-1_ns1_{container}-c0ffee.log")), root.path().join(container))
+            .unwrap();
+        subject.deliver(&numbered(5..6, container)).await.unwrap();
+        assert_eq!(sink.probe().await, Health::Ready);
+        let files = contents(&dir);
+        assert_eq!(String::from_utf8_lossy(&files[&detour]), lines);
+        let own = &files[&format!("pod-1_ns1_{container}-c0ffee.log")];
+        assert_eq!(String::from_utf8_lossy(own), format!("{container} says 000005\n"));
     }
     assert_eq!(fs::read(root.path().join("secret")).unwrap(), b"untouched");
     assert_eq!(contents(&dir)["pod-1_ns1_good-c0ffee.log"].iter().filter(|byte| **byte == b'\n').count(), 6);
-    fs::remove_dir(dir.join("pod-1_ns1_dir-c0ffee.log")).unwrap();
-    subject.deliver(&numbered(2..3, "dir")).await.unwrap();
-    assert_eq!(sink.probe().await, Health::Ready);
+}
+
+/// A detour is rotated and thinned out like any file, and a place that is taken as well is passed over.
+#[tokio::test]
+async fn a_detour_is_rotated_and_thinned_out() {
+    let root = tempfile::tempdir().unwrap();
+    for taken in ["pod-1_ns1_app-c0ffee.log", "pod-1_ns1_app-c0ffee%1.log"] {
+        fs::create_dir(root.path().join(taken)).unwrap();
+    }
+    let settings = FileSettings { max_size: ByteSize::bytes(48), max_files: 2, ..in_dir(root.path()) };
+    let sink = FileSink::new("disk", &identity(), &settings);
+    let subject = Subject::of(Sink::both(Arc::new(sink)), Class::Log, Duration::from_secs(10)).unwrap();
+    for n in 0..12 {
+        subject.deliver(&numbered(n..n + 1, "app")).await.unwrap();
+    }
+    let files = contents(root.path());
+    let backups = files.keys().filter(|name| name.starts_with("pod-1_ns1_app-c0ffee%2-")).count();
+    assert_eq!((backups, files.len()), (2, 3), "{:?}", files.keys());
+    let newest: Vec<_> = files
+        .values()
+        .flat_map(|bytes| String::from_utf8_lossy(bytes).lines().map(str::to_owned).collect::<Vec<_>>())
+        .collect();
+    assert!(newest.contains(&"app says 000011".to_owned()), "{newest:?}");
+}
+
+/// Where no file can be opened at all, the records wait.
+#[tokio::test]
+async fn without_any_free_name_the_records_wait() {
+    let root = tempfile::tempdir().unwrap();
+    fs::create_dir(root.path().join("pod-1_ns1_app-c0ffee.log")).unwrap();
+    for nth in 1..=9 {
+        fs::create_dir(root.path().join(format!("pod-1_ns1_app-c0ffee%{nth}.log"))).unwrap();
+    }
+    let sink = FileSink::new("disk", &identity(), &in_dir(root.path()));
+    let subject = Subject::of(Sink::both(Arc::new(sink)), Class::Log, Duration::from_secs(10)).unwrap();
+    let batch = [Sample::numbered(1, "good"), Sample::numbered(2, "app")];
+    let error = subject.deliver(&batch).await.unwrap_err();
+    assert_eq!(error.kind(), DeliveryErrorKind::Misconfigured);
+    assert_eq!(error.undelivered(), &Undelivered::Only(vec![1]));
 }
 
 /// A full disk: whole records only, the error says exactly which ones are there, and nothing is repeated after.

@@ -13,8 +13,9 @@ use crate::error_table;
 
 /// How long the engine waits before it asks again. Asking costs nothing, the client connects by itself.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
-/// Interruptions below this are not worth a word.
-const SHORT: Duration = Duration::from_secs(2);
+/// Interruptions below this are not worth a word. With a second for the statistics and half of one for the probe, an outage
+/// is told within 2 s.
+const SHORT: Duration = Duration::from_millis(250);
 
 #[derive(Debug)]
 struct State {

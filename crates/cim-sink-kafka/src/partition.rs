@@ -10,16 +10,16 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 pub enum Partitioning {
-    /// Evenly in bytes, whatever the containers send. The order of a container holds within a partition.
+    /// Evenly, whatever the containers send. The order of a container holds within a partition.
     #[default]
     Spread,
     /// All records of a container in one partition, in order.
     BySource,
 }
 
-/// Bytes that go to one partition before the next one has its turn: small enough to be even, large enough for requests
-/// that carry many records.
-const RUN_BYTES: u64 = 64 << 10;
+/// Records that go to one partition before the next one has its turn: few enough to be even, enough for requests that
+/// carry many records.
+const RUN: u64 = 64;
 
 /// The partition of a record with a key: FNV-1a as a signed number, remainder, absolute value (C §7, §14.4).
 pub(crate) fn of_key(key: &[u8], partitions: i32) -> i32 {
@@ -38,43 +38,13 @@ fn fnv1a<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> u32 {
     bytes.fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }
 
-/// Even spreading: the partition that has had the fewest bytes is next. With one record at a time that is the original's
-/// strict turn; under load each partition gets runs, so that requests stay large.
-#[derive(Debug, Default)]
-pub(crate) struct Spread {
-    given: Vec<u64>,
-    current: usize,
-    /// Bytes the current partition may still get.
-    left: u64,
-}
-
-impl Spread {
-    /// A batch begins: the next partition has its turn.
-    pub(crate) fn turn(&mut self) {
-        self.left = 0;
-    }
-
-    /// The partition of a record of that many bytes.
-    pub(crate) fn next(&mut self, bytes: usize, partitions: i32) -> i32 {
-        let count = usize::try_from(partitions).unwrap_or(1).max(1);
-        if self.given.len() != count {
-            self.given = vec![0; count];
-            self.left = 0;
-        }
-        if self.left == 0 {
-            // The first of several equals after the current one, so that equals take turns.
-            let after = (1..=count).map(|step| (self.current + step) % count);
-            self.current = after.min_by_key(|at| self.given.get(*at)).unwrap_or(0);
-            self.left = RUN_BYTES;
-        }
-        // A record counts with what it costs beside its bytes, so that empty ones take turns, too.
-        let weight = bytes as u64 + 64;
-        self.left = self.left.saturating_sub(weight);
-        if let Some(given) = self.given.get_mut(self.current) {
-            *given += weight;
-        }
-        i32::try_from(self.current).unwrap_or(0)
-    }
+/// The partition of a record that is spread: turns of [`RUN`] records.
+///
+/// It follows from the number of the record alone. A record that is sent again, by the next producer or after a restart of the
+/// program, thus goes where its first copy went; anywhere else it would come behind later records of its source.
+pub(crate) fn of_number(seq: u64, partitions: i32) -> i32 {
+    let count = u64::try_from(partitions).unwrap_or(1).max(1);
+    i32::try_from(seq / RUN % count).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -93,37 +63,18 @@ mod tests {
     }
 
     #[test]
-    fn single_records_take_strict_turns() {
-        let mut spread = Spread::default();
-        let mut seen = Vec::new();
-        for _ in 0..6 {
-            spread.turn();
-            seen.push(spread.next(100, 3));
-        }
-        assert_eq!(seen, [1, 2, 0, 1, 2, 0]);
+    fn spread_records_take_turns_of_a_run() {
+        let turns: Vec<i32> = (0..7 * RUN).map(|seq| of_number(seq, 3)).collect();
+        assert!(turns.chunks(64).map(|run| run[0]).eq([0, 1, 2, 0, 1, 2, 0]));
+        assert!(turns.chunks(64).all(|run| run.iter().all(|partition| *partition == run[0])));
     }
 
     proptest! {
         #[test]
-        fn a_partition_is_always_one_of_them(key: Vec<u8>, id: Vec<u8>, partitions in 1..2_000_i32) {
+        fn a_partition_is_always_one_of_them(key: Vec<u8>, id: Vec<u8>, seq: u64, partitions in 1..2_000_i32) {
             prop_assert!((0..partitions).contains(&of_key(&key, partitions)));
             prop_assert!((0..partitions).contains(&of_source(&key, &id, partitions)));
-        }
-
-        /// No partition is ever more than one run and one record ahead of another.
-        #[test]
-        fn partitions_stay_even(sizes in proptest::collection::vec((0..20_000_usize, any::<bool>()), 1..600), partitions in 1..17_i32) {
-            let mut spread = Spread::default();
-            for (size, turn) in sizes {
-                if turn {
-                    spread.turn();
-                }
-                let partition = spread.next(size, partitions);
-                prop_assert!((0..partitions).contains(&partition));
-            }
-            let most = spread.given.iter().max().copied().unwrap_or(0);
-            let least = spread.given.iter().min().copied().unwrap_or(0);
-            prop_assert!(most - least <= RUN_BYTES + 20_064, "{:?}", spread.given);
+            prop_assert!((0..partitions).contains(&of_number(seq, partitions)));
         }
     }
 }

@@ -15,7 +15,6 @@ use tokio::sync::{Notify, watch};
 use crate::ledger::Ledger;
 use crate::link::Link;
 use crate::openings::Openings;
-use crate::partition::Spread;
 use crate::reports::Client;
 use crate::settings::KafkaSettings;
 use crate::topic::Topic;
@@ -33,7 +32,6 @@ pub(crate) struct Lane {
 #[derive(Debug, Default)]
 pub(crate) struct Press {
     pub value: Vec<u8>,
-    pub spread: Spread,
     pub openings: Openings,
 }
 

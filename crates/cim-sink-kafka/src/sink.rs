@@ -128,7 +128,6 @@ impl KafkaSink {
         let topic = &delivery.lane.topic;
         let partitions = topic.partitions(Arc::clone(&client), &self.shared.link).await?;
         press.openings.under((life, topic.doubts()));
-        press.spread.turn();
         for position in new {
             let Some(record) = batch.records().get(position) else { continue };
             match self.give(record, delivery, press, &client, partitions).await? {
@@ -151,7 +150,7 @@ impl KafkaSink {
         let (lane, seq) = (delivery.lane, record.meta().seq);
         press.value.clear();
         record.encode(&self.encoders, &mut press.value);
-        let partition = self.partition(record, press, partitions);
+        let partition = self.partition(record, partitions);
         let mut first = false;
         loop {
             let entry = press.openings.enter(partition, &lane.ledger());
@@ -183,14 +182,14 @@ impl KafkaSink {
         Ok(Given::Taken)
     }
 
-    fn partition<R: Outgoing>(&self, record: &R, press: &mut Press, partitions: i32) -> i32 {
+    fn partition<R: Outgoing>(&self, record: &R, partitions: i32) -> i32 {
         match (record.key(&self.encoders), self.partitioning) {
             (Some(key), _) => partition::of_key(key.as_bytes(), partitions),
             (None, Partitioning::BySource) => {
                 let (name, id) = record.source();
                 partition::of_source(name, id, partitions)
             }
-            (None, Partitioning::Spread) => press.spread.next(press.value.len(), partitions),
+            (None, Partitioning::Spread) => partition::of_number(record.meta().seq, partitions),
         }
     }
 

@@ -98,6 +98,12 @@ pub trait FileLayer: Send + Sync {
     /// The system's error.
     fn unlink(&self, path: &Path) -> io::Result<()>;
 
+    /// Removes an empty directory.
+    ///
+    /// # Errors
+    /// The system's error.
+    fn remove_dir(&self, dir: &Path) -> io::Result<()>;
+
     /// Regular files of a directory, in no order.
     ///
     /// # Errors
@@ -116,7 +122,7 @@ pub trait FileLayer: Send + Sync {
     /// The system's error.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
 
-    /// Time of the last write.
+    /// Time of the last write to a file, or of the last change of a directory's entries.
     ///
     /// # Errors
     /// The system's error.

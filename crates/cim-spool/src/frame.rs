@@ -10,12 +10,17 @@ use bytes::Bytes;
 
 use crate::format::{FRAME_HEADER, FrameHeader, padded, read_length, write_length};
 
+/// Longest length in front of a record, in bytes.
+const MAX_LENGTH: usize = 5;
+
 /// Records being gathered for one frame. One buffer, growing with what is pushed.
 #[derive(Debug)]
 pub struct FrameBuf {
     /// 32 bytes of room for the header, then the records.
     buf: Vec<u8>,
     count: u32,
+    /// Where the record pushed last begins.
+    last: usize,
     target: usize,
     /// Length before padding, while stamped.
     unpadded: usize,
@@ -32,29 +37,41 @@ impl FrameBuf {
     /// # Errors
     /// The frame, when clones or slices of it are still alive, or when its memory is much smaller than `target`.
     pub fn recycle(frame: Frame, target: usize) -> Result<Self, Frame> {
-        if frame.bytes.len() < target / 2 || !frame.bytes.is_unique() {
+        if frame.bytes.len() < target / 2 || frame.is_shared() {
             return Err(frame);
         }
-        Ok(Self::over(Vec::from(frame.bytes), target))
+        let mut bytes = frame.bytes;
+        // The memory is wanted, not its content, which the conversion would move onto itself. Cut to nothing, `bytes`
+        // would let the memory go.
+        bytes.truncate(1);
+        Ok(Self::over(Vec::from(bytes), target))
     }
 
     /// Starts over in memory of an earlier buffer.
     pub(crate) fn over(mut buf: Vec<u8>, target: usize) -> Self {
         buf.clear();
         buf.resize(FRAME_HEADER, 0);
-        Self { buf, count: 0, target, unpadded: 0 }
+        Self { buf, count: 0, last: 0, target, unpadded: 0 }
     }
 
     /// Appends one record made of `parts`, one after the other. Always accepted: the caller watches
     /// [`is_full`](Self::is_full), and a buffer beyond 64 MiB is refused by `append`.
     pub fn push(&mut self, parts: &[&[u8]]) {
         let len = parts.iter().map(|part| part.len()).sum::<usize>();
-        self.buf.reserve(len + 5);
+        self.buf.reserve(len + MAX_LENGTH);
+        self.last = self.buf.len();
         write_length(&mut self.buf, len);
         for part in parts {
             self.buf.extend_from_slice(part);
         }
         self.count = self.count.saturating_add(1);
+    }
+
+    /// The record pushed last.
+    pub fn last_record(&self) -> Option<&[u8]> {
+        let rest = self.buf.get(self.last..).filter(|_| self.count > 0)?;
+        let (len, skip) = read_length(rest)?;
+        rest.get(skip..skip + len)
     }
 
     /// Records pushed.
@@ -75,6 +92,12 @@ impl FrameBuf {
     /// Whether the target size is reached.
     pub fn is_full(&self) -> bool {
         self.buf.len() >= self.target
+    }
+
+    /// Whether one more record of `bytes` would go beyond the target, and so move everything to larger memory. An
+    /// empty buffer always has room.
+    pub fn has_room_for(&self, bytes: usize) -> bool {
+        self.is_empty() || self.buf.len().saturating_add(bytes).saturating_add(MAX_LENGTH) <= self.target
     }
 
     /// Bytes the frame will take on disk.
@@ -105,15 +128,15 @@ impl FrameBuf {
         self.buf.truncate(self.unpadded);
     }
 
-    /// The memory, to be used again.
-    pub(crate) fn into_memory(self) -> Vec<u8> {
-        self.buf
+    /// Becomes a frame that lives in memory only, numbered from `first_seq`: for queues without a spool.
+    pub fn seal(self, first_seq: u64) -> Frame {
+        self.sealed(first_seq).0
     }
 
-    /// Becomes a frame that lives in memory only, numbered from `first_seq`: for queues without a spool.
-    pub fn seal(mut self, first_seq: u64) -> Frame {
+    /// As [`seal`](Self::seal), with memory to use again.
+    pub(crate) fn sealed(mut self, first_seq: u64) -> (Frame, Option<Vec<u8>>) {
         self.unpadded = self.buf.len();
-        self.freeze(first_seq).0
+        self.freeze(first_seq)
     }
 
     /// Becomes the frame, once stamped; the second value is memory to use again, when the records moved to a
@@ -166,6 +189,11 @@ impl Frame {
     /// Number of records.
     pub fn count(&self) -> usize {
         self.count as usize
+    }
+
+    /// Whether clones or slices of it are alive.
+    pub(crate) fn is_shared(&self) -> bool {
+        !self.bytes.is_unique()
     }
 
     /// Bytes of its records with their lengths.
@@ -330,6 +358,20 @@ mod tests {
         let buf = FrameBuf::recycle(frame, 4096).unwrap();
         assert!(buf.is_empty());
         assert!(buf.buf.capacity() >= 3000);
+    }
+
+    #[test]
+    fn a_buffer_that_asks_before_it_takes_never_moves() {
+        for len in [0, 1, 100, 127, 128, 900] {
+            let mut buf = FrameBuf::with_target(1024);
+            let place = buf.buf.as_ptr();
+            while buf.has_room_for(len) {
+                buf.push(&[&vec![1; len]]);
+            }
+            buf.stamp(1, 1);
+            assert_eq!(buf.buf.as_ptr(), place, "records of {len} bytes");
+        }
+        assert!(FrameBuf::with_target(10).has_room_for(1000), "an empty buffer takes anything");
     }
 
     #[test]

@@ -6,11 +6,12 @@
 use std::{io, ops::ControlFlow, path::Path};
 
 use crate::{
+    aside::{self, AsideReport},
     cursor::{self, Loaded},
     error::OpenError,
     files::{DirEntry, FileLayer},
     format::{Decoded, VERSION, name_hash, parse_segment_name},
-    meta::{self, SET_ASIDE_PREFIX},
+    meta,
     real::RealFiles,
     walker::{Step, Walker},
 };
@@ -24,8 +25,8 @@ pub struct Report {
     pub epoch: Option<u64>,
     /// The streams, by name.
     pub streams: Vec<StreamReport>,
-    /// Directories with spools of other pods.
-    pub set_aside: Vec<String>,
+    /// Directories with spools of other pods and strange segments.
+    pub set_aside: Vec<AsideReport>,
 }
 
 /// What is in one stream.
@@ -107,12 +108,11 @@ pub fn check(dir: &Path) -> Result<Report, OpenError> {
         Decoded::Valid(meta) => (report.identity, report.epoch) = (Some(meta.identity), Some(meta.epoch)),
         Decoded::Damaged => {}
     }
+    report.set_aside = aside::report(layer, dir).map_err(OpenError::io("list", dir))?;
     let mut names = layer.list_dirs(dir).map_err(OpenError::io("list", dir))?;
     names.sort();
     for name in names {
-        if name.starts_with(SET_ASIDE_PREFIX) {
-            report.set_aside.push(name);
-        } else {
+        if !name.starts_with(aside::PREFIX) {
             report.streams.push(check_stream(layer, dir, name, report.epoch)?);
         }
     }
@@ -203,6 +203,32 @@ fn check_segment(layer: &dyn FileLayer, path: &Path, entry: DirEntry) -> io::Res
         }
     }
     Ok(report)
+}
+
+/// Next sequence of the consumer `name`, as its file says now; `None` when there is no usable position.
+///
+/// # Errors
+/// [`OpenError::Name`], [`OpenError::NewerFormat`], or the file operation that failed.
+pub fn position(dir: &Path, stream: &str, name: &str) -> Result<Option<u64>, OpenError> {
+    let layer = &RealFiles;
+    crate::spool::check_name(stream)?;
+    crate::spool::check_name(name)?;
+    let path = meta::meta_path(dir);
+    let epoch = match meta::read_meta(layer, &path)? {
+        Decoded::Newer(found) => return Err(OpenError::NewerFormat { path, found, supported: VERSION }),
+        Decoded::Valid(meta) => meta.epoch,
+        Decoded::Damaged => return Ok(None),
+    };
+    let path = dir.join(stream).join(format!("{name}.cursor"));
+    let loaded =
+        layer.open(&path, false).and_then(|file| cursor::load(file.as_ref(), epoch, name_hash(stream)));
+    match loaded {
+        Ok(Loaded::Position(slot)) => Ok(Some(slot.next_seq)),
+        Ok(Loaded::Newer(found)) => Err(OpenError::NewerFormat { path, found, supported: VERSION }),
+        Ok(Loaded::Nothing) => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(OpenError::io("read", &path)(error)),
+    }
 }
 
 /// Shows the intact records of a stream from `from_seq` on, in order, until `show` breaks off. Returns how many.

@@ -25,6 +25,7 @@
 //! # }
 //! ```
 
+mod aside;
 mod cursor;
 mod error;
 mod files;
@@ -32,6 +33,7 @@ pub mod format;
 mod frame;
 mod inspect;
 mod meta;
+mod pool;
 mod reader;
 mod real;
 mod recovery;
@@ -44,10 +46,12 @@ mod stream;
 mod sync;
 mod walker;
 
+pub use aside::{AsideLimits, AsideReport, AsideUse};
 pub use error::{AppendError, OpenError};
 pub use files::{DirEntry, DirLock, FileLayer, SpoolFile};
 pub use frame::{Frame, FrameBuf, Records};
-pub use inspect::{CursorReport, Report, SegmentReport, StreamReport, check, dump};
+pub use inspect::{CursorReport, Report, SegmentReport, StreamReport, check, dump, position};
+pub use pool::FramePool;
 pub use reader::{Read, Reader};
 pub use real::RealFiles;
 pub use recovery::{Loss, LossReason, Recovery};

@@ -11,6 +11,7 @@ use std::{
 };
 
 use crate::{
+    aside,
     error::OpenError,
     files::FileLayer,
     format::{BLOCK, Decoded, Meta, SegmentHeader, VERSION, name_hash, parse_segment_name},
@@ -20,7 +21,6 @@ use crate::{
 
 const META: &str = "spool.meta";
 const META_BYTES: usize = 66 << 10;
-pub(crate) const SET_ASIDE_PREFIX: &str = "set-aside-";
 
 /// A number nobody can guess, seeded by the system for every call.
 pub(crate) fn random_u64() -> u64 {
@@ -105,7 +105,7 @@ fn write_meta(
 /// The first intact segment header in any stream.
 fn find_header(layer: &dyn FileLayer, dir: &Path) -> Result<Option<SegmentHeader>, OpenError> {
     for name in layer.list_dirs(dir).map_err(OpenError::io("list", dir))? {
-        if name.starts_with(SET_ASIDE_PREFIX) {
+        if name.starts_with(aside::PREFIX) {
             continue;
         }
         let stream = dir.join(name);
@@ -137,11 +137,10 @@ pub(crate) fn read_header(layer: &dyn FileLayer, path: &Path) -> Decoded<Segment
 
 /// Moves every stream and the meta file into a directory of their own.
 fn set_aside(layer: &dyn FileLayer, dir: &Path, epoch: u64, owner: &str) -> io::Result<SetAside> {
-    let place = dir.join(format!("{SET_ASIDE_PREFIX}{epoch:016x}"));
-    layer.create_dir(&place)?;
+    let place = aside::new_place(layer, dir, epoch)?;
     let mut bytes = 0;
     for name in layer.list_dirs(dir)? {
-        if !name.starts_with(SET_ASIDE_PREFIX) {
+        if !name.starts_with(aside::PREFIX) {
             bytes += layer.list(&dir.join(&name))?.iter().map(|entry| entry.bytes).sum::<u64>();
             layer.rename(&dir.join(&name), &place.join(&name))?;
         }

@@ -95,6 +95,10 @@ impl FileLayer for RealFiles {
         fs::remove_file(path)
     }
 
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        fs::remove_dir(dir)
+    }
+
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
         let mut found = Vec::new();
         for entry in fs::read_dir(dir)? {

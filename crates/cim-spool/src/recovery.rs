@@ -7,6 +7,7 @@
 use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc};
 
 use crate::{
+    aside,
     cursor::{self, Cursor, Loaded},
     error::OpenError,
     files::SpoolFile,
@@ -61,7 +62,7 @@ pub struct Recovery {
     pub truncated_bytes: u64,
     /// What the tail lost. Losses elsewhere are reported by the reader that comes to them.
     pub lost: Vec<Loss>,
-    /// Segments of another pod, stream or spool, and second copies, renamed so that they are not read.
+    /// Segments of another pod, stream or spool, and second copies, moved to where they are not read.
     pub set_aside: Vec<PathBuf>,
     /// Names of the cursors that have a file. One that is not used any more holds segments back until
     /// [`Stream::retire_cursor`].
@@ -101,7 +102,7 @@ pub(crate) fn recover(home: Home, options: StreamOptions) -> Result<(Stream, Rec
             found.push((entry.name.clone(), entry.bytes));
         }
     }
-    let mut work = Recoverer { home, options, dir, report: Recovery::default() };
+    let mut work = Recoverer { home, options, dir, aside: None, report: Recovery::default() };
     let found = work.read_headers(found)?;
     let cursors = work.load_cursors(cursor_names)?;
     // Only now is everything known to be readable: from here on files change.
@@ -116,6 +117,8 @@ struct Recoverer {
     home: Home,
     options: StreamOptions,
     dir: PathBuf,
+    /// Where this recovery puts what is not ours; made when there is something.
+    aside: Option<PathBuf>,
     report: Recovery,
 }
 
@@ -201,9 +204,20 @@ impl Recoverer {
     }
 
     fn put_aside(&mut self, name: &str) -> Result<(), OpenError> {
-        let aside = format!("{name}.foreign");
-        self.rename(name, &aside)?;
-        self.report.set_aside.push(self.dir.join(aside));
+        let layer = self.home.layer.as_ref();
+        let place = match &self.aside {
+            Some(place) => place.clone(),
+            None => {
+                let place = aside::new_place(layer, &self.home.dir, self.home.epoch)
+                    .map(|place| place.join(self.options.name));
+                let place = place.map_err(OpenError::io("set aside from", &self.dir))?;
+                layer.create_dir(&place).map_err(OpenError::io("create", &place))?;
+                self.aside.insert(place).clone()
+            }
+        };
+        let (from, to) = (self.dir.join(name), place.join(name));
+        layer.rename(&from, &to).map_err(OpenError::io("rename", &from))?;
+        self.report.set_aside.push(to);
         Ok(())
     }
 

@@ -5,7 +5,13 @@
 
 use std::{io, path::PathBuf, sync::Arc, time::SystemTime};
 
-use crate::{cursor::Cursor, error::OpenError, recovery::first_slot, spool::check_name, stream::Stream};
+use crate::{
+    cursor::Cursor,
+    error::OpenError,
+    recovery::first_slot,
+    spool::check_name,
+    stream::{MAX_CLOSING, Stream},
+};
 
 /// Records that were removed on purpose. Some of them may have been delivered already: compare with the cursors
 /// as they were before.
@@ -43,7 +49,10 @@ impl Stream {
             records: end_seq - segment.first_seq,
             bytes: segment.len,
         };
-        self.unlink_front(segment.serial, segment.first_seq).then_some(shed)
+        let gone = self.unlink_front(segment.serial, segment.first_seq);
+        // The room is wanted now: an open file would keep it.
+        self.closing.clear();
+        gone.then_some(shed)
     }
 
     /// Sheds every segment whose last write is older than [`max_age`](crate::StreamOptions::max_age).
@@ -189,7 +198,8 @@ impl Stream {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return false,
             _ => {}
         }
-        self.dirty.forget(serial);
+        self.closing.truncate(MAX_CLOSING - 1);
+        self.closing.extend(self.dirty.forget(serial));
         self.segments.lock().remove(serial);
         true
     }

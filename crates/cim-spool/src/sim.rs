@@ -309,6 +309,12 @@ impl FileLayer for SimFiles {
         Ok(())
     }
 
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        let mut disk = lock(&self.disk);
+        disk.call()?;
+        if disk.dirs.remove(dir) { Ok(()) } else { Err(missing()) }
+    }
+
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
         let mut disk = lock(&self.disk);
         disk.call()?;

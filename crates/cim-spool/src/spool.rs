@@ -7,10 +7,11 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use crate::{
+    aside::{self, AsideLimits, AsideUse},
     error::OpenError,
     files::{DirLock, FileLayer},
     format::name_hash,
@@ -126,6 +127,14 @@ impl Spool {
         self.set_aside.as_ref()
     }
 
+    /// Removes what was set aside, in this run or earlier, beyond the limits.
+    ///
+    /// # Errors
+    /// The first file operation that failed; what was removed before stays removed.
+    pub fn bound_set_aside(&self, limits: AsideLimits, now: SystemTime) -> io::Result<AsideUse> {
+        aside::bound(self.home.layer.as_ref(), &self.home.dir, limits, now)
+    }
+
     /// Whether the directory that was locked still has its name. False when it was deleted, replaced or unmounted:
     /// then drop the spool with its streams, open it again, and append again what is still in memory.
     pub fn is_present(&self) -> bool {
@@ -157,6 +166,6 @@ pub(crate) fn check_name(name: &str) -> Result<(), OpenError> {
     let usable = (1..=64).contains(&name.len())
         && name.bytes().all(plain)
         && !name.starts_with('.')
-        && !name.starts_with(meta::SET_ASIDE_PREFIX);
+        && !name.starts_with(aside::PREFIX);
     if usable { Ok(()) } else { Err(OpenError::Name { name: name.to_owned() }) }
 }

@@ -16,6 +16,7 @@ use crate::{
     format::{BLOCK, MAX_FRAME, SegmentHeader, name_hash},
     frame::{Frame, FrameBuf},
     meta::random_u64,
+    pool::FramePool,
     reader::Reader,
     segments::Segments,
     spool::{Home, StreamOptions},
@@ -23,8 +24,8 @@ use crate::{
 };
 
 const MIN_SEGMENT: u64 = 1024;
-/// Smaller frames are not worth keeping, in bytes.
-const MIN_REUSED: usize = 64 << 10;
+/// Files of removed segments kept open until [`Stream::take_closing`].
+pub(crate) const MAX_CLOSING: usize = 4;
 
 /// The segment being written.
 pub(crate) struct Active {
@@ -52,7 +53,9 @@ pub struct Stream {
     pub(crate) dirty: Dirty,
     pub(crate) syncing: Weak<()>,
     pub(crate) synced: Option<u64>,
-    spare: Option<Vec<u8>>,
+    pool: FramePool,
+    /// At most [`MAX_CLOSING`]; more are closed at once.
+    pub(crate) closing: Vec<Arc<dyn SpoolFile>>,
 }
 
 impl Stream {
@@ -74,7 +77,8 @@ impl Stream {
             dirty,
             syncing: Weak::new(),
             synced: None,
-            spare: None,
+            pool: FramePool::default(),
+            closing: Vec::new(),
         }
     }
 
@@ -125,19 +129,18 @@ impl Stream {
 
     /// An empty buffer, in memory of an earlier one where possible.
     pub fn buffer(&mut self, target: usize) -> FrameBuf {
-        match self.spare.take() {
-            Some(spare) if spare.capacity() >= target => FrameBuf::over(spare, target),
-            _ => FrameBuf::with_target(target),
-        }
+        self.pool.buffer(target)
     }
 
-    /// Keeps the memory of a frame nobody else holds for the next [`buffer`](Self::buffer); otherwise drops it.
+    /// Keeps the memory of a frame for a later [`buffer`](Self::buffer), once nobody else holds it.
     pub fn reuse(&mut self, frame: Frame) {
-        if self.spare.is_none()
-            && let Ok(buf) = FrameBuf::recycle(frame, MIN_REUSED)
-        {
-            self.spare = Some(buf.into_memory());
-        }
+        self.pool.reuse(frame);
+    }
+
+    /// The files of removed segments that were open. Closing one frees its blocks, which takes milliseconds: drop
+    /// them where nobody waits.
+    pub fn take_closing(&mut self) -> Vec<Arc<dyn SpoolFile>> {
+        std::mem::take(&mut self.closing)
     }
 
     /// Writes the records with one write and returns them as a frame: at level `written` from here on. The frame
@@ -156,12 +159,15 @@ impl Stream {
     /// As for [`append`](Self::append).
     #[allow(clippy::result_large_err, reason = "the refused records travel back with the reason")]
     pub fn append_over(&mut self, mut buf: FrameBuf, extra: u64) -> Result<Frame, (AppendError, FrameBuf)> {
-        match self.write_frame(&mut buf, extra) {
+        let mut written = self.write_frame(&mut buf, extra);
+        if matches!(written, Err(AppendError::NoSpace(_))) && !self.closing.is_empty() {
+            self.closing.clear();
+            written = self.write_frame(&mut buf, extra);
+        }
+        match written {
             Ok(first_seq) => {
-                let (frame, spare) = buf.freeze(first_seq);
-                if spare.is_some() {
-                    self.spare = spare;
-                }
+                let (frame, memory) = buf.freeze(first_seq);
+                self.pool.keep(memory);
                 Ok(frame)
             }
             Err(error) => Err((error, buf)),

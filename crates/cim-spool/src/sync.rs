@@ -48,8 +48,9 @@ impl Dirty {
         }
     }
 
-    pub fn forget(&mut self, serial: u64) {
-        self.files.remove(&serial);
+    /// The file, when it is open.
+    pub fn forget(&mut self, serial: u64) -> Option<Arc<dyn SpoolFile>> {
+        self.files.remove(&serial).and_then(|(_, file)| file)
     }
 
     pub fn cursor(&mut self, file: Arc<dyn SpoolFile>) {

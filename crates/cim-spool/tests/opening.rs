@@ -5,15 +5,21 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::disallowed_methods,
     reason = "test code: a failed step is the failure"
 )]
 
 mod support;
 
-use std::{os::unix::fs::PermissionsExt, sync::Arc};
+use std::{
+    os::unix::fs::PermissionsExt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use cim_spool::{
-    LossReason, OpenError, RealFiles, SimFiles, Spool, SpoolOptions, StreamOptions, check, dump, format,
+    AsideLimits, AsideUse, LossReason, OpenError, RealFiles, SimFiles, Spool, SpoolOptions, StreamOptions,
+    check, dump, format,
 };
 use support::{
     append, open, options, read_all, restored, segments, small_spool, snapshot, stream_file, try_open,
@@ -182,5 +188,108 @@ fn names_that_could_leave_the_directory_are_refused() {
     let (_spool, mut stream, _) = open(&disk);
     for name in ["", ".", "..", "a/b", ".hidden", "a\0b", "ä", &"x".repeat(65)] {
         assert!(matches!(stream.cursor(name), Err(OpenError::Name { .. })), "{name:?}");
+    }
+}
+
+#[test]
+fn files_of_removed_segments_are_left_to_be_closed_elsewhere() {
+    let disk = SimFiles::new(1);
+    let (_spool, mut stream, _) = open(&disk);
+    let _ = stream.cursor("sink").unwrap();
+    while stream.segment_count() < 3 {
+        append(&mut stream, 2);
+    }
+    assert!(stream.take_closing().is_empty());
+    stream.ack("sink", stream.next_seq());
+    assert_eq!(stream.segment_count(), 1);
+    assert_eq!(stream.take_closing().len(), 2);
+    assert!(stream.take_closing().is_empty());
+    // A caller that never asks does not run out of descriptors.
+    let next = stream.next_seq();
+    while stream.next_seq() < next + 200 {
+        append(&mut stream, 2);
+    }
+    stream.ack("sink", stream.next_seq());
+    assert!(stream.take_closing().len() <= 4);
+}
+
+/// A spool directory in which two pods were before, one after the other.
+fn with_two_set_aside(dir: &std::path::Path) -> Spool {
+    for pod in ["demo/first", "demo/second"] {
+        let mut spool = Spool::open(Arc::new(RealFiles), SpoolOptions::new(dir, pod)).unwrap();
+        let (mut stream, _) = spool.stream(support::stream_options()).unwrap();
+        for _ in 0..8 {
+            append(&mut stream, 3);
+        }
+        stream.save_cursors(true).unwrap();
+    }
+    Spool::open(Arc::new(RealFiles), SpoolOptions::new(dir, "demo/third")).unwrap()
+}
+
+fn set_aside_bytes(dir: &std::path::Path) -> Vec<u64> {
+    cim_spool::check(dir).unwrap().set_aside.into_iter().map(|aside| aside.bytes).collect()
+}
+
+#[test]
+fn what_is_set_aside_is_bounded_by_bytes_oldest_first() {
+    let home = tempfile::tempdir().unwrap();
+    let spool = with_two_set_aside(home.path());
+    let before = set_aside_bytes(home.path());
+    let all = before.iter().sum::<u64>();
+    assert_eq!(before.len(), 2);
+    let now = SystemTime::now();
+    let limits = |max_bytes| AsideLimits { max_bytes, max_age: None };
+    let within = spool.bound_set_aside(limits(all), now).unwrap();
+    assert_eq!(
+        (within, set_aside_bytes(home.path())),
+        (AsideUse { bytes: all, ..AsideUse::default() }, before.clone())
+    );
+
+    let mut kept = all;
+    for max_bytes in [all - 1, all * 3 / 4, all / 2, all / 10] {
+        let used = spool.bound_set_aside(limits(max_bytes), now).unwrap();
+        let left = set_aside_bytes(home.path());
+        assert_eq!((used.bytes, used.too_old), (left.iter().sum(), 0));
+        assert_eq!(used.too_many, kept - used.bytes);
+        assert!(used.bytes <= max_bytes && used.bytes < kept, "{used:?}");
+        kept = used.bytes;
+    }
+    let used = spool.bound_set_aside(limits(0), now).unwrap();
+    assert_eq!((used.bytes, set_aside_bytes(home.path())), (0, vec![]));
+}
+
+#[test]
+fn what_is_set_aside_is_bounded_by_age() {
+    let home = tempfile::tempdir().unwrap();
+    let mut spool = with_two_set_aside(home.path());
+    let (mut stream, _) = spool.stream(support::stream_options()).unwrap();
+    append(&mut stream, 1);
+    let all = set_aside_bytes(home.path()).iter().sum();
+    let limits = AsideLimits { max_bytes: u64::MAX, max_age: Some(Duration::from_secs(3600)) };
+    let young = spool.bound_set_aside(limits, SystemTime::now() + Duration::from_secs(3000)).unwrap();
+    assert_eq!(young, AsideUse { bytes: all, ..AsideUse::default() });
+    let old = spool.bound_set_aside(limits, SystemTime::now() + Duration::from_secs(4000)).unwrap();
+    assert_eq!(old, AsideUse { bytes: 0, too_old: all, too_many: 0 });
+    assert_eq!(set_aside_bytes(home.path()), []);
+    assert_eq!(lost(&stream), vec![], "our own records stay");
+    assert_eq!(stream.next_seq(), 2);
+}
+
+#[test]
+fn setting_aside_never_overwrites() {
+    let disk = SimFiles::new(1);
+    small_spool(&disk);
+    let ours = snapshot(&disk);
+    let other = SimFiles::new(2);
+    small_spool(&other);
+    let strange = segments(&other)[1].clone();
+    for round in 1..=3 {
+        disk.put(&strange, other.contents(&strange).unwrap());
+        let (_spool, _stream, recovery) = open(&disk);
+        assert_eq!(recovery.set_aside.len(), 1, "round {round}");
+        let copies =
+            snapshot(&disk).into_values().filter(|bytes| *bytes == other.contents(&strange).unwrap());
+        assert_eq!(copies.count(), round);
+        disk.put(&strange, ours[&strange].clone());
     }
 }

@@ -39,7 +39,7 @@ pub use mutant::{Flaw, Mutant};
 pub use property::{Property, Verdict, Violation, check, check_in_test, first_violation};
 pub use proxy::{Admission, Behaviour, ChaosProxy, Direction, Ending, Flow};
 pub use sample::Sample;
-pub use skip::skipped;
+pub use skip::{has_time, skipped};
 pub use subject::Subject;
 
 /// Runs every property of the contract against a backend: one line, one test per property.

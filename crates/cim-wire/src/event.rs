@@ -1,4 +1,4 @@
-//! An event of the application (wire contract §3.5).
+//! An event of the application (C §3.5).
 //!
 //! Owns its fields and their place in a FlatBuffer; leaves out JSON in (`event_json`, `cloud_event`) and JSON out
 //! (`EventEncoder`). Invariant: lists keep their order and their duplicates; nothing is sorted or searched.
@@ -52,6 +52,17 @@ impl<'a> Event<'a> {
             Encoding::CloudEvent => cloud_event::decode(payload),
             Encoding::Text => Err(DecodeError::WrongEncoding { class: Class::Event, encoding }),
         }
+    }
+
+    /// When the event of this payload happened, without reading the rest of a FlatBuffer. `None` when the payload does
+    /// not say, or is no EVENT message.
+    #[must_use]
+    pub fn time(encoding: Encoding, payload: &[u8]) -> Option<i64> {
+        let time = match encoding {
+            Encoding::FlatBuffer => Table::root(payload).and_then(|table| table.long(1)).ok()?,
+            _ => Event::decode(encoding, payload).ok()?.event_time,
+        };
+        Some(time).filter(|time| *time != 0)
     }
 
     /// Says whether [`Event::decode`] would succeed; walks a FlatBuffer without allocating.

@@ -1,12 +1,13 @@
 // The current Go client against CIM.
 //
-//	go-client URL exchange       what an application does with a broker, besides logs and events
-//	go-client URL publish COUNT  numbered lines, each flushed; what was not accepted is published again after a reconnect
+//	go-client URL exchange SUBJECT=HEX ...  publishes the payloads, then talks to other clients as an application does
+//	go-client URL publish COUNT             numbered lines, each flushed, repeated until accepted
 //
 // Ends with 0 when everything went as the client's documentation says; says what did not, otherwise.
 package main
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -35,7 +36,7 @@ func want(what string, ok bool) {
 
 func main() {
 	if len(os.Args) < 3 {
-		fmt.Fprintln(os.Stderr, "usage: go-client URL exchange | publish COUNT")
+		fmt.Fprintln(os.Stderr, "usage: go-client URL exchange SUBJECT=HEX ... | publish COUNT")
 		os.Exit(2)
 	}
 	connection, err := nats.Connect(os.Args[1], nats.Name("go"), nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond))
@@ -43,7 +44,7 @@ func main() {
 	defer connection.Close()
 	switch os.Args[2] {
 	case "exchange":
-		exchange(connection)
+		exchange(connection, os.Args[3:])
 	case "publish":
 		count, err := strconv.Atoi(os.Args[3])
 		must("count", err)
@@ -51,8 +52,16 @@ func main() {
 	}
 }
 
-func exchange(connection *nats.Conn) {
-	ack, err := connection.Request("EVENT", []byte(`{"eventName":"FromGo","eventTime":1}`), patience)
+func exchange(connection *nats.Conn, messages []string) {
+	for _, message := range messages {
+		subject, text, _ := strings.Cut(message, "=")
+		payload, err := hex.DecodeString(text)
+		must("payload", err)
+		must("publish", connection.Publish(subject, payload))
+	}
+	must("flush", connection.FlushTimeout(patience))
+
+	ack, err := connection.Request("EVENT", []byte(`{"eventName":"Acknowledged","eventTime":1}`), patience)
 	must("acknowledgement of an event", err)
 	want("acknowledgement: "+string(ack.Data), strings.Contains(string(ack.Data), `"stream":"EVENT"`))
 

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Mutex;
 
@@ -15,8 +16,10 @@ const LOW: u16 = 12_000;
 const COUNT: u16 = 20_000;
 
 /// A free address on 127.0.0.1.
-#[must_use]
-pub fn free_port() -> SocketAddr {
+///
+/// # Errors
+/// No port could be bound.
+pub fn free_port() -> io::Result<SocketAddr> {
     static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
     let random = RandomState::new();
     let candidates = (0..1000u32).map(|attempt| {
@@ -26,8 +29,8 @@ pub fn free_port() -> SocketAddr {
     let mut given = GIVEN.lock().unwrap();
     let mut free =
         candidates.filter(|address| !given.contains(&address.port()) && TcpListener::bind(address).is_ok());
-    let address = free.next().expect("a free port on 127.0.0.1");
+    let address = free.next().ok_or(io::ErrorKind::AddrInUse)?;
     drop(free);
     given.insert(address.port());
-    address
+    Ok(address)
 }

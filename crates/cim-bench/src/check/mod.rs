@@ -54,7 +54,9 @@ impl Checker {
             let used = self.payload(payload);
             at = at.saturating_add(start).saturating_add(used);
         }
-        if !found {
+        if !found && is_beginning(line) {
+            self.torn = self.torn.saturating_add(1);
+        } else if !found {
             self.foreign = self.foreign.saturating_add(1);
         }
     }
@@ -128,6 +130,14 @@ impl Checker {
         }
         Findings { lines: self.lines, foreign, altered: self.altered, torn: self.torn, sources }
     }
+}
+
+/// Whether a kill may have left this of a line, before any stamp: a part of the magic, or of a JSON document.
+fn is_beginning(line: &[u8]) -> bool {
+    let document = || serde_json::from_slice::<serde::de::IgnoredAny>(line);
+    !line.is_empty()
+        && (stamp::MAGIC.starts_with(line)
+            || (line.starts_with(b"{") && document().is_err_and(|error| error.is_eof())))
 }
 
 /// What may stand behind a payload: nothing, the end of a JSON string, or (the write was cut there) the next document.

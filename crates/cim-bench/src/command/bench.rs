@@ -12,7 +12,7 @@ use cim_bench::{BenchError, Result};
 
 #[derive(Debug, Args)]
 pub struct Ratio {
-    /// Benches to run: ingest, ingest-memory, file, stdout, barrier, broker, start, footprint, spool, file-sink; or all.
+    /// Benches to run: ingest, ingest-memory, file, stdout, barrier, broker, start, footprint, spool, file-sink, tcp, tcp-delay; or all.
     #[arg(required = true)]
     names: Vec<String>,
     /// The `cim` program.

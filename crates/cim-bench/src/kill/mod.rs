@@ -37,14 +37,19 @@ pub fn kill_loop(plan: &KillPlan) -> Result<KillReport> {
     let mut stage = Stage::new(plan, work.path())?;
     let mut noise = Noise::new(plan.seed);
     let mut report = KillReport::new(plan);
-    let started = Instant::now();
     let mut cim = stage.start()?;
     let mut witness = Witness::new(&stage);
-    let load = Load::start(plan, stage.address())?;
+    let mut load = Load::start(plan, stage.address())?;
+    let started = Instant::now();
     for life in 0..plan.kills {
         let delay = Duration::from_millis(noise.between(plan.delay_ms.0, plan.delay_ms.1));
+        let surge = noise.between(plan.surge_ms.0.saturating_mul(1000), plan.surge_ms.1.saturating_mul(1000));
         live(&mut cim, delay, &mut witness, &mut report)?;
+        if surge > 0 {
+            load.strike(Duration::from_micros(surge))?;
+        }
         cim.child.kill()?;
+        load.calm();
         let accepted = load.accepted();
         witness.after_kill(life, accepted, &mut report);
         drop(cim);
@@ -52,6 +57,7 @@ pub fn kill_loop(plan: &KillPlan) -> Result<KillReport> {
         cim = stage.start()?;
         report.started(since.elapsed());
         witness.after_start(life, &cim.books()?, &mut report);
+        load.rejoin()?;
     }
     report.loaded_seconds = started.elapsed().as_secs_f64();
     let ledgers = load.finish()?;

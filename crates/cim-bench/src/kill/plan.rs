@@ -8,12 +8,24 @@ use serde::Serialize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KillSink {
-    /// Counted and discarded; the spool is the witness.
+    /// Counted and discarded, answered after 2 ms like by a broker near by; the spool is the witness.
     Null,
     /// Files, read by the checker at the end.
     File,
     /// A pipe on standard output that nobody reads until the last kill, then the checker.
     Stalled,
+}
+
+impl KillSink {
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::File => "file",
+            Self::Stalled => "stalled",
+        }
+    }
 }
 
 /// A kill loop.
@@ -25,9 +37,9 @@ pub struct KillPlan {
     pub dir: PathBuf,
     /// How often to kill.
     pub kills: u32,
-    /// Logs per second, all producers together.
+    /// Logs per second at least, all producers together.
     pub rate_log: u64,
-    /// Events per second, all producers together.
+    /// Events per second at least, all producers together.
     pub rate_event: u64,
     /// Connections that publish logs.
     pub log_producers: u32,
@@ -39,6 +51,10 @@ pub struct KillPlan {
     pub sink: KillSink,
     /// Time from ready to the kill, milliseconds, smallest and largest.
     pub delay_ms: (u64, u64),
+    /// Before the kill one producer publishes as fast as CIM reads, for that long, milliseconds, smallest and largest;
+    /// then the kill follows the next acceptance at once. Zero: no surge, and the kill comes at the random moment. At the
+    /// plain rate a quick sink has mostly just caught up, and the kill would meet an empty spool.
+    pub surge_ms: (u64, u64),
     /// Bytes that may be in flight between spool and sink: a replay after a kill reaches back this far at most.
     pub window_bytes: u64,
     /// Seed of the delays; also the number of the run in every stamp.
@@ -61,6 +77,8 @@ impl KillPlan {
             payload: 200,
             sink,
             delay_ms: (5, 500),
+            // The others hold enough as they are.
+            surge_ms: if sink == KillSink::File { (2, 8) } else { (0, 0) },
             window_bytes: 6 * 1024 * 1024,
             seed,
         }

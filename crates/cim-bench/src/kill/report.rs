@@ -1,12 +1,14 @@
 //! What a kill loop found.
 //!
 //! Invariant: [`KillReport::verdict`] is good only if no promise was broken: nothing accepted lost, order kept, repetitions
-//! inside the in-flight window, nothing dropped, refused or damaged, books balanced.
+//! inside the in-flight window, nothing dropped, refused or damaged, books balanced; and if the run was a test at all: the
+//! load was what the plan asks for, and at least every second kill met records that the next life had to recover.
 
 use std::time::Duration;
 
 use serde::Serialize;
 
+use super::load::is_event;
 use super::plan::{KillPlan, KillSink};
 use crate::books::Books;
 use crate::check::{Findings, Tolerance};
@@ -32,8 +34,10 @@ pub struct KillReport {
     pub accepted: u64,
     /// Messages whose connection broke before a PONG.
     pub uncertain: u64,
-    /// Messages sent per second while CIM was being killed.
-    pub rate: f64,
+    /// Logs sent per second while CIM was being killed.
+    pub rate_log: f64,
+    /// Events sent per second while CIM was being killed.
+    pub rate_event: f64,
     /// Slowest restart, exec to ready, milliseconds.
     pub slowest_start_ms: f64,
     /// What the checker found; none for the null sink.
@@ -48,11 +52,15 @@ pub struct KillReport {
     pub seconds: f64,
     #[serde(skip)]
     tolerance: Tolerance,
+    #[serde(skip)]
+    least_rates: (f64, f64),
 }
 
 impl KillReport {
     pub(super) fn new(plan: &KillPlan) -> Self {
-        let sources = u64::from(plan.log_producers).saturating_add(u64::from(plan.event_producers));
+        // The trigger is one more.
+        let producers = plan.log_producers.saturating_add(plan.event_producers);
+        let sources = u64::from(producers).saturating_add(1);
         let kills = u64::from(plan.kills);
         Self {
             seed: plan.seed,
@@ -62,7 +70,8 @@ impl KillReport {
             sent: 0,
             accepted: 0,
             uncertain: 0,
-            rate: 0.0,
+            rate_log: 0.0,
+            rate_event: 0.0,
             slowest_start_ms: 0.0,
             findings: None,
             violations: Vec::new(),
@@ -74,6 +83,7 @@ impl KillReport {
                 depth: plan.window_messages(),
                 torn: kills.saturating_mul(sources),
             },
+            least_rates: (plan.rate_log as f64, plan.rate_event as f64),
         }
     }
 
@@ -116,7 +126,11 @@ impl KillReport {
         self.accepted = ledgers.iter().map(Ledger::accepted_count).sum();
         self.uncertain =
             ledgers.iter().flat_map(|ledger| &ledger.uncertain).map(crate::ledger::Span::count).sum();
-        self.rate = self.sent as f64 / self.loaded_seconds.max(1e-9);
+        let rate = |events: bool| {
+            let of_class = ledgers.iter().filter(|ledger| is_event(ledger) == events);
+            of_class.map(|ledger| ledger.sent).sum::<u64>() as f64 / self.loaded_seconds.max(1e-9)
+        };
+        (self.rate_log, self.rate_event) = (rate(false), rate(true));
     }
 
     /// Whether every promise was kept.
@@ -130,6 +144,18 @@ impl KillReport {
         if self.accepted == 0 {
             return Err("nothing was accepted, so nothing was tested".into());
         }
+        if self.rate_log < self.least_rates.0 || self.rate_event < self.least_rates.1 {
+            return Err(format!(
+                "{:.0} logs and {:.0} events per second: the load was too low to test anything",
+                self.rate_log, self.rate_event
+            ));
+        }
+        if self.restarts_with_recovered.saturating_mul(2) < self.kills {
+            return Err(format!(
+                "{} of {} restarts had records to recover: too few to test anything",
+                self.restarts_with_recovered, self.kills
+            ));
+        }
         match &self.findings {
             Some(findings) => findings.verdict(self.tolerance),
             None if self.sink == KillSink::Null => Ok(()),
@@ -141,14 +167,15 @@ impl KillReport {
     #[must_use]
     pub fn text(&self) -> String {
         let mut text = format!(
-            "{:?} sink, {} kills, seed {}: sent {}, accepted {}, uncertain {}, {:.0} msg/s, {} restarts with recovered > 0, slowest start {:.0} ms, {:.1} s",
+            "{:?} sink, {} kills, seed {}: sent {}, accepted {}, uncertain {}, {:.0} logs/s, {:.0} events/s, {} restarts with recovered > 0, slowest start {:.0} ms, {:.1} s",
             self.sink,
             self.kills,
             self.seed,
             self.sent,
             self.accepted,
             self.uncertain,
-            self.rate,
+            self.rate_log,
+            self.rate_event,
             self.restarts_with_recovered,
             self.slowest_start_ms,
             self.seconds

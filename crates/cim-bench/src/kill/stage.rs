@@ -27,7 +27,7 @@ pub(super) struct Stage {
 impl Stage {
     pub(super) fn new(plan: &KillPlan, work: &Path) -> Result<Self> {
         let sink = match plan.sink {
-            KillSink::Null => SinkSpec::Null,
+            KillSink::Null => SinkSpec::Distant,
             KillSink::File => SinkSpec::File(work.join("files")),
             KillSink::Stalled => SinkSpec::Stdout,
         };
@@ -47,7 +47,7 @@ impl Stage {
 
     /// The spool, where it is the witness: the sink shows nothing.
     pub(super) fn witnessed_spool(&self) -> Option<PathBuf> {
-        (self.spec.sink == SinkSpec::Null).then(|| self.spec.spool.clone()).flatten()
+        (self.spec.sink == SinkSpec::Distant).then(|| self.spec.spool.clone()).flatten()
     }
 
     /// The next life; returns when it is ready.

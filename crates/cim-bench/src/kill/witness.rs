@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::load::{Accepted, FIRST_EVENT_PRODUCER};
+use super::load::{Accepted, is_event};
 use super::report::KillReport;
 use super::stage::Stage;
 use crate::books::Books;
@@ -105,7 +105,7 @@ impl Witness {
     pub(super) fn at_the_end(&mut self, ledgers: &[Ledger], report: &mut KillReport) {
         let Some(spool) = self.spool.clone() else { return };
         for (class, events) in [("logs", false), ("events", true)] {
-            let of_class = |ledger: &&Ledger| (ledger.producer >= FIRST_EVENT_PRODUCER) == events;
+            let of_class = |ledger: &&Ledger| is_event(ledger) == events;
             let accepted: u64 = ledgers.iter().filter(of_class).map(Ledger::accepted_count).sum();
             let sent: u64 = ledgers.iter().filter(of_class).map(|ledger| ledger.sent).sum();
             let position = self.look(&spool, class, report);

@@ -13,6 +13,7 @@ mod pair;
 mod process;
 mod rig;
 mod spool;
+mod tcp;
 
 pub use line::{Goal, Line, Spread};
 pub use pair::{Pairing, Sample, paired};
@@ -48,6 +49,12 @@ pub const BENCHES: &[Bench] = &[
     Bench { name: "broker", about: "other subjects, 1:1 and 1:4", run: broker::run },
     Bench { name: "spool", about: "spool append against copy, CRC32C and write", run: spool::run },
     Bench { name: "file-sink", about: "file sink against a write loop", run: file_sink::run },
+    Bench { name: "tcp", about: "TCP sink, JSON lines, against a write loop", run: tcp::speed },
+    Bench {
+        name: "tcp-delay",
+        about: "publish to readable at a TCP receiver, against a bare relay",
+        run: tcp::delay,
+    },
     Bench { name: "start", about: "exec to first INFO byte; start with a backlog", run: process::start },
     Bench {
         name: "footprint",

@@ -22,10 +22,14 @@ use crate::http::{self, poll_until};
 pub enum SinkSpec {
     /// Counted and discarded.
     Null,
+    /// As `Null`, each batch answered after 2 ms, like by a broker near by.
+    Distant,
     /// Files in that directory.
     File(PathBuf),
     /// Standard output.
     Stdout,
+    /// JSON lines to a TCP receiver.
+    Tcp(SocketAddr),
 }
 
 /// How CIM is to run.
@@ -96,7 +100,13 @@ impl CimSpec {
         );
         let _ = match &self.sink {
             SinkSpec::Null => writeln!(text, "[sinks.bench]\ntype = \"null\""),
+            SinkSpec::Distant => {
+                writeln!(text, "[sinks.bench]\ntype = \"null\"\nanswer_after = \"2ms\"")
+            }
             SinkSpec::Stdout => writeln!(text, "[sinks.bench]\ntype = \"stdout\""),
+            SinkSpec::Tcp(address) => {
+                writeln!(text, "[sinks.bench]\ntype = \"tcp\"\naddress = \"{address}\"")
+            }
             SinkSpec::File(dir) => {
                 writeln!(
                     text,

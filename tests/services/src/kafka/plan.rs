@@ -146,14 +146,14 @@ impl<'a> KafkaPlan<'a> {
 
     fn ports(&mut self) -> Ports {
         let listeners = self.listeners.iter().map(|listener| {
-            let bound = free_port();
+            let bound = free_port().expect("a free port");
             let told = match (&mut self.proxy, listener) {
                 (Some(proxy), Listener::Proxied) => proxy(bound),
                 _ => bound,
             };
             (*listener, bound, told)
         });
-        Ports { listeners: listeners.collect(), controller: free_port() }
+        Ports { listeners: listeners.collect(), controller: free_port().expect("a free port") }
     }
 
     fn broker(&self, id: u16, ports: &Ports, voters: &str, home: &Arc<Home>) -> Broker {

@@ -1,0 +1,60 @@
+//! Frames in memory: which are kept for the sinks, and what becomes of the memory of the others.
+//!
+//! Left out: the frames themselves (`tail`) and what is on disk. Invariant: what the disk does not hold at the level of
+//! the class, and some member has not settled, stays.
+
+use cim_spool::{Frame, FrameBuf};
+
+use super::rules::FRAME_BYTES;
+use super::state::State;
+use crate::contract::Level;
+
+impl State {
+    /// A buffer for the next frame.
+    pub(super) fn buffer(&mut self) -> FrameBuf {
+        match &mut self.stream {
+            Some(stream) => stream.buffer(FRAME_BYTES),
+            None => self.pool.buffer(FRAME_BYTES),
+        }
+    }
+
+    /// A frame left the tail; its memory is wanted again.
+    pub(super) fn reuse(&mut self, frame: Frame) {
+        match &mut self.stream {
+            Some(stream) => stream.reuse(frame),
+            None => self.pool.reuse(frame),
+        }
+    }
+
+    /// Keeps a written frame for the sinks, if a member may still want it from memory.
+    pub(super) fn keep(&mut self, frame: Frame) {
+        if self.rules.level == Level::Synced {
+            self.tail.push_forced(frame);
+        } else if let Err(frame) = self.tail.push(frame) {
+            self.forget_before(frame.last_seq() + 1);
+            self.reuse(frame);
+        }
+    }
+
+    /// Forgets the frames of the tail that lie wholly before `seq`.
+    fn forget_before(&mut self, seq: u64) {
+        while let Some(frame) = self.tail.pop_before(seq) {
+            self.reuse(frame);
+        }
+    }
+
+    /// Forgets frames that are on disk or settled, down to the share of memory.
+    pub(super) fn trim_tail(&mut self) {
+        let settled = self.first_open();
+        if self.stream.is_none() {
+            self.forget_before(settled);
+            return;
+        }
+        let safe = self.safe_seq();
+        self.forget_before(settled.min(safe));
+        while self.tail.bytes() > self.rules.tail_bytes {
+            let Some(frame) = self.tail.pop_before(safe) else { break };
+            self.reuse(frame);
+        }
+    }
+}

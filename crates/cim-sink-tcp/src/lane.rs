@@ -1,0 +1,117 @@
+//! The way of one class to the receiver: a connection that is made when it is needed, and the memory of its troubles.
+//!
+//! Owns the lock that keeps batches apart, the reuse of a connection, and the counting of broken ones. Left out: the
+//! form of records. Invariant: after a failure or a dropped call no connection is kept that may carry half a batch.
+
+use std::sync::atomic::{AtomicU64, Ordering as Memory};
+use std::sync::{Mutex, PoisonError};
+
+use cim_core::{DeliveryError, Health, catalog};
+use tokio::sync::MutexGuard;
+
+use crate::connection::Connection;
+use crate::receivers::Receivers;
+
+/// One class.
+pub(crate) struct Lane {
+    desk: tokio::sync::Mutex<Desk>,
+    trouble: Mutex<Option<String>>,
+    disconnects: AtomicU64,
+    sink: String,
+    /// Where broken connections are counted under their old name, too: the pod.
+    pod: Option<String>,
+}
+
+/// What a delivery needs for itself.
+#[derive(Default)]
+pub(crate) struct Desk {
+    connection: Option<Connection>,
+    /// The reused buffer of the piece that is being made.
+    pub page: Vec<u8>,
+}
+
+impl Lane {
+    /// A lane of that sink, without a connection; `pod` for the lane of logs.
+    pub(crate) fn new(sink: &str, pod: Option<&str>) -> Self {
+        Self {
+            desk: tokio::sync::Mutex::default(),
+            trouble: Mutex::default(),
+            disconnects: AtomicU64::new(0),
+            sink: sink.to_owned(),
+            pod: pod.map(ToOwned::to_owned),
+        }
+    }
+
+    /// Waits for the delivery before.
+    pub(crate) async fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().await
+    }
+
+    /// The open connection, or a new one when there is none or its peer has gone. The caller owns it until it is
+    /// given back.
+    pub(crate) async fn connection(
+        &self,
+        desk: &mut Desk,
+        receivers: &Receivers,
+    ) -> Result<Connection, DeliveryError> {
+        if let Some(mut connection) = desk.connection.take()
+            && !connection.has_ended().await
+        {
+            connection.begin();
+            return Ok(connection);
+        }
+        match receivers.connect().await {
+            Ok(mut connection) => {
+                connection.begin();
+                Ok(connection)
+            }
+            Err(none) => Err(self.troubled(none.into_error())),
+        }
+    }
+
+    /// The batch is where it should be: keeps the connection for the next one.
+    pub(crate) fn delivered(&self, desk: &mut Desk, mut connection: Connection) {
+        connection.finish();
+        desk.connection = Some(connection);
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Ends the connection, once nothing is being delivered.
+    pub(crate) async fn close(&self) {
+        if let Some(connection) = self.desk().await.connection.take() {
+            connection.end().await;
+        }
+    }
+
+    /// A connection broke while it carried records.
+    pub(crate) fn broken(&self, error: DeliveryError) -> DeliveryError {
+        self.disconnects.fetch_add(1, Memory::Relaxed);
+        metrics::counter!(catalog::TCP_DISCONNECTS, "sink" => self.sink.clone()).increment(1);
+        if let Some(pod) = &self.pod {
+            metrics::counter!(catalog::OLD_TCP_DISCONNECTS, "pod" => pod.clone()).increment(1);
+        }
+        self.troubled(error)
+    }
+
+    /// How many have broken.
+    pub(crate) fn disconnects(&self) -> u64 {
+        self.disconnects.load(Memory::Relaxed)
+    }
+
+    pub(crate) fn health(&self) -> Health {
+        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        trouble.clone().map_or(Health::Ready, Health::Degraded)
+    }
+
+    fn troubled(&self, error: DeliveryError) -> DeliveryError {
+        let mut text = error.to_string();
+        let mut cause = std::error::Error::source(&error);
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
+        error
+    }
+}

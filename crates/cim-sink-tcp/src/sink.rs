@@ -1,0 +1,178 @@
+//! The sink: batches in, bytes of the chosen framing out.
+//!
+//! Owns the choice of the framing and the end. Left out: retry, batching, metrics (the engine's). Invariant: logs and
+//! events have a lane each, so that neither waits for the other.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering as Memory};
+
+use cim_core::{
+    Batch, CloseError, Component, DeliveryError, DeliveryErrorKind, Durability, Event, EventSink, Health,
+    LogFormat, LogRecord, LogSink, Ordering, Problem, SinkContext, SinkProfile, async_trait,
+};
+use cim_wire::{EventEncoder, LogEncoder};
+
+use crate::channel::Security;
+use crate::entry::EntryEncoder;
+use crate::forward::{self, Chunks};
+use crate::lane::Lane;
+use crate::lines;
+use crate::receivers::Receivers;
+use crate::settings::{Framing, TcpSettings};
+
+/// Sends records to the first receiver that accepts.
+pub struct TcpSink {
+    name: String,
+    framing: Framing,
+    receivers: Receivers,
+    chunks: Chunks,
+    log_lines: LogEncoder,
+    event_lines: EventEncoder,
+    entries: EntryEncoder,
+    logs: Lane,
+    events: Lane,
+    closed: AtomicBool,
+}
+
+impl std::fmt::Debug for TcpSink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TcpSink")
+            .field("name", &self.name)
+            .field("framing", &self.framing)
+            .finish_non_exhaustive()
+    }
+}
+
+impl TcpSink {
+    /// A sink with those settings. Connects to nothing: that is the first delivery's business.
+    ///
+    /// # Errors
+    /// [`Problem`] relative to the table: a wrong address, or a framing that contradicts the route's format.
+    pub fn new(
+        context: &SinkContext,
+        settings: &TcpSettings,
+        security: Option<Arc<dyn Security>>,
+    ) -> Result<Self, Problem> {
+        let framing = settings.framing_for(context.log_format)?;
+        let receivers = settings.receivers();
+        let addresses = receivers.map_err(|problems| {
+            problems.into_iter().next().unwrap_or_else(|| Problem::new("address", "is required"))
+        })?;
+        let format = if framing == Framing::Text { LogFormat::Text } else { LogFormat::Json };
+        Ok(Self {
+            name: context.name.clone(),
+            framing,
+            receivers: Receivers {
+                addresses,
+                connect_timeout: settings.connect_timeout.get(),
+                stall_timeout: settings.stall_timeout.get(),
+                security,
+            },
+            chunks: Chunks { tag: settings.tag.clone(), ack_timeout: settings.ack_timeout.get() },
+            entries: EntryEncoder::new(&context.identity),
+            log_lines: LogEncoder::new(&context.identity.log_context(), format),
+            event_lines: EventEncoder::new(&context.identity.source_headers()),
+            logs: Lane::new(&context.name, Some(&context.identity.pod)),
+            events: Lane::new(&context.name, None),
+            closed: AtomicBool::new(false),
+        })
+    }
+
+    /// Connections that broke while they carried records.
+    #[must_use]
+    pub fn disconnects(&self) -> u64 {
+        self.logs.disconnects().saturating_add(self.events.disconnects())
+    }
+
+    fn promise(&self) -> SinkProfile {
+        let durability = match self.framing {
+            Framing::Json | Framing::Text => Durability::Unacknowledged,
+            Framing::Forward => Durability::Remote,
+        };
+        SinkProfile { ordering: Ordering::Ordered, durability, ..SinkProfile::default() }
+    }
+
+    fn check_open(&self) -> Result<(), DeliveryError> {
+        if self.closed.load(Memory::Acquire) {
+            return Err(DeliveryError::new(DeliveryErrorKind::Closed, "the TCP sink is closed"));
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Component for TcpSink {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn probe(&self) -> Health {
+        match self.events.health() {
+            Health::Ready => self.logs.health(),
+            degraded => degraded,
+        }
+    }
+
+    async fn close(&self) -> Result<(), CloseError> {
+        self.closed.store(true, Memory::Release);
+        self.logs.close().await;
+        self.events.close().await;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl LogSink for TcpSink {
+    fn profile(&self) -> SinkProfile {
+        self.promise()
+    }
+
+    async fn deliver(&self, batch: &Batch<LogRecord<'_>>) -> Result<(), DeliveryError> {
+        self.check_open()?;
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let (lane, receivers) = (&self.logs, &self.receivers);
+        let mut desk = lane.desk().await;
+        self.check_open()?;
+        match self.framing {
+            Framing::Json | Framing::Text => {
+                let line =
+                    |record: &LogRecord<'_>, out: &mut Vec<u8>| self.log_lines.encode(&record.log, out);
+                lines::send(lane, receivers, &mut desk, batch, line).await
+            }
+            Framing::Forward => {
+                let entry = |record: &LogRecord<'_>, out: &mut Vec<u8>| self.entries.push_log(record, out);
+                forward::send(lane, receivers, &mut desk, &self.chunks, batch, entry).await
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl EventSink for TcpSink {
+    fn profile(&self) -> SinkProfile {
+        self.promise()
+    }
+
+    async fn deliver(&self, batch: &Batch<Event<'_>>) -> Result<(), DeliveryError> {
+        self.check_open()?;
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let (lane, receivers) = (&self.events, &self.receivers);
+        let mut desk = lane.desk().await;
+        self.check_open()?;
+        match self.framing {
+            Framing::Json | Framing::Text => {
+                let line =
+                    |record: &Event<'_>, out: &mut Vec<u8>| self.event_lines.encode(&record.event, out);
+                lines::send(lane, receivers, &mut desk, batch, line).await
+            }
+            Framing::Forward => {
+                let entry = |record: &Event<'_>, out: &mut Vec<u8>| self.entries.push_event(record, out);
+                forward::send(lane, receivers, &mut desk, &self.chunks, batch, entry).await
+            }
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! Framing `json` and `text` against a receiver on loopback: conformance, and what receivers do to connections.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code: a failed step is the failure"
+)]
+
+mod support;
+
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpListener};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cim_core::{
+    Class, Component, DeliveryErrorKind, Durability, Health, LogFormat, LogSink, Sink, Undelivered,
+    async_trait,
+};
+use cim_sink_tcp::{Framing, TcpSettings, TcpSink};
+use cim_testkit::{CannotExpress, Fault, Harness, Sample, Subject};
+use support::{Mood, PATIENCE, Receiver, context};
+
+fn settings(address: impl ToString) -> TcpSettings {
+    TcpSettings { address: Some(address.to_string()), ..TcpSettings::default() }
+}
+
+fn sink(settings: &TcpSettings, format: LogFormat) -> Arc<TcpSink> {
+    Arc::new(TcpSink::new(&context(format), settings, None).unwrap())
+}
+
+fn subject(sink: &Arc<TcpSink>) -> Subject {
+    Subject::of(Sink::both(Arc::clone(sink)), Class::Log, PATIENCE).unwrap()
+}
+
+fn json_line(sample: &Sample) -> Vec<u8> {
+    let mut text = Vec::new();
+    cim_wire::json::push_string(&sample.body, &mut text);
+    let head = format!("{{\"container_name\":\"{}\",\"log\":", sample.container);
+    [head.as_bytes(), &text, b",\"kubernetes\":{\"namespace_name\":\"ns1\",\"pod_name\":\"pod-1\"}}\n"]
+        .concat()
+}
+
+fn event_line(sample: &Sample) -> Vec<u8> {
+    let mut body = Vec::new();
+    cim_wire::json::push_string(&sample.body, &mut body);
+    let head =
+        format!("{{\"eventName\":\"SampleRaised\",\"eventTime\":{},\"managedObject\":null,", sample.seq);
+    let list = [b"\"additionalInfo\":[{\"name\":\"body\",\"value\":".as_slice(), &body, b"}],"].concat();
+    let tail = format!(
+        "\"sourceHeaders\":{{\"podId\":\"pod-1\",\"microservice\":\"\",\"nf\":\"\",\"nfPrefix\":\"ns1\",\
+         \"nfType\":\"\",\"svcVersion\":\"\"}},\"containerId\":\"{}\"}}\n",
+        sample.container
+    );
+    [head.as_bytes(), &list, tail.as_bytes()].concat()
+}
+
+struct LineHarness {
+    receiver: Receiver,
+    format: LogFormat,
+}
+
+impl LineHarness {
+    fn new(format: LogFormat) -> Self {
+        Self { receiver: Receiver::start(None), format }
+    }
+}
+
+#[async_trait]
+impl Harness for LineHarness {
+    fn build(&self) -> Sink {
+        Sink::both(sink(&settings(self.receiver.address), self.format))
+    }
+
+    fn shown(&self, sample: &Sample, class: Class) -> Vec<u8> {
+        match (class, self.format) {
+            (Class::Event, _) => event_line(sample),
+            (Class::Log, LogFormat::Json) => json_line(sample),
+            (Class::Log, LogFormat::Text) => [&sample.body, b"\n".as_slice()].concat(),
+        }
+    }
+
+    /// Whole lines only: what a connection carried after its last newline is the beginning of a record that comes again.
+    async fn read(&self, _: Class) -> Vec<Vec<u8>> {
+        let mut streams = self.receiver.streams();
+        for stream in &mut streams {
+            let end = stream.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+            stream.truncate(end);
+        }
+        streams
+    }
+
+    async fn fail(&self, fault: Fault) -> Result<(), CannotExpress> {
+        match fault {
+            Fault::Absent => self.receiver.vanish(),
+            Fault::CutMidBatch => self.receiver.appear(Mood::Cutting),
+            Fault::Stalled => self.receiver.set(Mood::Stalled),
+        }
+        Ok(())
+    }
+
+    async fn heal(&self) {
+        self.receiver.appear(Mood::Reading);
+    }
+}
+
+cim_testkit::conformance!(json_logs: logs, LineHarness::new(LogFormat::Json));
+cim_testkit::conformance!(text_logs: logs, LineHarness::new(LogFormat::Text));
+cim_testkit::conformance!(events: events, LineHarness::new(LogFormat::Json));
+
+fn numbered(range: std::ops::Range<u64>) -> Vec<Sample> {
+    range.map(|seq| Sample::numbered(seq, "app")).collect()
+}
+
+fn wait_for(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// N-03: the first line after a restart of the receiver must not be the one that tells the sink about it.
+#[tokio::test]
+async fn the_first_line_after_a_restart_of_the_receiver_arrives() {
+    let receiver = Receiver::start(None);
+    let sink = sink(&settings(receiver.address), LogFormat::Text);
+    for round in 0..20 {
+        subject(&sink).deliver(&numbered(round..round + 1)).await.unwrap();
+        receiver.appear(Mood::Reading);
+    }
+    let seen: Vec<u8> = receiver.streams().concat();
+    let expected: Vec<u8> =
+        numbered(0..20).iter().flat_map(|s| [&s.body, b"\n".as_slice()].concat()).collect();
+    assert!(seen == expected, "{}", seen.escape_ascii());
+    assert_eq!(sink.disconnects(), 0, "every end was noticed before anything was written");
+}
+
+/// B-44: one connection, and none that carries nothing.
+#[tokio::test]
+async fn there_are_no_probe_connections() {
+    let receiver = Receiver::start(None);
+    let sink = sink(&settings(receiver.address), LogFormat::Text);
+    assert_eq!(sink.probe().await, Health::Ready);
+    assert_eq!(receiver.connects(), 0);
+    for seq in 0..50 {
+        subject(&sink).deliver(&numbered(seq..seq + 1)).await.unwrap();
+        sink.probe().await;
+    }
+    assert_eq!(receiver.connects(), 1);
+}
+
+/// A receiver that never reads: an answer in bounded time, no byte of which it is not known who has it, and the records
+/// whole and in order on the next connection.
+#[tokio::test]
+async fn a_receiver_that_never_reads_is_given_up_in_time() {
+    let receiver = Receiver::start(None);
+    receiver.set(Mood::Stalled);
+    let stall = Duration::from_millis(300);
+    let settings = TcpSettings { stall_timeout: "300ms".parse().unwrap(), ..settings(receiver.address) };
+    let sink = sink(&settings, LogFormat::Text);
+    let batch: Vec<_> = (0..8_000).map(|seq| Sample::with_body(seq, "app", &[b'x'; 1_000])).collect();
+    let started = Instant::now();
+    let error = subject(&sink).deliver(&batch).await.unwrap_err();
+    assert!(started.elapsed() >= stall && started.elapsed() < PATIENCE, "{:?}", started.elapsed());
+    assert_eq!(error.kind(), DeliveryErrorKind::Unavailable);
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert_eq!(source, "the receiver has stopped taking data");
+    let Undelivered::Only(rest) = error.undelivered() else { panic!("{error:?}") };
+    assert_eq!(rest.last(), Some(&7_999));
+    assert!(matches!(sink.probe().await, Health::Degraded(text) if text.contains("stopped taking data")));
+
+    receiver.set(Mood::Reading);
+    subject(&sink).deliver(&batch[rest[0]..]).await.unwrap();
+    assert_eq!(sink.probe().await, Health::Ready);
+    let text = |samples: &[Sample]| -> Vec<u8> {
+        samples.iter().flat_map(|sample| [&sample.body, b"\n".as_slice()].concat()).collect()
+    };
+    wait_for("both connections", || {
+        receiver.streams().iter().map(Vec::len).sum::<usize>() >= text(&batch).len()
+    });
+    let streams = receiver.streams();
+    assert!(text(&batch[..rest[0] + 1]).starts_with(&streams[0]), "the first connection has a prefix");
+    assert!(streams[0].len() >= text(&batch[..rest[0]]).len(), "what was not reported is there");
+    assert!(streams[1] == text(&batch[rest[0]..]), "the second one has the rest, whole");
+    assert_eq!(sink.disconnects(), 1);
+}
+
+/// Linux lets the confirmation of a segment wait for 40 ms when it is as long as the one before and shorter than an
+/// earlier one. That must not hold up the next batch.
+#[tokio::test]
+async fn no_batch_waits_for_a_delayed_confirmation() {
+    let receiver = Receiver::start(None);
+    let sink = sink(&settings(receiver.address), LogFormat::Text);
+    let started = Instant::now();
+    for round in 0..100 {
+        for (place, length) in [1_150, 690, 690].into_iter().enumerate() {
+            let sample = Sample::with_body(round * 3 + place as u64, "app", &vec![b'x'; length]);
+            subject(&sink).deliver(&[sample]).await.unwrap();
+        }
+    }
+    // 100 of them would be 4 s.
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+}
+
+/// A peer that has ended its sending half but reads on is a receiver like any other.
+#[tokio::test]
+async fn a_receiver_that_closes_its_sending_half_loses_nothing() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let sink = sink(&settings(listener.local_addr().unwrap()), LogFormat::Text);
+    let reader = std::thread::spawn(move || {
+        let mut seen = Vec::new();
+        while !seen.ends_with(b"000009\n") {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.shutdown(Shutdown::Write).unwrap();
+            stream.read_to_end(&mut seen).unwrap();
+        }
+        seen
+    });
+    for seq in 0..10 {
+        subject(&sink).deliver(&numbered(seq..seq + 1)).await.unwrap();
+    }
+    sink.close().await.unwrap();
+    let seen = tokio::task::spawn_blocking(|| reader.join().unwrap()).await.unwrap();
+    let expected: Vec<u8> =
+        numbered(0..10).iter().flat_map(|s| [&s.body, b"\n".as_slice()].concat()).collect();
+    assert!(seen == expected, "{}", seen.escape_ascii());
+}
+
+/// What a receiver says is read away, so that it never blocks.
+#[tokio::test]
+async fn a_talkative_receiver_is_heard_out() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let sink = sink(&settings(listener.local_addr().unwrap()), LogFormat::Text);
+    let reader = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut line = [0; 16];
+        for _ in 0..100 {
+            stream.read_exact(&mut line).unwrap();
+            stream.write_all(&[b'!'; 3_000]).unwrap();
+        }
+    });
+    for seq in 0..100 {
+        subject(&sink).deliver(&numbered(seq..seq + 1)).await.unwrap();
+    }
+    tokio::task::spawn_blocking(|| reader.join().unwrap()).await.unwrap();
+    assert_eq!(sink.disconnects(), 0);
+}
+
+#[tokio::test]
+async fn addresses_are_tried_in_order_and_every_failure_is_told() {
+    let dead = || {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap()
+    };
+    let (first, second, receiver) = (dead(), dead(), Receiver::start(None));
+    let list = |addresses: &[String]| TcpSettings { addresses: addresses.to_vec(), ..TcpSettings::default() };
+    let all = [first.to_string(), second.to_string(), receiver.address.to_string()];
+    let sink_of_all = sink(&list(&all), LogFormat::Text);
+    subject(&sink_of_all).deliver(&numbered(0..1)).await.unwrap();
+    wait_for("the connection", || receiver.connects() == 1);
+    receiver.vanish();
+
+    let sink = sink(&list(&[all[0].clone(), format!("localhost:{}", second.port())]), LogFormat::Text);
+    let error = subject(&sink).deliver(&numbered(0..1)).await.unwrap_err();
+    assert_eq!(error.kind(), DeliveryErrorKind::Unavailable);
+    assert_eq!(error.to_string(), "cannot connect to a receiver");
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(source.starts_with(&format!("{first}: Connection refused")), "{source}");
+    let named = format!("localhost:{} (", second.port());
+    assert!(source.contains(&named), "{source}");
+    assert_eq!(sink.disconnects(), 0, "nothing was ever connected");
+}
+
+#[test]
+fn the_registry_entry_knows_its_table() {
+    let kind = cim_sink_tcp::kind::<cim_sink_tcp::NoSecurity>();
+    let check = |table: serde_json::Value| {
+        (kind.validate)(&table).into_iter().map(|problem| problem.to_string()).collect::<Vec<_>>()
+    };
+    let full = serde_json::json!({
+        "addresses": ["fluent-bit:5170", "[::1]:5170"], "framing": "forward", "connect_timeout": "1s",
+        "stall_timeout": "6s", "ack_timeout": "30s", "tag": "cim",
+    });
+    assert_eq!(check(full), [""; 0]);
+    assert_eq!(check(serde_json::json!({})), ["address: is required; write host:port"]);
+    assert_eq!(
+        check(serde_json::json!({
+            "address": "fb-service.infra", "addresses": ["a:1", "::1"], "stall_timeout": "0s", "tag": "",
+        })),
+        [
+            "address: `fb-service.infra` has no port; write host:port, for example fb-service.infra:5170",
+            "addresses[1]: `::1` has no port; an IPv6 address stands in brackets: [::1]:5170",
+            "addresses: excludes `address`; put every receiver into the list",
+            "stall_timeout: must be longer than 0s",
+            "tag: must not be empty",
+        ]
+    );
+    assert_eq!(
+        check(serde_json::json!({ "address": "a:1", "tls": { "client_cert_file": "c.pem" } })),
+        [
+            "tls.ca_file: is required: the authorities to trust",
+            "tls.client_key_file: is required with a certificate",
+            "tls: TLS is not part of this build; build with `--features tls`",
+        ]
+    );
+}
+
+#[test]
+fn the_framing_wins_over_the_default_format_and_never_over_text() {
+    let of = |framing, format| TcpSettings { framing, ..settings("a:1") }.framing_for(format);
+    assert_eq!(of(None, LogFormat::Json), Ok(Framing::Json));
+    assert_eq!(of(None, LogFormat::Text), Ok(Framing::Text));
+    assert_eq!(of(Some(Framing::Text), LogFormat::Json), Ok(Framing::Text));
+    assert_eq!(of(Some(Framing::Text), LogFormat::Text), Ok(Framing::Text));
+    assert_eq!(of(Some(Framing::Forward), LogFormat::Json), Ok(Framing::Forward));
+    assert_eq!(
+        of(Some(Framing::Json), LogFormat::Text).unwrap_err().to_string(),
+        "framing: `json` contradicts `format = \"text\"` of the log route; leave one of the two out"
+    );
+}
+
+#[test]
+fn defaults_and_promises() {
+    let settings = settings("a:1");
+    assert_eq!(LogSink::profile(&*sink(&settings, LogFormat::Json)).durability, Durability::Unacknowledged);
+    let forward = TcpSettings { framing: Some(Framing::Forward), ..settings };
+    assert_eq!(LogSink::profile(&*sink(&forward, LogFormat::Json)).durability, Durability::Remote);
+}

@@ -1,0 +1,206 @@
+//! A receiver of the tests' own: reads connections on a loopback address and can be absent, stalled or cut off.
+//!
+//! Owns the listener, its threads, and what came in per connection. Invariant: after a cut it knows every byte that its
+//! kernel has confirmed, because a sink cannot know more than that; it leaves only after reading what is there.
+#![allow(dead_code, reason = "each test program uses its part")]
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use cim_core::{Identity, LogFormat, SinkContext};
+use socket2::{Domain, SockRef, Socket, Type};
+
+/// Longest wait for anything that is expected.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+const TICK: Duration = Duration::from_millis(2);
+/// Receive buffer of a receiver that will be cut off: the kernel makes a few KiB of it.
+const SMALL_BUFFER: usize = 2_304;
+
+/// What the receiver does with its connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mood {
+    /// Reads everything.
+    Reading,
+    /// Accepts, reads nothing.
+    Stalled,
+    /// Reads nothing of the next connection until its window is full, then resets it and is gone.
+    Cutting,
+}
+
+/// Answers to what has come in: how many bytes of the rest are understood, and what is said to the sender.
+pub type Answer = fn(&[u8]) -> Option<(usize, Vec<u8>)>;
+
+#[derive(Debug)]
+struct State {
+    mood: Mood,
+    streams: Vec<Vec<u8>>,
+    connects: usize,
+    stop: bool,
+}
+
+/// The receiver.
+pub struct Receiver {
+    pub address: SocketAddr,
+    state: Arc<Mutex<State>>,
+    answer: Option<Answer>,
+    acceptor: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Receiver {
+    /// A receiver that reads, on an address that nothing else uses.
+    pub fn start(answer: Option<Answer>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let state = State { mood: Mood::Reading, streams: Vec::new(), connects: 0, stop: false };
+        let receiver =
+            Self { address, state: Arc::new(Mutex::new(state)), answer, acceptor: Mutex::default() };
+        receiver.serve(listener);
+        receiver
+    }
+
+    fn serve(&self, listener: TcpListener) {
+        listener.set_nonblocking(true).unwrap();
+        self.state.lock().unwrap().stop = false;
+        let (state, answer) = (Arc::clone(&self.state), self.answer);
+        let acceptor = std::thread::spawn(move || accept(&listener, &state, answer));
+        *self.acceptor.lock().unwrap() = Some(acceptor);
+    }
+
+    /// Closes every connection and the port; returns when all of it is closed.
+    pub fn vanish(&self) {
+        self.state.lock().unwrap().stop = true;
+        if let Some(acceptor) = self.acceptor.lock().unwrap().take() {
+            acceptor.join().unwrap();
+        }
+    }
+
+    /// Is there again, in that mood.
+    pub fn appear(&self, mood: Mood) {
+        self.vanish();
+        let socket = Socket::new(Domain::for_address(self.address), Type::STREAM, None).unwrap();
+        socket.set_reuse_address(true).unwrap();
+        if mood == Mood::Cutting {
+            socket.set_recv_buffer_size(SMALL_BUFFER).unwrap();
+        }
+        let deadline = Instant::now() + PATIENCE;
+        while let Err(error) = socket.bind(&self.address.into()) {
+            assert!(Instant::now() < deadline, "the port is taken: {error}");
+            std::thread::sleep(TICK);
+        }
+        socket.listen(128).unwrap();
+        self.set(mood);
+        self.serve(socket.into());
+    }
+
+    pub fn set(&self, mood: Mood) {
+        self.state.lock().unwrap().mood = mood;
+    }
+
+    /// What came in so far, per connection, oldest first.
+    pub fn streams(&self) -> Vec<Vec<u8>> {
+        self.state.lock().unwrap().streams.clone()
+    }
+
+    /// Connections so far.
+    pub fn connects(&self) -> usize {
+        self.state.lock().unwrap().connects
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.vanish();
+    }
+}
+
+fn accept(listener: &TcpListener, state: &Arc<Mutex<State>>, answer: Option<Answer>) {
+    let mut readers = Vec::new();
+    loop {
+        // Looked at before accepting: who has connected by then is heard.
+        let stop = state.lock().unwrap().stop;
+        match listener.accept() {
+            Ok((stream, _)) => {
+                let place = {
+                    let mut state = state.lock().unwrap();
+                    state.connects += 1;
+                    state.streams.push(Vec::new());
+                    state.streams.len() - 1
+                };
+                let state = Arc::clone(state);
+                readers.push(std::thread::spawn(move || read(stream, place, &state, answer)));
+            }
+            Err(error) if error.kind() != ErrorKind::WouldBlock => panic!("cannot accept: {error}"),
+            Err(_) if stop => break,
+            Err(_) => std::thread::sleep(TICK),
+        }
+    }
+    for reader in readers {
+        reader.join().unwrap();
+    }
+}
+
+fn read(mut stream: TcpStream, place: usize, state: &Mutex<State>, answer: Option<Answer>) {
+    stream.set_read_timeout(Some(TICK)).unwrap();
+    let mut understood = 0;
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        let (mood, stop) = {
+            let state = state.lock().unwrap();
+            (state.mood, state.stop)
+        };
+        match mood {
+            Mood::Stalled if !stop => {
+                std::thread::sleep(TICK);
+                continue;
+            }
+            Mood::Cutting if !stop => return cut(&stream, place, state),
+            _ => {}
+        }
+        match stream.read(&mut buffer) {
+            Ok(0) => return,
+            Ok(count) => {
+                let mut state = state.lock().unwrap();
+                state.streams[place].extend_from_slice(&buffer[..count]);
+                if let Some(answer) = answer {
+                    while let Some((count, text)) = answer(&state.streams[place][understood..]) {
+                        understood += count;
+                        let _ = stream.write_all(&text);
+                    }
+                }
+            }
+            Err(error) if !stop && matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            // The other side gave up, or nothing is there any more.
+            Err(_) => return,
+        }
+    }
+}
+
+/// Waits until the sender can send no more, keeps what this kernel has confirmed, and resets the connection.
+fn cut(stream: &TcpStream, place: usize, state: &Mutex<State>) {
+    let mut buffer = vec![0; 1 << 20];
+    let (mut taken, mut since) = (0, Instant::now());
+    while taken == 0 || since.elapsed() < Duration::from_millis(50) {
+        if state.lock().unwrap().stop {
+            return;
+        }
+        // Peeking leaves the window closed.
+        let now = stream.peek(&mut buffer).unwrap_or(0);
+        if now != taken {
+            (taken, since) = (now, Instant::now());
+        }
+        std::thread::sleep(TICK);
+    }
+    SockRef::from(stream).set_linger(Some(Duration::ZERO)).unwrap();
+    let mut state = state.lock().unwrap();
+    state.streams[place].extend_from_slice(&buffer[..taken]);
+    state.stop = true;
+}
+
+/// Who the tests are.
+pub fn context(format: LogFormat) -> SinkContext {
+    let identity = Identity { namespace: "ns1".to_owned(), pod: "pod-1".to_owned(), ..Identity::default() };
+    SinkContext { name: "agent".to_owned(), identity: Arc::new(identity), log_format: format }
+}

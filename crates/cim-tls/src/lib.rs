@@ -1,0 +1,14 @@
+//! TLS towards servers, from certificate files that may change.
+//!
+//! Owns reading the files, the handshake, and the question whether a server accepted our certificate. Left out: what is
+//! said afterwards. Invariant: the server's certificate is always verified against the given authorities, and every
+//! connection is made with the files as they are at that moment.
+
+mod client;
+mod error;
+mod files;
+
+pub use client::TlsClient;
+pub use error::TlsError;
+pub use files::TlsFiles;
+pub use tokio_rustls::client::TlsStream;

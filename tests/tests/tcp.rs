@@ -1,0 +1,641 @@
+//! The TCP sink in the running program, against receivers that nobody here wrote (socat, the Forward receiver of the
+//! OpenTelemetry Collector) and against sockets that misbehave.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "test code: a failed step is the failure"
+)]
+
+use std::io::Read;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use cim_bench::server::free_port;
+use cim_tests::{Daemon, PATIENCE, Wire, binary, skip, tool, until};
+
+/// Settings of both routes towards a TCP sink with these keys.
+fn tcp(keys: &str) -> String {
+    format!(
+        "spool.dir = \"{{home}}/spool\"\n[routes.logs]\nsink = \"agent\"\n[routes.events]\nsink = \"agent\"\n\
+         [sinks.agent]\ntype = \"tcp\"\n{keys}\n"
+    )
+}
+
+/// A receiver in a process group of its own; killed with its children when dropped.
+struct Receiver(Child);
+
+impl Receiver {
+    fn start(command: &mut Command) -> Self {
+        Self(command.process_group(0).stdin(Stdio::null()).spawn().unwrap())
+    }
+
+    /// Socat, every connection appended to one file.
+    fn socat(listen: &str, file: &Path) -> Option<Self> {
+        if Command::new("socat").arg("-V").output().is_err() {
+            skip("socat is not installed");
+            return None;
+        }
+        let file = format!("OPEN:{},creat,append", file.display());
+        Some(Self::start(Command::new("socat").args(["-u", listen, &file]).stderr(Stdio::null())))
+    }
+
+    /// The Forward receiver of the OpenTelemetry Collector, one JSON line per record.
+    fn forward(listen: SocketAddr, file: &Path) -> Option<Self> {
+        let program = tool("bin/cim-fluentforward");
+        if !program.exists() {
+            skip("the Forward receiver is not built (no go toolchain or no module proxy)");
+            return None;
+        }
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(file).unwrap();
+        Some(Self::start(Command::new(program).arg(listen.to_string()).stdout(file)))
+    }
+
+    fn kill(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        let group = format!("-{}", self.0.id());
+        let _ = Command::new("kill").args(["-s", "KILL", "--", &group]).stderr(Stdio::null()).status();
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn publish(wire: &mut Wire, numbers: std::ops::Range<usize>) {
+    for n in numbers {
+        wire.publish("LOG", format!("line {n:06} {}", "x".repeat(200)).as_bytes());
+    }
+    wire.flush();
+}
+
+/// The numbers of the whole lines in a file, in its order.
+fn lines(file: &Path) -> Vec<usize> {
+    numbers(&std::fs::read(file).unwrap_or_default())
+}
+
+/// The numbers of the whole records in what a receiver got. A record that was cut off is none.
+fn numbers(bytes: &[u8]) -> Vec<usize> {
+    let text = String::from_utf8_lossy(bytes);
+    let whole = text.split_inclusive('\n').filter(|line| line.ends_with("}\n"));
+    whole.filter_map(|line| line.split_once("\"log\":\"line ")?.1.get(..6)?.parse().ok()).collect()
+}
+
+/// Every number from 0 on, in order, each once.
+fn all(count: usize) -> Vec<usize> {
+    (0..count).collect()
+}
+
+/// What the numbers of lines say about their journey. In order means: each is the one after the one before, but where a
+/// connection ended.
+#[derive(Debug, Default)]
+struct Journey {
+    /// Places where a line is not the one after the line before.
+    jumps: usize,
+    lost: usize,
+    twice: usize,
+}
+
+impl Journey {
+    fn of(seen: &[usize], count: usize) -> Self {
+        let (mut journey, mut next, mut before) = (Self::default(), 0, None);
+        for n in seen {
+            journey.jumps += usize::from(before.is_some_and(|before: usize| before + 1 != *n));
+            journey.twice += usize::from(*n < next);
+            journey.lost += n.saturating_sub(next);
+            (next, before) = (next.max(n + 1), Some(*n));
+        }
+        journey.lost += count - next;
+        journey
+    }
+}
+
+fn drained(daemon: &Daemon) {
+    until("delivery", || daemon.metric("cim_records_held") < 0.5);
+    assert!(daemon.books_balance());
+    assert!(daemon.metric("cim_records_dropped_total") < 0.5, "dropped");
+}
+
+/// Waits until the status page says that.
+fn status_says(daemon: &Daemon, text: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let page = daemon.get("/statusz").unwrap_or_default();
+        if page.contains(text) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: `{text}` in {page}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// PING is answered at once, whatever the receiver does.
+fn ping_is_answered(daemon: &Daemon) {
+    let started = Instant::now();
+    daemon.connect().flush();
+    assert!(started.elapsed() < Duration::from_secs(5), "PONG after {:?}", started.elapsed());
+}
+
+#[test]
+fn a_receiver_that_comes_late_gets_everything_in_order() {
+    let address = free_port().unwrap();
+    let daemon = Daemon::start(&tcp(&format!("address = \"{address}\"")));
+    let mut wire = daemon.connect();
+    publish(&mut wire, 0..1_000);
+    wire.publish("EVENT", b"{\"eventName\":\"Waited\",\"eventTime\":1}");
+    wire.flush();
+    status_says(&daemon, "Connection refused");
+    ping_is_answered(&daemon);
+    let file = daemon.home().join("received");
+    let listen = format!("TCP-LISTEN:{},bind=127.0.0.1,fork,reuseaddr", address.port());
+    let Some(_socat) = Receiver::socat(&listen, &file) else { return };
+    drained(&daemon);
+    until("the lines", || lines(&file).len() >= 1_000);
+    assert_eq!(lines(&file), all(1_000));
+    until("the event", || std::fs::read_to_string(&file).unwrap().contains("\"eventName\":\"Waited\""));
+    assert!(daemon.metric("cim_records_delivered_unacknowledged_total") > 1_000.5);
+}
+
+/// Between two lines the receiver is killed and comes back: the first line after that is not lost (N-03).
+#[test]
+fn a_restart_of_the_receiver_between_lines_costs_nothing() {
+    let address = free_port().unwrap();
+    let daemon = Daemon::start(&tcp(&format!("address = \"{address}\"")));
+    let file = daemon.home().join("received");
+    // One process: when it is gone, so is its connection.
+    let listen = format!("TCP-LISTEN:{},bind=127.0.0.1,reuseaddr", address.port());
+    let mut wire = daemon.connect();
+    for n in 0..10 {
+        let Some(socat) = Receiver::socat(&listen, &file) else { return };
+        publish(&mut wire, n..n + 1);
+        until("the line", || lines(&file).len() > n);
+        socat.kill();
+    }
+    drained(&daemon);
+    assert_eq!(lines(&file), all(10));
+}
+
+/// Under load a kill costs at most what was between the receiver and its kernel. Nothing is out of order.
+#[test]
+fn a_restart_of_the_receiver_under_load_costs_what_it_had_not_read() {
+    const LINES: usize = 60_000;
+    let address = free_port().unwrap();
+    let daemon = Daemon::start(&tcp(&format!("address = \"{address}\"")));
+    let file = daemon.home().join("received");
+    let listen = format!("TCP-LISTEN:{},bind=127.0.0.1,fork,reuseaddr,rcvbuf=16384", address.port());
+    let Some(mut socat) = Receiver::socat(&listen, &file) else { return };
+    let mut wire = daemon.connect();
+    const STEP: usize = LINES / 6;
+    for start in (0..LINES).step_by(STEP) {
+        publish(&mut wire, start..start + STEP);
+        if start > 0 {
+            socat.kill();
+            socat = Receiver::socat(&listen, &file).unwrap();
+        }
+    }
+    drained(&daemon);
+    until("the last line", || lines(&file).last() == Some(&(LINES - 1)));
+    let journey = Journey::of(&lines(&file), LINES);
+    // Five kills, a jump each. Each costs at most a receive buffer: lost where the kernel had confirmed and socat had not
+    // read, twice where socat had read and the kernel had not confirmed. 16 KiB, which the kernel doubles, are 110 lines.
+    assert!(journey.jumps <= 5 && journey.lost <= 5 * 110 && journey.twice <= 5 * 110, "{journey:?}");
+    drop(socat);
+}
+
+/// A receiver that accepts and never reads: given up in bounded time, again and again, while PING is answered; once it
+/// reads, everything is there whole and in order.
+#[test]
+fn a_receiver_that_never_reads_harms_nobody() {
+    const LINES: usize = 40_000;
+    let sockets = Sockets::listen(free_port().unwrap(), Manner::Sleeps);
+    let daemon =
+        Daemon::start(&tcp(&format!("address = \"{}\"\nstall_timeout = \"300ms\"", sockets.address)));
+    let mut wire = daemon.connect();
+    publish(&mut wire, 0..LINES);
+    status_says(&daemon, "has stopped taking data");
+    ping_is_answered(&daemon);
+    until("balance", || daemon.books_balance());
+    assert!(daemon.metric("cim_records_held") > 0.5);
+    assert!(daemon.metric("tcp_disconnect_count") > 0.5);
+    sockets.set(Manner::Reads);
+    drained(&daemon);
+    until("the last line", || sockets.lines().last() == Some(&(LINES - 1)));
+    // The connections that were given up are read as well: what came twice is what was not confirmed.
+    let mut seen = sockets.lines();
+    assert!(seen.is_sorted(), "out of order");
+    seen.dedup();
+    assert_eq!(seen, all(LINES));
+}
+
+/// A receiver that resets every connection in the middle of a line.
+#[test]
+fn a_reset_in_the_middle_of_a_line_leaves_whole_lines_in_order() {
+    const LINES: usize = 20_000;
+    let sockets = Sockets::listen(free_port().unwrap(), Manner::Resets(100_000));
+    let daemon = Daemon::start(&tcp(&format!("address = \"{}\"", sockets.address)));
+    let mut wire = daemon.connect();
+    publish(&mut wire, 0..LINES);
+    until("five resets", || sockets.connections() >= 5);
+    ping_is_answered(&daemon);
+    sockets.set(Manner::Reads);
+    drained(&daemon);
+    until("the last line", || sockets.lines().last() == Some(&(LINES - 1)));
+    let (journey, resets) = (Journey::of(&sockets.lines(), LINES), sockets.connections());
+    // As above, with a receive buffer of 4 KiB.
+    let most = resets * 30;
+    assert!(
+        journey.jumps < resets && journey.lost <= most && journey.twice <= most,
+        "{journey:?}, {resets} resets"
+    );
+}
+
+/// A receiver that has shut its sending half down reads on and gets everything.
+#[test]
+fn a_half_closed_connection_loses_nothing() {
+    let sockets = Sockets::listen(free_port().unwrap(), Manner::HalfCloses);
+    let daemon = Daemon::start(&tcp(&format!("address = \"{}\"", sockets.address)));
+    let mut wire = daemon.connect();
+    for n in 0..50 {
+        publish(&mut wire, n * 20..(n + 1) * 20);
+    }
+    drained(&daemon);
+    until("the last line", || sockets.lines().last() == Some(&999));
+    assert_eq!(sockets.lines(), all(1_000));
+}
+
+#[test]
+fn ipv6_works_in_brackets() {
+    let Ok(listener) = TcpListener::bind("[::1]:0") else {
+        return skip("no IPv6 on the loopback interface");
+    };
+    let address = listener.local_addr().unwrap();
+    let sockets = Sockets::over(listener, Manner::Reads);
+    let daemon = Daemon::start(&tcp(&format!("address = \"{address}\"")));
+    publish(&mut daemon.connect(), 0..10);
+    drained(&daemon);
+    until("the lines", || sockets.lines().len() >= 10);
+    assert_eq!(sockets.lines(), all(10));
+}
+
+#[test]
+fn a_dead_first_address_of_a_list_is_passed_over() {
+    let sockets = Sockets::listen(free_port().unwrap(), Manner::Reads);
+    let dead = free_port().unwrap();
+    let daemon = Daemon::start(&tcp(&format!("addresses = [\"{dead}\", \"{}\"]", sockets.address)));
+    publish(&mut daemon.connect(), 0..10);
+    drained(&daemon);
+    until("the lines", || sockets.lines().len() >= 10);
+    assert_eq!((sockets.lines(), sockets.connections()), (all(10), 1));
+}
+
+/// A name with two addresses, of which the first one answers nobody; then the name itself is gone for a while.
+#[test]
+fn every_address_of_a_name_is_tried() {
+    let port = free_port().unwrap().port();
+    let sockets = Sockets::listen(SocketAddr::from(([127, 0, 0, 3], port)), Manner::Reads);
+    let home = tempfile::tempdir().unwrap();
+    let hosts = home.path().join("hosts");
+    std::fs::write(&hosts, "127.0.0.2 agent.example\n127.0.0.3 agent.example\n").unwrap();
+    let names = home.path().join("names");
+    std::fs::write(&names, "hosts: files\n").unwrap();
+    let mount = |file: &Path, at: &str| format!("mount --bind '{}' {at}", file.display());
+    let own_hosts = [mount(&hosts, "/etc/hosts"), mount(&names, "/etc/nsswitch.conf")].join(" && ");
+    let unshare = |script: &str| {
+        let mut command = Command::new("unshare");
+        command.args(["-m", "sh", "-c", script]);
+        command
+    };
+    if !unshare(&own_hosts).stderr(Stdio::null()).status().is_ok_and(|status| status.success()) {
+        return skip("no mount namespace (needs root): names cannot be made up");
+    }
+    let script = format!("{own_hosts} && exec \"$0\" \"$@\"");
+    let settings = tcp(&format!("address = \"agent.example:{port}\""));
+    let daemon = Daemon::start_in(home, &settings, |home| {
+        Daemon::spawn_under(home, &["unshare", "-m", "sh", "-c", &script])
+    });
+    let mut wire = daemon.connect();
+    publish(&mut wire, 0..10);
+    drained(&daemon);
+    until("the lines", || sockets.lines().len() >= 10);
+    assert_eq!(sockets.lines(), all(10));
+
+    std::fs::write(&hosts, "").unwrap();
+    sockets.set(Manner::Closes);
+    until("the end of the connection", || sockets.open() == 0);
+    sockets.set(Manner::Reads);
+    publish(&mut wire, 10..20);
+    status_says(&daemon, "cannot be looked up");
+    ping_is_answered(&daemon);
+    std::fs::write(&hosts, "127.0.0.2 agent.example\n127.0.0.3 agent.example\n").unwrap();
+    drained(&daemon);
+    until("the lines", || sockets.lines().len() >= 20);
+    assert_eq!(sockets.lines(), all(20));
+}
+
+/// The acknowledged mode: the receiver is killed again and again under load, and nothing is lost.
+#[test]
+fn forward_loses_nothing_when_the_receiver_is_killed() {
+    const LINES: usize = 30_000;
+    const STEP: usize = LINES / 6;
+    let address = free_port().unwrap();
+    let keys = format!("address = \"{address}\"\nframing = \"forward\"\nack_timeout = \"5s\"");
+    let daemon = Daemon::start(&tcp(&keys));
+    let file = daemon.home().join("received");
+    let Some(mut receiver) = Receiver::forward(address, &file) else { return };
+    let mut wire = daemon.connect();
+    for start in (0..LINES).step_by(STEP) {
+        publish(&mut wire, start..start + STEP);
+        if start > 0 {
+            receiver.kill();
+            receiver = Receiver::forward(address, &file).unwrap();
+        }
+    }
+    wire.publish("EVENT", b"{\"eventName\":\"Forwarded\",\"eventTime\":1600000000005}");
+    wire.flush();
+    drained(&daemon);
+    let records = forwarded(&file);
+    let (events, logs): (Vec<_>, Vec<_>) =
+        records.iter().partition(|record| record["fluent.tag"] == "cim.events");
+    assert_eq!(events.last().unwrap()["eventName"], "Forwarded");
+    assert_eq!(events.last().unwrap()["time_ns"], 1_600_000_000_005_000_000_u64);
+    let place = serde_json::json!({ "namespace_name": "ns1", "pod_name": "pod-1" });
+    assert!(logs.iter().all(|log| log["fluent.tag"] == "cim.logs" && log["kubernetes"] == place));
+    let number = |log: &&serde_json::Value| log["log"].as_str()?.get(5..11)?.parse::<usize>().ok();
+    let seen: Vec<_> = logs.iter().map(|log| number(log).unwrap()).collect();
+    // A repetition goes back to the beginning of a chunk, never forward over a gap.
+    let (mut next, mut repeated) = (0, 0);
+    for n in &seen {
+        assert!(*n <= next, "line {next} is missing before {n}");
+        repeated += usize::from(*n < next);
+        next = next.max(n + 1);
+    }
+    assert_eq!(next, LINES);
+    assert!(repeated <= 5 * 8_192, "{repeated} lines twice");
+    assert!(daemon.metric("cim_records_delivered_unacknowledged_total") < 0.5);
+    drop(receiver);
+}
+
+/// What the Forward receiver has printed.
+fn forwarded(file: &Path) -> Vec<serde_json::Value> {
+    let text = std::fs::read_to_string(file).unwrap();
+    // A kill may have cut a line: it was not acknowledged.
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+/// The receiver's certificate is signed by an authority that is not the one in `ca_file`; then the file is replaced.
+#[test]
+fn tls_waits_for_the_right_authority() {
+    let home = tempfile::tempdir().unwrap();
+    let (Some(right), Some(_wrong)) =
+        (Authority::new(home.path(), "right"), Authority::new(home.path(), "wrong"))
+    else {
+        return skip("openssl is not installed: no certificates");
+    };
+    let pair = right.certificate(home.path(), "agent.example");
+    let client = right.certificate(home.path(), "client.example");
+    std::fs::copy(home.path().join("wrong.pem"), home.path().join("ca.pem")).unwrap();
+    let address = free_port().unwrap();
+    let keys = format!(
+        "address = \"{address}\"\n[sinks.agent.tls]\nca_file = \"{{home}}/ca.pem\"\nserver_name = \"agent.example\"\n\
+         client_cert_file = \"{client}.pem\"\nclient_key_file = \"{client}.key\"",
+        client = client.display()
+    );
+    let config = home.path().join("check.toml");
+    std::fs::write(&config, tcp(&keys).replace("{home}", &home.path().display().to_string())).unwrap();
+    let output =
+        Command::new(binary()).args(["validate", "--config"]).arg(&config).env_clear().output().unwrap();
+    if String::from_utf8_lossy(&output.stderr).contains("build with `--features tls`") {
+        return skip("this build has no TLS: build cim-bin with --features tls");
+    }
+    let file = home.path().join("received");
+    let listen = format!(
+        "OPENSSL-LISTEN:{},bind=127.0.0.1,fork,reuseaddr,cert={pair}.pem,key={pair}.key,cafile={ca},verify=1",
+        address.port(),
+        pair = pair.display(),
+        ca = home.path().join("right.pem").display()
+    );
+    let Some(_socat) = Receiver::socat(&listen, &file) else { return };
+    let daemon = Daemon::start_in(home, &tcp(&keys), Daemon::spawn);
+    publish(&mut daemon.connect(), 0..100);
+    status_says(&daemon, "do not satisfy both sides");
+    ping_is_answered(&daemon);
+    assert_eq!(lines(&file), all(0));
+    std::fs::copy(daemon.home().join("right.pem"), daemon.home().join("ca.pem")).unwrap();
+    drained(&daemon);
+    until("the lines", || lines(&file).len() >= 100);
+    assert_eq!(lines(&file), all(100));
+}
+
+/// Signs certificates with the `openssl` program.
+struct Authority {
+    dir: PathBuf,
+    name: &'static str,
+}
+
+impl Authority {
+    fn new(dir: &Path, name: &'static str) -> Option<Self> {
+        let subject = format!("/CN={name}");
+        let made = openssl(
+            dir,
+            &[
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:prime256v1",
+                "-nodes",
+                "-days",
+                "2",
+                "-subj",
+                &subject,
+                "-keyout",
+                &format!("{name}.key"),
+                "-out",
+                &format!("{name}.pem"),
+            ],
+        );
+        made.then(|| Self { dir: dir.to_owned(), name })
+    }
+
+    /// A certificate for that name, as `<path>.pem` and `<path>.key`.
+    fn certificate(&self, dir: &Path, name: &str) -> PathBuf {
+        let file = |ending: &str| format!("{name}.{ending}");
+        std::fs::write(dir.join(file("ext")), format!("subjectAltName=DNS:{name}\n")).unwrap();
+        assert!(openssl(
+            dir,
+            &[
+                "req",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:prime256v1",
+                "-nodes",
+                "-subj",
+                &format!("/CN={name}"),
+                "-keyout",
+                &file("key"),
+                "-out",
+                &file("csr")
+            ]
+        ));
+        let (authority, key) =
+            (self.dir.join(format!("{}.pem", self.name)), self.dir.join(format!("{}.key", self.name)));
+        assert!(openssl(
+            dir,
+            &[
+                "x509",
+                "-req",
+                "-in",
+                &file("csr"),
+                "-CA",
+                authority.to_str().unwrap(),
+                "-CAkey",
+                key.to_str().unwrap(),
+                "-CAcreateserial",
+                "-days",
+                "2",
+                "-extfile",
+                &file("ext"),
+                "-out",
+                &file("pem")
+            ]
+        ));
+        dir.join(name)
+    }
+}
+
+fn openssl(dir: &Path, arguments: &[&str]) -> bool {
+    let output = Command::new("openssl").args(arguments).current_dir(dir).output();
+    output.is_ok_and(|output| output.status.success())
+}
+
+/// How a listener in this process treats its connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    /// Reads everything.
+    Reads,
+    /// Accepts nothing and reads nothing: the kernel does what it can.
+    Sleeps,
+    /// Reads so many bytes of a connection and resets it.
+    Resets(usize),
+    /// Ends its own half of every connection at once, and reads everything.
+    HalfCloses,
+    /// Ends every connection.
+    Closes,
+}
+
+/// A listener in this process, which keeps what each connection brought.
+struct Sockets {
+    address: SocketAddr,
+    state: Arc<Mutex<SocketState>>,
+}
+
+struct SocketState {
+    manner: Manner,
+    open: Vec<(usize, TcpStream)>,
+    streams: Vec<Vec<u8>>,
+    ended: bool,
+}
+
+impl Sockets {
+    fn listen(address: SocketAddr, manner: Manner) -> Self {
+        Self::over(TcpListener::bind(address).unwrap(), manner)
+    }
+
+    fn over(listener: TcpListener, manner: Manner) -> Self {
+        let address = listener.local_addr().unwrap();
+        if matches!(manner, Manner::Resets(_)) {
+            rustix::net::sockopt::set_socket_recv_buffer_size(&listener, 4_096).unwrap();
+        }
+        listener.set_nonblocking(true).unwrap();
+        let state = SocketState { manner, open: Vec::new(), streams: Vec::new(), ended: false };
+        let state = Arc::new(Mutex::new(state));
+        let shared = Arc::clone(&state);
+        std::thread::spawn(move || {
+            while !shared.lock().unwrap().turn(&listener) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        Self { address, state }
+    }
+
+    fn set(&self, manner: Manner) {
+        self.state.lock().unwrap().manner = manner;
+    }
+
+    /// The numbers of the whole lines, connection by connection.
+    fn lines(&self) -> Vec<usize> {
+        self.state.lock().unwrap().streams.iter().flat_map(|stream| numbers(stream)).collect()
+    }
+
+    /// How many connections there were.
+    fn connections(&self) -> usize {
+        self.state.lock().unwrap().streams.len()
+    }
+
+    /// How many are open.
+    fn open(&self) -> usize {
+        self.state.lock().unwrap().open.len()
+    }
+}
+
+impl Drop for Sockets {
+    fn drop(&mut self) {
+        self.state.lock().unwrap().ended = true;
+    }
+}
+
+impl SocketState {
+    /// Does what can be done now. True: it is over.
+    fn turn(&mut self, listener: &TcpListener) -> bool {
+        if self.manner == Manner::Sleeps {
+            return self.ended;
+        }
+        while let Ok((stream, _)) = listener.accept() {
+            stream.set_nonblocking(true).unwrap();
+            if self.manner == Manner::HalfCloses {
+                stream.shutdown(Shutdown::Write).unwrap();
+            }
+            self.open.push((self.streams.len(), stream));
+            self.streams.push(Vec::new());
+        }
+        let (manner, streams) = (self.manner, &mut self.streams);
+        self.open.retain_mut(|(place, stream)| {
+            manner != Manner::Closes && read(stream, &mut streams[*place], manner)
+        });
+        self.ended
+    }
+}
+
+/// Reads what is there. False: the connection is over.
+fn read(stream: &mut TcpStream, seen: &mut Vec<u8>, manner: Manner) -> bool {
+    let mut buffer = [0; 16 << 10];
+    loop {
+        let room = match manner {
+            Manner::Resets(most) if seen.len() >= most => {
+                rustix::net::sockopt::set_socket_linger(&*stream, Some(Duration::ZERO)).unwrap();
+                return false;
+            }
+            Manner::Resets(most) => (most - seen.len()).min(buffer.len()),
+            _ => buffer.len(),
+        };
+        match stream.read(&mut buffer[..room]) {
+            Ok(0) => return false,
+            Ok(count) => seen.extend_from_slice(&buffer[..count]),
+            Err(error) => return error.kind() == std::io::ErrorKind::WouldBlock,
+        }
+    }
+}
