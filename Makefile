@@ -4,7 +4,7 @@
 export CIM_CACHE ?= $(HOME)/.cache/cim
 export CARGO_TARGET_DIR ?= $(CIM_CACHE)/target
 
-.PHONY: help demo test test-all quick lint bench bench-full fuzz torture docs
+.PHONY: help demo demo-kafka test test-kafka test-all quick lint bench bench-full fuzz torture docs
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -12,8 +12,14 @@ help: ## Lists the targets
 demo: ## An application publishes, CIM is killed and restarted, nothing accepted is lost (no infrastructure needed)
 	@scripts/demo
 
+demo-kafka: ## The same with a real Kafka broker that is killed in the middle (needs Java and Maven)
+	@scripts/demo-kafka
+
 test: ## Everything that runs in minutes: unit, property, model, conformance, golden, doc and whole-daemon tests
 	@scripts/test
+
+test-kafka: ## Every fault of a Kafka cluster, also those that take minutes (45 minutes in all)
+	@scripts/test-kafka
 
 test-all: ## As `test`, with the tests that wait for longer than 10 s, then every fuzz target
 	@CIM_LONG=1 scripts/test

@@ -22,6 +22,11 @@ pub fn registry() -> Registry {
     #[cfg(not(feature = "sink-file"))]
     registry.compiled_out("file", "sink-file");
 
+    #[cfg(feature = "sink-kafka")]
+    registry.sink(cim_sink_kafka::KIND);
+    #[cfg(not(feature = "sink-kafka"))]
+    registry.compiled_out("kafka", "sink-kafka");
+
     #[cfg(all(feature = "sink-tcp", feature = "tls"))]
     registry.sink(cim_sink_tcp::kind::<tcp_tls::Tls>());
     #[cfg(all(feature = "sink-tcp", not(feature = "tls")))]

@@ -97,6 +97,12 @@ catalog! {
         "Letters that made room for newer ones.";
     PART_RESTARTS = "cim_part_restarts_total" Counter ["part"]
         "How often a task of the process was started again after a panic.";
+    KAFKA_BROKERS = "cim_kafka_brokers_connected" Gauge ["sink"]
+        "Brokers a Kafka sink is connected to; it connects to those it needs.";
+    KAFKA_REBUILDS = "cim_kafka_producer_rebuilds_total" Counter ["sink"]
+        "Producers of a Kafka sink that were replaced, for a refused record, a fatal error or a changed secret.";
+    KAFKA_POSSIBLE_DUPLICATES = "cim_kafka_possible_duplicates_total" Counter ["sink"]
+        "Records a broker may have although they were sent again or given to a fallback; an upper bound.";
     NATS_CONNECTIONS = "cim_nats_connections" Gauge []
         "Open client connections of the listener.";
     NATS_CONNECTS = "cim_nats_connections_total" Counter ["result"]

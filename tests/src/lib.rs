@@ -6,11 +6,17 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    clippy::disallowed_methods,
     clippy::indexing_slicing,
+    clippy::disallowed_methods,
     clippy::missing_panics_doc,
     reason = "test code: a failed step is the failure, and the environment says where the binaries are"
 )]
+
+pub mod check;
+pub mod load;
+mod mount;
+pub mod rig;
+mod wire;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -18,8 +24,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+pub use cim_services::tool;
+pub use cim_testkit::has_time;
+pub use mount::Mount;
+pub use wire::{Wire, publication};
+
 /// Longest wait for anything that is expected.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Who the program is, unless a test says otherwise.
+const IDENTITY: &str = "identity = { namespace = \"ns1\", pod = \"pod-1\" }\n";
 
 /// The program under test: `CIM_BIN`, or the one built with profile `ci`.
 #[must_use]
@@ -39,16 +53,6 @@ pub fn binary() -> PathBuf {
     path
 }
 
-/// A file in the folder of installed tools.
-#[must_use]
-pub fn tool(path: &str) -> PathBuf {
-    let cache = std::env::var_os("CIM_CACHE").map_or_else(
-        || Path::new(&std::env::var_os("HOME").unwrap_or_default()).join(".cache/cim"),
-        PathBuf::from,
-    );
-    cache.join(path)
-}
-
 /// Says that a test could not run; with `CIM_NO_SKIPS=1` it fails.
 pub fn skip(why: &str) {
     let _ = std::io::stderr().write_all(format!("\nskipped: {why}\n").as_bytes());
@@ -56,17 +60,6 @@ pub fn skip(why: &str) {
         std::env::var_os("CIM_NO_SKIPS").is_none_or(|value| value != "1"),
         "skipped where skips fail: {why}"
     );
-}
-
-/// Whether a test that waits for longer than 10 s runs now: with `CIM_LONG=1`, as `make test-all` sets it. Otherwise says
-/// that it is deferred, which `make test` counts.
-#[must_use]
-pub fn has_time(for_what: &str) -> bool {
-    let has = std::env::var_os("CIM_LONG").is_some_and(|value| value == "1");
-    if !has {
-        let _ = std::io::stderr().write_all(format!("\ndeferred: {for_what}\n").as_bytes());
-    }
-    has
 }
 
 /// Polls until the condition holds.
@@ -107,9 +100,8 @@ impl Daemon {
     pub fn start_in(home: tempfile::TempDir, settings: &str, spawn: impl FnOnce(&Path) -> Child) -> Self {
         let nats = cim_bench::server::free_port().unwrap();
         let api = cim_bench::server::free_port().unwrap();
-        let text = format!(
-            "nats.listen = \"{nats}\"\napi.listen = \"{api}\"\nidentity = {{ namespace = \"ns1\", pod = \"pod-1\" }}\n{settings}"
-        );
+        let identity = if settings.contains("[identity]") { "" } else { IDENTITY };
+        let text = format!("nats.listen = \"{nats}\"\napi.listen = \"{api}\"\n{identity}{settings}");
         let text = text.replace("{home}", &home.path().display().to_string());
         std::fs::write(home.path().join("cim.toml"), text).unwrap();
         let child = spawn(home.path());
@@ -269,69 +261,5 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-}
-
-/// A raw NATS connection.
-pub struct Wire {
-    stream: TcpStream,
-}
-
-impl Wire {
-    fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let mut wire = Self { stream };
-        wire.line();
-        wire.send(b"CONNECT {\"verbose\":false,\"name\":\"wire\"}\r\n");
-        wire.flush();
-        wire
-    }
-
-    /// Writes bytes as they are.
-    pub fn send(&mut self, bytes: &[u8]) {
-        self.stream.write_all(bytes).unwrap();
-    }
-
-    /// Publishes one message.
-    pub fn publish(&mut self, subject: &str, payload: &[u8]) {
-        let head = format!("PUB {subject} {}\r\n", payload.len());
-        self.send(&[head.as_bytes(), payload, b"\r\n"].concat());
-    }
-
-    /// Whether nothing arrives for that long.
-    pub fn silent_for(&mut self, time: Duration) -> bool {
-        self.stream.set_read_timeout(Some(time)).unwrap();
-        let silent = self.stream.peek(&mut [0]).is_err();
-        self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        silent
-    }
-
-    /// Sends PING and waits for PONG: everything before it is accepted. Answers a PING of the other side meanwhile.
-    pub fn flush(&mut self) {
-        self.send(b"PING\r\n");
-        self.pong();
-    }
-
-    /// Waits for a PONG, as [`Wire::flush`] does.
-    pub fn pong(&mut self) {
-        let mut line = self.line();
-        while line == "PING" {
-            self.send(b"PONG\r\n");
-            line = self.line();
-        }
-        assert_eq!(line, "PONG");
-    }
-
-    /// The next line.
-    pub fn line(&mut self) -> String {
-        let mut line = Vec::new();
-        let mut byte = [0];
-        while !line.ends_with(b"\r\n") {
-            self.stream.read_exact(&mut byte).unwrap();
-            line.push(byte[0]);
-        }
-        String::from_utf8_lossy(&line).trim_end().to_owned()
     }
 }

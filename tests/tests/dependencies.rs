@@ -12,6 +12,8 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// Crates that backends and adapters may build on.
 const FOUNDATION: [&str; 3] = ["cim-core", "cim-wire", "cim-spool"];
+/// Crates that the tests of every crate may use.
+const TEST_SUPPORT: [&str; 2] = ["cim-testkit", "cim-services"];
 /// Crates that may know every other one. The examples are none: they show what a crate of one's own needs.
 const ASSEMBLIES: [&str; 3] = ["cim-bin", "cim-tests", "cim-bench"];
 
@@ -25,10 +27,11 @@ fn arrows_point_to_the_foundation_only() {
             continue;
         }
         for dependency in &package.dependencies {
-            let tests_only = dependency.kind == DependencyKind::Development;
+            let for_tests = dependency.kind == DependencyKind::Development
+                || TEST_SUPPORT.contains(&package.name.as_str());
             let inside = names.contains(&dependency.name);
             let allowed = FOUNDATION.contains(&dependency.name.as_str())
-                || (tests_only && dependency.name == "cim-testkit");
+                || (for_tests && TEST_SUPPORT.contains(&dependency.name.as_str()));
             if inside && !allowed {
                 wrong.push(format!("{} -> {}", package.name, dependency.name));
             }

@@ -14,54 +14,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use cim_tests::{Daemon, Wire, skip, until};
+use cim_tests::{Daemon, Mount, Wire, skip, until};
 
 const FILES: &str = "spool.dir = \"{home}/spool\"\n[sinks.files]\ntype = \"file\"\ndir = \"{home}/logs\"\n\
     [routes.logs]\nsink = \"files\"\n[routes.events]\nsink = \"files\"\n";
 const LOGS_WRITTEN: &str = "cim_accept_level{class=\"logs\",level=\"written\"}";
 const EVENTS_SYNCED: &str = "cim_accept_level{class=\"events\",level=\"synced\"}";
-
-/// A small file system of its own, unmounted when dropped.
-struct Mount(PathBuf);
-
-impl Mount {
-    fn new(at: &Path, size: &str) -> Option<Self> {
-        Self::of(at, &["-t", "tmpfs", "-o", &format!("{size},mode=700"), "tmpfs"])
-    }
-
-    /// A file system of the kind a node has, in a file beside it.
-    fn ext4(at: &Path) -> Option<Self> {
-        let image = at.with_extension("image");
-        std::fs::File::create(&image).unwrap().set_len(64 << 20).unwrap();
-        let made = Command::new("mkfs.ext4").arg("-q").arg(&image).status();
-        if !made.is_ok_and(|status| status.success()) {
-            skip("mkfs.ext4 is not here: no file system can be made to go read-only");
-            return None;
-        }
-        Self::of(at, &["-o", "loop", &image.display().to_string()])
-    }
-
-    fn of(at: &Path, arguments: &[&str]) -> Option<Self> {
-        std::fs::create_dir_all(at).unwrap();
-        let output = Command::new("mount").args(arguments).arg(at).output();
-        if output.is_ok_and(|output| output.status.success()) {
-            return Some(Self(at.to_owned()));
-        }
-        skip("a file system cannot be mounted here (needs root)");
-        None
-    }
-
-    fn remount(&self, option: &str) {
-        let options = format!("remount,{option}");
-        assert!(Command::new("mount").args(["-o", &options]).arg(&self.0).status().unwrap().success());
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
 
 /// While this lives, a system call of the program goes wrong as told.
 struct Injection {
@@ -278,7 +236,7 @@ fn used_up_inodes_are_as_a_full_disk() {
     let mut wire = daemon.connect();
     publish(&mut wire, 0, 100);
     let mut taken = 0;
-    while std::fs::write(mount.0.join(format!("other{taken}")), b"").is_ok() {
+    while std::fs::write(mount.path().join(format!("other{taken}")), b"").is_ok() {
         taken += 1;
     }
     // More than one segment takes.
@@ -286,7 +244,7 @@ fn used_up_inodes_are_as_a_full_disk() {
         publish(&mut wire, part * 100, (part + 1) * 100);
     }
     for n in 0..taken {
-        std::fs::remove_file(mount.0.join(format!("other{n}"))).unwrap();
+        std::fs::remove_file(mount.path().join(format!("other{n}"))).unwrap();
     }
     daemon.edit("/proc/stuck", &daemon.home().join("logs").display().to_string());
     daemon.signal("HUP");

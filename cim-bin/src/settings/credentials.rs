@@ -3,17 +3,12 @@
 //! Left out: comparing. The invariant: a secret file that is missing, empty or unreadable is a problem of the
 //! configuration, never an open door.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use cim_core::Problem;
 
 use super::listen::NatsAuth;
-use super::secret::Secret;
-
-/// Largest secret file that is read, in bytes.
-const MAX_BYTES: u64 = 4096;
+use cim_core::settings::Secret;
 
 /// What a client must present.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,18 +82,8 @@ fn pick(
         }
         (Some(secret), None) => Some(secret.clone()),
         (None, Some(file)) => {
-            read(file).map_err(|message| problems.push(Problem::new(in_file, message))).ok()
+            Secret::read(file).map_err(|message| problems.push(Problem::new(in_file, message))).ok()
         }
         (None, None) => None,
     }
-}
-
-fn read(file: &Path) -> Result<Secret, String> {
-    let name = file.display();
-    let wrong = |error: std::io::Error| format!("cannot read {name}: {error}");
-    let mut text = String::new();
-    File::open(file).map_err(wrong)?.take(MAX_BYTES).read_to_string(&mut text).map_err(wrong)?;
-    let secret = Secret::new(text.trim());
-    zeroize::Zeroize::zeroize(&mut text);
-    if secret.reveal().is_empty() { Err(format!("{name} is empty")) } else { Ok(secret) }
 }

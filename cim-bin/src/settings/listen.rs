@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::secret::Secret;
+use cim_core::settings::Secret;
 
 /// One address, or several.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

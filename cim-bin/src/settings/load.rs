@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 
 use cim_core::Registry;
+use cim_core::settings::MASK;
 use figment::providers::Serialized;
 use figment::value::{Dict, Map as Profiles};
 use figment::{Figment, Metadata, Profile, Provider};
@@ -16,11 +17,11 @@ use super::check::check;
 use super::credentials::{self, Credentials};
 use super::document::{Layer, read};
 use super::environment::{Variables, of_cim, of_contract};
+use super::path;
 use super::place::{Located, Place, Places, Problems};
 use super::relations;
 use super::root::Settings;
 use super::schema::{Schema, complete, of_structs};
-use super::{path, secret::MASK};
 
 /// Name of the sink that exists without being defined.
 const CONSOLE: &str = "console";

@@ -14,10 +14,11 @@ mod place;
 mod relations;
 mod root;
 mod schema;
-mod secret;
+
 mod toml_text;
 mod yaml_text;
 
+pub use cim_core::settings::Secret;
 pub use credentials::Credentials;
 pub use environment::Variables;
 pub use identity::{IdentitySettings, TmaasSettings};
@@ -31,4 +32,3 @@ pub use root::{
     OrchestratorKind, OrchestratorSettings, Settings,
 };
 pub use schema::complete as complete_schema;
-pub use secret::Secret;

@@ -142,9 +142,10 @@ impl Cim {
             let queue = inner.entrance.queue(plan.class);
             queue.set_members(&plan.names()).map_err(|source| inner.storage.error(source))?;
         }
+        // First the old ones: what a client library still holds must not reach the reader beside the new delivery.
+        close_all(&old, CLOSE_TIME).await;
         let next = Generation::start(plans, &sinks, &inner.entrance, inner.dead_letters.as_ref());
         *inner.generation() = next;
-        close_all(&old, CLOSE_TIME).await;
         Ok(())
     }
 }

@@ -20,6 +20,14 @@ pub trait LogSink: Component {
     /// The future may be dropped at any await point (timeout, shutdown). Records may then be delivered twice later;
     /// none is lost, because the engine still holds the batch.
     async fn deliver(&self, batch: &Batch<LogRecord<'_>>) -> Result<(), DeliveryError>;
+
+    /// Gives up what earlier calls left unfinished: none of it will be offered again, because a fallback takes it or the
+    /// sink leaves the route. Once this returns, nothing of it reaches the reader any more, as far as the sink can
+    /// prevent it. Sinks that keep nothing between calls need not do anything.
+    ///
+    /// # Cancel safety
+    /// May be dropped at any await point; what was left unfinished may then still reach the reader.
+    async fn abandon(&self) {}
 }
 
 /// Takes events.
@@ -38,4 +46,12 @@ pub trait EventSink: Component {
     /// The future may be dropped at any await point (timeout, shutdown). Events may then be delivered twice later;
     /// none is lost, because the engine still holds the batch.
     async fn deliver(&self, batch: &Batch<Event<'_>>) -> Result<(), DeliveryError>;
+
+    /// Gives up what earlier calls left unfinished: none of it will be offered again, because a fallback takes it or the
+    /// sink leaves the route. Once this returns, nothing of it reaches the reader any more, as far as the sink can
+    /// prevent it. Sinks that keep nothing between calls need not do anything.
+    ///
+    /// # Cancel safety
+    /// May be dropped at any await point; what was left unfinished may then still reach the reader.
+    async fn abandon(&self) {}
 }

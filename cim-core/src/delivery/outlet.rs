@@ -45,6 +45,14 @@ impl Outlet {
         }
     }
 
+    /// Lets the sink give up what it was offered and did not finish.
+    pub(crate) async fn abandon(&self) {
+        match self {
+            Self::Logs(sink) => sink.abandon().await,
+            Self::Events(sink) => sink.abandon().await,
+        }
+    }
+
     /// Delivers the selected records. A panic or an overdue answer of the sink is a failure like any other.
     pub(crate) async fn attempt(
         &self,

@@ -188,6 +188,8 @@ impl Worker {
         else {
             return false;
         };
+        // What the sink still has of it must not arrive there as well.
+        self.outlet.abandon().await;
         let selection = Selection::Only(group.to_vec());
         let attempt = fallback.outlet.attempt(&run.span, &selection, self.queue.epoch(), true).await;
         if attempt.failed.is_some() || !attempt.broken.is_empty() {

@@ -2,6 +2,7 @@
 //!
 //! Owns names, defaults and units. Left out: files, environment and layers, which belong to the program.
 
+mod secret;
 mod units;
 
 use std::collections::BTreeMap;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use secret::{MASK, Secret};
 pub use units::{ByteSize, Period, UnitError};
 
 use crate::contract::Level;

@@ -11,6 +11,8 @@ use cim_core::{
     LogSink, SinkProfile, async_trait,
 };
 
+use crate::seeded;
+
 /// Fails about one call in `one_in`, half of the time after the inner sink took the batch.
 #[derive(Debug)]
 pub struct FlakySink<S> {
@@ -35,12 +37,8 @@ impl<S> FlakySink<S> {
     }
 
     fn fate(&self) -> Fate {
-        // SplitMix64: a counter and a mix, so calls need no lock.
-        let step = 0x9e37_79b9_7f4a_7c15_u64;
-        let mut mixed = self.state.fetch_add(step, Memory::Relaxed).wrapping_add(step);
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^= mixed >> 31;
+        // A counter and a mix, so calls need no lock.
+        let mixed = seeded::mix(self.state.fetch_add(seeded::STEP, Memory::Relaxed));
         match (mixed % self.one_in, mixed >> 63) {
             (0, 0) => Fate::FailBefore,
             (0, _) => Fate::FailAfter,
@@ -81,6 +79,10 @@ impl<S: LogSink> LogSink for FlakySink<S> {
             Fate::FailAfter => self.inner.deliver(batch).await.and(Err(failure("after"))),
         }
     }
+
+    async fn abandon(&self) {
+        self.inner.abandon().await;
+    }
 }
 
 #[async_trait]
@@ -95,6 +97,10 @@ impl<S: EventSink> EventSink for FlakySink<S> {
             Fate::Pass => self.inner.deliver(batch).await,
             Fate::FailAfter => self.inner.deliver(batch).await.and(Err(failure("after"))),
         }
+    }
+
+    async fn abandon(&self) {
+        self.inner.abandon().await;
     }
 }
 

@@ -10,9 +10,12 @@
 //! Each line becomes a module with one test per [`Property`]. A property that the harness cannot express prints
 //! `skipped: <why>` on standard error, even when the test harness captures output, and never passes silently.
 //!
-//! Owns the properties, the fakes ([`MemorySink`], [`FlakySink`]) and the deliberately broken sinks ([`Mutant`])
-//! that show the properties bite. Left out: what a backend's target is. Invariant: a property judges only what a
-//! reader sees and what the contract says, never how a sink works.
+//! Between a client and a real server stands a [`ChaosProxy`]: a TCP proxy that delays, cuts, garbles or goes silent
+//! when a test says so, and is byte-exact otherwise.
+//!
+//! Owns the properties, the fakes ([`MemorySink`], [`FlakySink`]), the proxy and the deliberately broken sinks
+//! ([`Mutant`]) that show the properties bite. Left out: what a backend's target is. Invariant: a property judges only
+//! what a reader sees and what the contract says, never how a sink works.
 
 mod flaky;
 mod harness;
@@ -20,8 +23,10 @@ mod memory;
 mod mutant;
 mod properties;
 mod property;
+mod proxy;
 mod reader;
 mod sample;
+mod seeded;
 mod skip;
 mod subject;
 
@@ -32,8 +37,9 @@ pub use harness::{CannotExpress, Fault, Harness};
 pub use memory::{Kept, MemoryHarness, MemorySink, Step};
 pub use mutant::{Flaw, Mutant};
 pub use property::{Property, Verdict, Violation, check, check_in_test, first_violation};
+pub use proxy::{Admission, Behaviour, ChaosProxy, Direction, Ending, Flow};
 pub use sample::Sample;
-pub use skip::skipped;
+pub use skip::{has_time, skipped};
 pub use subject::Subject;
 
 /// Runs every property of the contract against a backend: one line, one test per property.

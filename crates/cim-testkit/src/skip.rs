@@ -24,6 +24,21 @@ pub fn skipped(why: &str) {
     }
 }
 
+/// Set to `1`: tests that wait for long run, too.
+const LONG: &str = "CIM_LONG";
+
+/// Whether a test that waits for longer than 10 s runs now: when the environment variable `CIM_LONG` is `1`. Otherwise
+/// prints `deferred: <what for>` on standard error, and the test returns.
+#[must_use]
+#[allow(clippy::disallowed_methods, reason = "test code: the variable belongs to the test run")]
+pub fn has_time(what_for: &str) -> bool {
+    let has = std::env::var(LONG).is_ok_and(|value| value == "1");
+    if !has {
+        say("deferred", what_for);
+    }
+    has
+}
+
 /// Says that a property does not apply to a backend by its nature, which no environment would change.
 pub(crate) fn announce(why: &str) {
     say("not applicable", why);

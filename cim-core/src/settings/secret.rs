@@ -5,13 +5,19 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
 /// What is shown instead of a secret.
 pub const MASK: &str = "***";
+
+/// Largest secret file that is read, in bytes.
+const MAX_BYTES: u64 = 4096;
 
 /// A secret text.
 #[derive(Clone, PartialEq, Eq)]
@@ -22,6 +28,20 @@ impl Secret {
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
         Self(Zeroizing::new(text.into()))
+    }
+
+    /// Reads the text from a file, without the white space around it; at most 4096 bytes are read.
+    ///
+    /// # Errors
+    /// Why there is no secret: the file cannot be read, or is empty.
+    pub fn read(file: &Path) -> Result<Self, String> {
+        let name = file.display();
+        let wrong = |error: std::io::Error| format!("cannot read {name}: {error}");
+        let mut text = String::new();
+        File::open(file).map_err(wrong)?.take(MAX_BYTES).read_to_string(&mut text).map_err(wrong)?;
+        let secret = Self::new(text.trim());
+        text.zeroize();
+        if secret.0.is_empty() { Err(format!("{name} is empty")) } else { Ok(secret) }
     }
 
     /// The text itself, for the one place that compares or sends it.

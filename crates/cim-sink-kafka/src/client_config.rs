@@ -1,0 +1,199 @@
+//! From settings to the configuration of the client library.
+//!
+//! Owns the fixed properties and their reasons, and the secrets read from files. Left out: names people may use
+//! (`properties`). Invariant: a secret goes from its file into the client and nowhere else.
+
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use cim_core::settings::Secret;
+use cim_core::{Identity, Problem};
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::error::KafkaError;
+
+use crate::settings::{KafkaSettings, Mechanism, SaslSettings, TlsSettings};
+
+/// What is never left to chance: property and value.
+const FIXED: &[(&str, &str)] = &[
+    ("acks", "all"),
+    ("enable.idempotence", "true"),
+    // A refused record stops the producer before anything behind it can overtake its neighbours.
+    ("enable.gapless.guarantee", "true"),
+    // The client never gives a record up: the spool decides.
+    ("message.timeout.ms", "0"),
+    ("linger.ms", "0"),
+    ("queue.buffering.max.kbytes", "8192"),
+    ("queue.buffering.max.messages", "0"),
+    ("allow.auto.create.topics", "false"),
+    // Health page and metrics read them; the client says in no other way that a connection is back.
+    ("statistics.interval.ms", "1000"),
+];
+
+/// What `properties` may change.
+const USUAL: &[(&str, &str)] = &[
+    ("max.in.flight", "5"),
+    ("batch.num.messages", "50000"),
+    ("batch.size", "1000000"),
+    ("socket.nagle.disable", "true"),
+    ("socket.keepalive.enable", "true"),
+    ("request.timeout.ms", "10000"),
+    // A connection that swallows everything is given up when the request is.
+    ("socket.timeout.ms", "10000"),
+    ("reconnect.backoff.ms", "100"),
+    ("reconnect.backoff.max.ms", "10000"),
+];
+
+/// Everything a client is made from, any number of times.
+#[derive(Debug)]
+pub(crate) struct Recipe {
+    settings: KafkaSettings,
+    client_id: String,
+    /// The files the last client was made from, as they were then.
+    files: Vec<(PathBuf, Option<Print>)>,
+}
+
+/// Size and time of a file.
+type Print = (u64, Option<SystemTime>);
+
+impl Recipe {
+    pub(crate) fn new(settings: KafkaSettings, identity: &Identity) -> Self {
+        Self { settings, client_id: format!("cim-{}", identity.pod), files: Vec::new() }
+    }
+
+    /// The configuration with the secrets of this moment.
+    pub(crate) fn client_config(&mut self) -> Result<ClientConfig, String> {
+        self.files = files(&self.settings).into_iter().map(|file| (file.clone(), print(&file))).collect();
+        let mut config = plain(&self.settings, &self.client_id);
+        if let Some(sasl) = &self.settings.sasl
+            && let Some(password) = pick(sasl.password.as_ref(), sasl.password_file.as_ref())?
+        {
+            config.set("sasl.password", password.reveal());
+        }
+        if let Some(tls) = &self.settings.tls
+            && let Some(password) = pick(tls.key_password.as_ref(), tls.key_password_file.as_ref())?
+        {
+            config.set("ssl.key.password", password.reveal());
+        }
+        Ok(config)
+    }
+
+    /// Whether a file has changed since the last client was made. A file that is gone is waited for.
+    pub(crate) fn changed(&self) -> bool {
+        self.files.iter().any(|(file, before)| print(file).is_some_and(|now| Some(now) != *before))
+    }
+}
+
+fn pick(given: Option<&Secret>, file: Option<&PathBuf>) -> Result<Option<Secret>, String> {
+    match file {
+        Some(file) => Secret::read(file).map(Some),
+        None => Ok(given.cloned()),
+    }
+}
+
+fn files(settings: &KafkaSettings) -> Vec<PathBuf> {
+    let sasl = settings.sasl.iter().flat_map(|sasl| [&sasl.password_file]);
+    let tls = settings
+        .tls
+        .iter()
+        .flat_map(|tls| [&tls.ca_file, &tls.certificate_file, &tls.key_file, &tls.key_password_file]);
+    sasl.chain(tls).flatten().cloned().collect()
+}
+
+fn print(file: &PathBuf) -> Option<Print> {
+    let metadata = std::fs::metadata(file).ok()?;
+    Some((metadata.len(), metadata.modified().ok()))
+}
+
+/// The configuration without secrets.
+fn plain(settings: &KafkaSettings, client_id: &str) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    // The library writes nothing by itself; what it says is an event.
+    config.set_log_level(RDKafkaLogLevel::Info);
+    for (key, value) in USUAL {
+        config.set(*key, *value);
+    }
+    config.set("client.id", client_id);
+    for (key, value) in &settings.properties {
+        config.set(key, value.text());
+    }
+    for (key, value) in FIXED {
+        config.set(*key, *value);
+    }
+    config.set("bootstrap.servers", settings.brokers.join(","));
+    config.set("compression.type", settings.compression.as_str());
+    config.set("message.max.bytes", settings.max_message.get().to_string());
+    let protocol = match (&settings.tls, &settings.sasl) {
+        (None, None) => "plaintext",
+        (Some(_), None) => "ssl",
+        (None, Some(_)) => "sasl_plaintext",
+        (Some(_), Some(_)) => "sasl_ssl",
+    };
+    config.set("security.protocol", protocol);
+    if let Some(sasl) = &settings.sasl {
+        set_sasl(&mut config, sasl);
+    }
+    if let Some(tls) = &settings.tls {
+        set_tls(&mut config, tls);
+    }
+    config
+}
+
+fn set_sasl(config: &mut ClientConfig, sasl: &SaslSettings) {
+    config.set("sasl.mechanism", sasl.mechanism.as_str());
+    config.set("sasl.username", &sasl.username);
+}
+
+fn set_tls(config: &mut ClientConfig, tls: &TlsSettings) {
+    let files = [
+        ("ssl.ca.location", &tls.ca_file),
+        ("ssl.certificate.location", &tls.certificate_file),
+        ("ssl.key.location", &tls.key_file),
+    ];
+    for (key, file) in files {
+        if let Some(file) = file {
+            config.set(key, file.display().to_string());
+        }
+    }
+    let check = if tls.skip_host_name_check { "none" } else { "https" };
+    config.set("ssl.endpoint.identification.algorithm", check);
+}
+
+/// What the library itself says about the values, and what this build of it cannot do.
+pub(crate) fn problems(settings: &KafkaSettings) -> Vec<Problem> {
+    let features = features();
+    let lacks = |feature: &str| !features.split(',').any(|known| known == feature);
+    let mut problems = Vec::new();
+    let missing = "is not part of this build; build with `--features tls`";
+    if settings.tls.is_some() && lacks("ssl") {
+        problems.push(Problem::new("tls", format!("TLS {missing}")));
+    }
+    if let Some(sasl) = &settings.sasl
+        && sasl.mechanism != Mechanism::Plain
+        && lacks("sasl_scram")
+    {
+        problems.push(Problem::new("sasl.mechanism", format!("{} {missing}", sasl.mechanism.as_str())));
+    }
+    if problems.is_empty()
+        && let Err(error) = plain(settings, "cim").create_native_config()
+    {
+        problems.push(refused(settings, error));
+    }
+    problems
+}
+
+fn refused(settings: &KafkaSettings, error: KafkaError) -> Problem {
+    match error {
+        KafkaError::ClientConfig(_, text, key, _) => {
+            let known = settings.properties.contains_key(&key);
+            let path = if known { format!("properties.\"{key}\"") } else { String::new() };
+            Problem::new(path, text.trim())
+        }
+        other => Problem::new("", other.to_string()),
+    }
+}
+
+/// What the library was built with, comma-separated.
+fn features() -> String {
+    let native = ClientConfig::new().create_native_config();
+    native.and_then(|native| native.get("builtin.features")).unwrap_or_default()
+}

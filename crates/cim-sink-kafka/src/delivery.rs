@@ -1,0 +1,177 @@
+//! One delivery: what of its batch the client does not hold yet is given to it, and then its reports are waited for.
+//!
+//! Owns the wait and its limits, and the answer to the engine. Left out: how a record looks (`outgoing`). Invariant: the
+//! answer names exactly the records that are not acknowledged, and a delivery never takes anything back from the client:
+//! asked again, it goes on waiting.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cim_core::{DeliveryError, DeliveryErrorKind};
+use rdkafka::error::RDKafkaErrorCode;
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+use crate::error_table;
+use crate::ledger::Fate;
+use crate::shared::{Lane, Shared};
+
+/// How often a wait looks at the connection.
+const TICK: Duration = Duration::from_millis(250);
+/// A delivery under way. Dropped before its end, it leaves what it gave to the client to the next one.
+pub(crate) struct Delivery<'s> {
+    shared: &'s Shared,
+    pub lane: &'s Lane,
+    pub call: u64,
+    epoch: u64,
+    settled: Arc<Notify>,
+    answered: bool,
+}
+
+impl<'s> Delivery<'s> {
+    /// Begins a delivery of records of that epoch, the lowest of which has the number `first`.
+    pub(crate) fn begin(shared: &'s Shared, lane: &'s Lane, epoch: u64, first: u64) -> Self {
+        let (call, settled) = lane.ledger().enter(epoch, first);
+        Self { shared, lane, call, epoch, settled, answered: false }
+    }
+
+    /// Claims the records the client holds already; returns the positions of the others.
+    ///
+    /// # Errors
+    /// Others may not be given to it now.
+    pub(crate) fn claim(&self, seqs: &[u64]) -> Result<Vec<usize>, DeliveryError> {
+        let mut ledger = self.lane.ledger();
+        let new: Vec<usize> =
+            (0..).zip(seqs).filter(|(_, seq)| !ledger.claim(self.call, **seq)).map(|(at, _)| at).collect();
+        if new.is_empty() {
+            return Ok(new);
+        }
+        if ledger.broken() {
+            return Err(unavailable("an earlier batch has failed; this one must not overtake it"));
+        }
+        if !ledger.takes(self.epoch) {
+            return Err(unavailable("records of another epoch are still on their way"));
+        }
+        Ok(new)
+    }
+
+    /// Waits until no record of the delivery is held any more.
+    ///
+    /// # Errors
+    /// There is no hope for the moment; the client goes on trying.
+    ///
+    /// # Cancel safety
+    /// May be dropped at any await point.
+    pub(crate) async fn settled(&self) -> Result<(), DeliveryError> {
+        let mut quiet = (self.lane.ledger().reports(), Instant::now());
+        while self.lane.ledger().open(self.call) > 0 {
+            if timeout(TICK, self.settled.notified()).await.is_ok() {
+                continue;
+            }
+            self.check()?;
+            let reports = self.lane.ledger().reports();
+            if reports != quiet.0 {
+                quiet = (reports, Instant::now());
+            } else if quiet.1.elapsed() >= self.shared.answer_time {
+                return Err(self.silence());
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until a record is reported.
+    ///
+    /// # Errors
+    /// There is no hope for the moment, or no broker answers.
+    pub(crate) async fn reported(&self, seq: u64) -> Result<(), DeliveryError> {
+        let since = Instant::now();
+        loop {
+            let reported = {
+                let mut ledger = self.lane.ledger();
+                if ledger.fate(seq) != Some(Fate::Held) {
+                    return Ok(());
+                }
+                ledger.watch(seq)
+            };
+            if timeout(TICK, reported.notified()).await.is_err() {
+                self.check()?;
+                if since.elapsed() >= self.shared.answer_time {
+                    return Err(self.silence());
+                }
+            }
+        }
+    }
+
+    fn silence(&self) -> DeliveryError {
+        let seconds = self.shared.answer_time.as_secs();
+        unavailable(&format!("no broker has acknowledged anything for {seconds} s"))
+    }
+
+    /// Whether waiting makes sense.
+    pub(crate) fn check(&self) -> Result<(), DeliveryError> {
+        if self.shared.is_closed() {
+            return Err(closed());
+        }
+        self.shared.link.hopeless().map_or(Ok(()), Err)
+    }
+
+    /// The answer to the engine, given what stopped the delivery, if anything did.
+    pub(crate) fn answer(
+        mut self,
+        seqs: &[u64],
+        too_large: &[usize],
+        stopped: Option<DeliveryError>,
+    ) -> Result<(), DeliveryError> {
+        self.answered = true;
+        let mut ledger = self.lane.ledger();
+        let mut undelivered = Vec::new();
+        let mut cause: Option<RDKafkaErrorCode> = None;
+        for (position, seq) in seqs.iter().enumerate() {
+            match ledger.fate(*seq) {
+                Some(Fate::Delivered) => continue,
+                Some(Fate::Failed(code)) if cause.is_none_or(|cause| explains_more(code, cause)) => {
+                    cause = Some(code);
+                }
+                _ => {}
+            }
+            undelivered.push(position);
+        }
+        ledger.leave(self.call);
+        if undelivered.is_empty() {
+            return Ok(());
+        }
+        // Only records that are too large for the client itself: every other one is delivered.
+        if undelivered == too_large {
+            return Err(failure(RDKafkaErrorCode::MessageSizeTooLarge).only(undelivered));
+        }
+        ledger.break_off();
+        let error = cause.map(failure).or(stopped);
+        Err(error.unwrap_or_else(|| unavailable("the client gave records back")).only(undelivered))
+    }
+}
+
+impl Drop for Delivery<'_> {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.lane.ledger().desert(self.call);
+        }
+    }
+}
+
+fn explains_more(code: RDKafkaErrorCode, than: RDKafkaErrorCode) -> bool {
+    let weight = |code| error_table::weight(error_table::kind(code));
+    weight(code) > weight(than)
+}
+
+pub(crate) fn failure(code: RDKafkaErrorCode) -> DeliveryError {
+    // The library's text is the broker's reason, in words.
+    DeliveryError::new(error_table::kind(code), format!("not taken by the broker: {code}"))
+}
+
+pub(crate) fn unavailable(what: &str) -> DeliveryError {
+    DeliveryError::new(DeliveryErrorKind::Unavailable, what)
+}
+
+pub(crate) fn closed() -> DeliveryError {
+    DeliveryError::new(DeliveryErrorKind::Closed, "the kafka sink is closed")
+}

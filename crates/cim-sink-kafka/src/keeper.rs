@@ -1,0 +1,121 @@
+//! The thread that owns the client: makes it, serves its events, and ends it.
+//!
+//! One thread for all of that, because each of these calls may block, and because a client must be gone, with a report
+//! for everything it held, before the next one may take records: that is what keeps the order. Left out: deliveries.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rdkafka::config::FromClientConfigAndContext as _;
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::producer::{Producer as _, PurgeConfig};
+
+use crate::client_config::Recipe;
+use crate::reports::{Client, Reports};
+use crate::shared::{End, Shared, Slot};
+
+/// How long the thread listens for events before it looks at its orders.
+const SLICE: Duration = Duration::from_millis(50);
+/// How long a client that ends may take to get acknowledgements for what it has sent.
+const DRAIN_TIME: Duration = Duration::from_secs(10);
+/// How often secret files are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Starts the thread.
+///
+/// # Errors
+/// When the system has no thread to give.
+pub(crate) fn start(shared: Arc<Shared>, recipe: Recipe) -> std::io::Result<()> {
+    std::thread::Builder::new().name("cim-kafka".to_owned()).spawn(move || run(&shared, recipe)).map(drop)
+}
+
+fn run(shared: &Arc<Shared>, mut recipe: Recipe) {
+    loop {
+        let wanted = shared.wait_for(|orders| match orders {
+            orders if orders.closed => Some(false),
+            orders if orders.wanted => {
+                (orders.wanted, orders.end) = (false, None);
+                Some(true)
+            }
+            _ => None,
+        });
+        if !wanted {
+            break;
+        }
+        match make(shared, &mut recipe) {
+            Ok(client) => {
+                let client = Arc::new(client);
+                shared.link.begin();
+                shared.put(Slot::Live(Arc::clone(&client), shared.counts.rebuilds() + 1));
+                let end = serve(shared, &client, &mut recipe);
+                shared.put(Slot::Vacant);
+                wind_down(shared, client, end);
+                shared.rebuilt();
+                // Who waits for the end of the client is told now.
+                shared.put(Slot::Vacant);
+            }
+            Err(why) => shared.put(Slot::Broken(why)),
+        }
+    }
+    shared.ended.notify_one();
+}
+
+fn make(shared: &Arc<Shared>, recipe: &mut Recipe) -> Result<Client, String> {
+    let config = recipe.client_config()?;
+    let reports = Reports { shared: Arc::clone(shared) };
+    Client::from_config_and_context(&config, reports).map_err(|error| error.to_string())
+}
+
+/// Serves the client until it has to end.
+fn serve(shared: &Shared, client: &Client, recipe: &mut Recipe) -> End {
+    let mut looked = Instant::now();
+    loop {
+        client.poll(SLICE);
+        if let Some(end) = shared.end() {
+            return end;
+        }
+        if let Some((code, why)) = client.client().fatal_error() {
+            tracing::warn!(sink = %shared.name, ?code, error = %why, "the producer is replaced; records are sent again");
+            return End::Drain;
+        }
+        if looked.elapsed() >= LOOK_EVERY {
+            looked = Instant::now();
+            if recipe.changed() {
+                tracing::info!(sink = %shared.name, "a secret file has changed; the producer is replaced");
+                return End::Drain;
+            }
+        }
+    }
+}
+
+/// Ends a client: what it has sent may still be acknowledged, the rest is given back.
+fn wind_down(shared: &Shared, client: Arc<Client>, end: End) {
+    let until = Instant::now() + DRAIN_TIME;
+    while end == End::Drain
+        && client.in_flight_count() > 0
+        && shared.link.is_up()
+        && Instant::now() < until
+        && shared.end() != Some(End::Purge)
+    {
+        // What waits in the queue goes with the next client; only what is on the wire is worth a wait.
+        client.purge(PurgeConfig::default().queue());
+        client.poll(SLICE);
+    }
+    client.purge(PurgeConfig::default().queue().inflight());
+    // A delivery or a question to the cluster may still use it for a moment.
+    let mut client = client;
+    loop {
+        match Arc::try_unwrap(client) {
+            // Its end gives back everything it holds, each with a report.
+            Ok(client) => break drop(client),
+            Err(shared) => {
+                client = shared;
+                client.poll(Duration::from_millis(5));
+            }
+        }
+    }
+    for lane in shared.lanes() {
+        let lost = lane.ledger().lose_all(RDKafkaErrorCode::PurgeInflight);
+        shared.may_be_doubled(lost);
+    }
+}

@@ -1,0 +1,303 @@
+//! What the client library holds of one class, and what became of it.
+//!
+//! Owns the recognition of a record that is offered again while the client still holds it, and the count of records
+//! each delivery waits for. Left out: producing and waiting. Invariant: a sequence number is in the client at most
+//! once, so an outage of any length makes no duplicate.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use rdkafka::error::RDKafkaErrorCode;
+use tokio::sync::Notify;
+
+/// Where a record stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// In the client, unacknowledged.
+    Held,
+    /// Acknowledged by the broker.
+    Delivered,
+    /// Given back by the client; it will not reach the broker any more.
+    Failed(RDKafkaErrorCode),
+}
+
+/// Nobody waits for the record.
+const NOBODY: u64 = 0;
+
+#[derive(Debug)]
+struct Entry {
+    seq: u64,
+    fate: Fate,
+    /// The delivery that waits for it.
+    call: u64,
+}
+
+/// One delivery that is under way.
+#[derive(Debug)]
+struct Call {
+    id: u64,
+    /// Records it waits for.
+    open: usize,
+    settled: Arc<Notify>,
+}
+
+/// The records of one class in the client, by sequence number.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    epoch: u64,
+    entries: VecDeque<Entry>,
+    calls: Vec<Call>,
+    calls_made: u64,
+    held: usize,
+    /// Reports of the client so far: standing still means that no broker answers.
+    reports: u64,
+    /// A record whose report somebody waits for.
+    watched: Option<(u64, Arc<Notify>)>,
+    /// Something of the deliveries under way has failed: what comes after it must not overtake it.
+    broken: bool,
+}
+
+impl Ledger {
+    /// Begins a delivery. The notification is sent once nothing it waits for is held any more.
+    pub(crate) fn enter(&mut self, epoch: u64, first: u64) -> (u64, Arc<Notify>) {
+        if self.calls.is_empty() {
+            self.broken = false;
+            // The engine has gone past these: nobody will ask for them again.
+            self.entries.retain(|entry| entry.fate == Fate::Held || entry.seq >= first);
+        }
+        if self.epoch != epoch && self.held == 0 {
+            self.entries.clear();
+            self.epoch = epoch;
+        }
+        self.calls_made += 1;
+        let settled = Arc::new(Notify::new());
+        self.calls.push(Call { id: self.calls_made, open: 0, settled: Arc::clone(&settled) });
+        (self.calls_made, settled)
+    }
+
+    /// Whether records of that epoch may be added: two epochs never mix in the client.
+    pub(crate) fn takes(&self, epoch: u64) -> bool {
+        self.epoch == epoch
+    }
+
+    /// Lets a delivery wait for a record. False: the client does not have it.
+    pub(crate) fn claim(&mut self, call: u64, seq: u64) -> bool {
+        let Ok(at) = self.find(seq) else { return false };
+        let Some(entry) = self.entries.get_mut(at) else { return false };
+        if let Fate::Failed(_) = entry.fate {
+            self.entries.remove(at);
+            return false;
+        }
+        let held = entry.fate == Fate::Held;
+        let before = std::mem::replace(&mut entry.call, call);
+        if held {
+            self.waits(before, -1);
+            self.waits(call, 1);
+        }
+        true
+    }
+
+    /// Notes a record that is about to be given to the client.
+    pub(crate) fn add(&mut self, call: u64, seq: u64) {
+        let entry = Entry { seq, fate: Fate::Held, call };
+        match self.find(seq) {
+            Ok(_) => return,
+            Err(at) => self.entries.insert(at, entry),
+        }
+        self.held += 1;
+        self.waits(call, 1);
+    }
+
+    /// The client did not take the record after all.
+    pub(crate) fn retract(&mut self, seq: u64) {
+        let Some(entry) = self.find(seq).ok().and_then(|at| self.entries.remove(at)) else { return };
+        if entry.fate == Fate::Held {
+            self.held -= 1;
+            self.waits(entry.call, -1);
+        }
+    }
+
+    /// The client reports what became of a record.
+    pub(crate) fn report(&mut self, seq: u64, failure: Option<RDKafkaErrorCode>) {
+        self.reports += 1;
+        let Ok(at) = self.find(seq) else { return };
+        let Some(entry) = self.entries.get_mut(at).filter(|entry| entry.fate == Fate::Held) else { return };
+        let call = entry.call;
+        entry.fate = failure.map_or(Fate::Delivered, Fate::Failed);
+        self.held -= 1;
+        if let Some((_, reported)) = self.watched.take_if(|(watched, _)| *watched == seq) {
+            reported.notify_one();
+        }
+        if failure.is_some() {
+            self.broken = true;
+            if call == NOBODY {
+                self.entries.remove(at);
+            }
+        }
+        self.waits(call, -1);
+    }
+
+    /// The notification is sent when a record that is held is reported.
+    pub(crate) fn watch(&mut self, seq: u64) -> Arc<Notify> {
+        let reported = Arc::new(Notify::new());
+        self.watched = Some((seq, Arc::clone(&reported)));
+        reported
+    }
+
+    /// The client is gone: everything it held fails. Returns how many records that were.
+    pub(crate) fn lose_all(&mut self, why: RDKafkaErrorCode) -> usize {
+        let held = self.entries.iter().filter(|entry| entry.fate == Fate::Held);
+        let held: Vec<_> = held.map(|entry| entry.seq).collect();
+        for seq in &held {
+            self.report(*seq, Some(why));
+        }
+        held.len()
+    }
+
+    /// Where a record of a delivery stands; `None` when the client was never given it.
+    pub(crate) fn fate(&self, seq: u64) -> Option<Fate> {
+        self.find(seq).ok().and_then(|at| self.entries.get(at)).map(|entry| entry.fate)
+    }
+
+    /// Ends a delivery whose caller was told the fates; what the client still holds stays.
+    pub(crate) fn leave(&mut self, call: u64) {
+        self.entries.retain(|entry| entry.call != call || entry.fate == Fate::Held);
+        self.release(call);
+    }
+
+    /// Ends a delivery whose caller went away: it will ask again, also for what has been delivered.
+    pub(crate) fn desert(&mut self, call: u64) {
+        self.entries.retain(|entry| entry.call != call || !matches!(entry.fate, Fate::Failed(_)));
+        self.release(call);
+    }
+
+    fn release(&mut self, call: u64) {
+        for entry in self.entries.iter_mut().filter(|entry| entry.call == call) {
+            entry.call = NOBODY;
+        }
+        self.calls.retain(|known| known.id != call);
+    }
+
+    /// Records the delivery still waits for.
+    pub(crate) fn open(&self, call: u64) -> usize {
+        self.calls.iter().find(|known| known.id == call).map_or(0, |known| known.open)
+    }
+
+    /// Nothing after what failed may be given to the client before the failed delivery was repeated.
+    pub(crate) fn break_off(&mut self) {
+        self.broken = true;
+    }
+
+    pub(crate) fn broken(&self) -> bool {
+        self.broken
+    }
+
+    /// Records in the client.
+    pub(crate) fn held(&self) -> usize {
+        self.held
+    }
+
+    pub(crate) fn reports(&self) -> u64 {
+        self.reports
+    }
+
+    fn waits(&mut self, call: u64, change: isize) {
+        let Some(call) = self.calls.iter_mut().find(|known| known.id == call) else { return };
+        call.open = call.open.saturating_add_signed(change);
+        if call.open == 0 && change < 0 {
+            call.settled.notify_one();
+        }
+    }
+
+    /// Place of a sequence number, or where it belongs. Numbers are dense nearly always: the guess is right then.
+    fn find(&self, seq: u64) -> Result<usize, usize> {
+        let first = self.entries.front().map_or(seq, |entry| entry.seq);
+        if let Some(guess) = seq.checked_sub(first).and_then(|distance| usize::try_from(distance).ok()) {
+            match self.entries.get(guess) {
+                Some(entry) if entry.seq == seq => return Ok(guess),
+                None if self.entries.back().is_none_or(|last| last.seq < seq) => {
+                    return Err(self.entries.len());
+                }
+                _ => {}
+            }
+        }
+        self.entries.binary_search_by_key(&seq, |entry| entry.seq)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn handed_over(seqs: std::ops::Range<u64>) -> (Ledger, u64) {
+        let mut ledger = Ledger::default();
+        let (call, _) = ledger.enter(7, seqs.start);
+        for seq in seqs {
+            assert!(!ledger.claim(call, seq));
+            ledger.add(call, seq);
+        }
+        (ledger, call)
+    }
+
+    #[test]
+    fn a_record_offered_again_is_recognised_until_its_delivery_was_told() {
+        let (mut ledger, call) = handed_over(1..4);
+        ledger.report(2, None);
+        ledger.desert(call);
+        let (again, _) = ledger.enter(7, 1);
+        assert_eq!((1..5).map(|seq| ledger.claim(again, seq)).collect::<Vec<_>>(), [true, true, true, false]);
+        assert_eq!(ledger.open(again), 2);
+        ledger.report(1, None);
+        ledger.report(3, None);
+        assert_eq!(ledger.open(again), 0);
+        ledger.leave(again);
+        assert_eq!((ledger.fate(1), ledger.held()), (None, 0));
+    }
+
+    #[test]
+    fn a_failed_record_is_offered_to_the_client_again() {
+        let (mut ledger, call) = handed_over(1..3);
+        ledger.report(1, Some(RDKafkaErrorCode::PurgeQueue));
+        assert_eq!(ledger.fate(1), Some(Fate::Failed(RDKafkaErrorCode::PurgeQueue)));
+        assert!(ledger.broken());
+        ledger.leave(call);
+        let (again, _) = ledger.enter(7, 1);
+        assert!(!ledger.broken());
+        assert!(!ledger.claim(again, 1), "given back");
+        ledger.add(again, 1);
+        assert!(ledger.claim(again, 2), "still held");
+        assert_eq!(ledger.open(again), 2);
+    }
+
+    #[test]
+    fn the_loss_of_the_client_wakes_everybody() {
+        let (mut ledger, first) = handed_over(1..3);
+        let (second, _) = ledger.enter(7, 3);
+        ledger.add(second, 3);
+        assert_eq!(ledger.lose_all(RDKafkaErrorCode::PurgeQueue), 3);
+        assert_eq!((ledger.open(first), ledger.open(second), ledger.held()), (0, 0, 0));
+    }
+
+    #[test]
+    fn what_the_engine_has_gone_past_is_forgotten() {
+        let (mut ledger, call) = handed_over(1..3);
+        ledger.report(1, None);
+        ledger.report(2, None);
+        ledger.desert(call);
+        let _ = ledger.enter(7, 3);
+        assert_eq!(ledger.fate(1), None);
+    }
+
+    #[test]
+    fn gaps_in_the_numbers_are_no_obstacle() {
+        let mut ledger = Ledger::default();
+        let (call, _) = ledger.enter(7, 10);
+        for seq in [10, 20, 15, 12, 30] {
+            ledger.add(call, seq);
+        }
+        assert!([10, 12, 15, 20, 30].into_iter().all(|seq| ledger.fate(seq) == Some(Fate::Held)));
+        assert_eq!(ledger.fate(11), None);
+        ledger.retract(15);
+        assert_eq!((ledger.fate(15), ledger.open(call)), (None, 4));
+    }
+}

@@ -1,0 +1,137 @@
+//! The connection to the cluster as far as it is known, for the decision to wait or to give up, and for people.
+//!
+//! Owns what the client's statistics and error events say. Left out: connecting, which the client does by itself.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use cim_core::DeliveryError;
+use rdkafka::error::RDKafkaErrorCode;
+use serde::Deserialize;
+
+use crate::error_table;
+
+/// How long the engine waits before it asks again. Asking costs nothing, the client connects by itself.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// Interruptions below this are not worth a word. With a second for the statistics and half of one for the probe, an outage
+/// is told within 2 s.
+const SHORT: Duration = Duration::from_millis(250);
+
+#[derive(Debug)]
+struct State {
+    connected: usize,
+    /// Since when no broker is connected.
+    down_since: Option<Instant>,
+    trouble: Option<(RDKafkaErrorCode, String)>,
+    /// A connection was lost in the life of this client: what it holds may have reached a broker.
+    lost: bool,
+}
+
+/// What is known of the connection.
+#[derive(Debug)]
+pub(crate) struct Link {
+    state: Mutex<State>,
+    /// Without any connected broker for so long, deliveries fail instead of waiting.
+    patience: Duration,
+}
+
+impl Link {
+    pub(crate) fn new(patience: Duration) -> Self {
+        let state = State { connected: 0, down_since: None, trouble: None, lost: false };
+        Self { state: Mutex::new(state), patience }
+    }
+
+    /// A new client starts from nothing, with its own patience.
+    pub(crate) fn begin(&self) {
+        let mut state = self.lock();
+        (state.connected, state.lost) = (0, false);
+        state.down_since.get_or_insert_with(Instant::now);
+    }
+
+    /// Takes in the client's statistics; returns how many brokers are connected.
+    pub(crate) fn statistics(&self, json: &[u8]) -> Option<usize> {
+        let statistics: Statistics<'_> = serde_json::from_slice(json).ok()?;
+        let connected =
+            statistics.brokers.values().filter(|broker| matches!(&*broker.state, "UP" | "UPDATE")).count();
+        self.connected(connected);
+        Some(connected)
+    }
+
+    pub(crate) fn connected(&self, connected: usize) {
+        let mut state = self.lock();
+        state.connected = connected;
+        if connected > 0 {
+            state.down_since = None;
+            state.trouble = None;
+        } else {
+            state.down_since.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// A broker has answered.
+    pub(crate) fn answered(&self) {
+        let mut state = self.lock();
+        state.down_since = None;
+        state.trouble = None;
+    }
+
+    /// Takes in an error event of the client.
+    pub(crate) fn trouble(&self, code: RDKafkaErrorCode, text: &str) {
+        let mut state = self.lock();
+        state.lost |=
+            matches!(code, RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::OperationTimedOut);
+        // "All brokers are down" says less than why.
+        if code != RDKafkaErrorCode::AllBrokersDown || state.trouble.is_none() {
+            state.trouble = Some((code, text.to_owned()));
+        }
+    }
+
+    pub(crate) fn lost(&self) -> bool {
+        self.lock().lost
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        self.lock().down_since.is_none()
+    }
+
+    /// The error of a delivery that cannot wait any longer; `None` while there is hope.
+    pub(crate) fn hopeless(&self) -> Option<DeliveryError> {
+        let state = self.lock();
+        state.down_since.filter(|since| since.elapsed() >= self.patience)?;
+        let (code, text) = match &state.trouble {
+            Some((code, text)) => (*code, text.as_str()),
+            None => (RDKafkaErrorCode::AllBrokersDown, "no broker answers"),
+        };
+        let what = format!("no connection to a broker: {text}");
+        Some(DeliveryError::new(error_table::kind(code), what).retry_after(ASK_AGAIN))
+    }
+
+    /// What is wrong with the connection, in one line.
+    pub(crate) fn complaint(&self) -> Option<String> {
+        let state = self.lock();
+        // A connection that was closed for being idle is back within a moment.
+        let down = state.down_since.map(|since| since.elapsed())?;
+        if down < self.patience.min(SHORT) {
+            return None;
+        }
+        let why = state.trouble.as_ref().map_or("no answer yet", |(_, text)| text.as_str());
+        Some(format!("no broker connected for {} s: {why}", down.as_secs()))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The part of the statistics that is looked at.
+#[derive(Deserialize)]
+struct Statistics<'j> {
+    #[serde(borrow)]
+    brokers: std::collections::HashMap<std::borrow::Cow<'j, str>, Broker<'j>>,
+}
+
+#[derive(Deserialize)]
+struct Broker<'j> {
+    #[serde(borrow)]
+    state: std::borrow::Cow<'j, str>,
+}

@@ -1,0 +1,80 @@
+//! Which partition a record goes to.
+//!
+//! Owns the hash of the original for records with a key (C §7) and the two ways for records without one. Left out: how
+//! many partitions there are. Invariant: a partition is at least 0 and below the number of partitions.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How log records, which have no key, are spread over the partitions.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Partitioning {
+    /// Evenly, whatever the containers send. The order of a container holds within a partition.
+    #[default]
+    Spread,
+    /// All records of a container in one partition, in order.
+    BySource,
+}
+
+/// Records that go to one partition before the next one has its turn: few enough to be even, enough for requests that
+/// carry many records.
+const RUN: u64 = 64;
+
+/// The partition of a record with a key: FNV-1a as a signed number, remainder, absolute value (C §7, §14.4).
+pub(crate) fn of_key(key: &[u8], partitions: i32) -> i32 {
+    // The only overflow, i32::MIN % -1, needs a negative number of partitions.
+    (fnv1a([key]).cast_signed() % partitions.max(1)).abs()
+}
+
+/// The partition of all records of a source.
+pub(crate) fn of_source(name: &[u8], id: &[u8], partitions: i32) -> i32 {
+    // A zero byte between the two: no pair of names can be mistaken for another.
+    (fnv1a([name, &[0], id]).cast_signed() % partitions.max(1)).abs()
+}
+
+fn fnv1a<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> u32 {
+    let bytes = parts.into_iter().flatten();
+    bytes.fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+}
+
+/// The partition of a record that is spread: turns of [`RUN`] records.
+///
+/// It follows from the number of the record alone. A record that is sent again, by the next producer or after a restart of the
+/// program, thus goes where its first copy went; anywhere else it would come behind later records of its source.
+pub(crate) fn of_number(seq: u64, partitions: i32) -> i32 {
+    let count = u64::try_from(partitions).unwrap_or(1).max(1);
+    i32::try_from(seq / RUN % count).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The vectors of C §14.4, and the recorded partitions of the original.
+    #[test]
+    fn keys_go_where_the_original_sends_them() {
+        let (nf, amf) = (b"7fc42234253dc713734010915cfa3fe6", b"e5c437c4b15eb82bf5d21c2e4c53cdd2");
+        for (key, of_five, of_three) in [(&nf[..], 0, 1), (&amf[..], 2, 2), (&b"EVENT"[..], 2, 1)] {
+            assert_eq!((of_key(key, 5), of_key(key, 3)), (of_five, of_three), "{}", key.escape_ascii());
+        }
+        assert_eq!(fnv1a([&b"EVENT"[..]]), 0x0e1c_ebff);
+    }
+
+    #[test]
+    fn spread_records_take_turns_of_a_run() {
+        let turns: Vec<i32> = (0..7 * RUN).map(|seq| of_number(seq, 3)).collect();
+        assert!(turns.chunks(64).map(|run| run[0]).eq([0, 1, 2, 0, 1, 2, 0]));
+        assert!(turns.chunks(64).all(|run| run.iter().all(|partition| *partition == run[0])));
+    }
+
+    proptest! {
+        #[test]
+        fn a_partition_is_always_one_of_them(key: Vec<u8>, id: Vec<u8>, seq: u64, partitions in 1..2_000_i32) {
+            prop_assert!((0..partitions).contains(&of_key(&key, partitions)));
+            prop_assert!((0..partitions).contains(&of_source(&key, &id, partitions)));
+            prop_assert!((0..partitions).contains(&of_number(seq, partitions)));
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! What the client library tells: the fate of each record, the state of its connections, its own log lines.
+//!
+//! Owns the translation of its events. Left out: acting on them. Invariant: no call blocks; they run on the thread that
+//! serves the client.
+
+use std::sync::Arc;
+
+use cim_core::{Class, catalog};
+use metrics::{counter, gauge};
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::{BaseProducer, ProducerContext};
+
+use crate::shared::{End, Shared};
+
+/// A client of the library, with the way its reports take.
+pub(crate) type Client = BaseProducer<Reports>;
+
+/// The library's name for the news that brokers belong to another cluster than before. What a producer is there, and which
+/// numbers it has used, is another's: it must not go on.
+const ANOTHER_CLUSTER: &str = "CLUSTERID";
+
+/// Takes the events of one client.
+pub(crate) struct Reports {
+    pub shared: Arc<Shared>,
+}
+
+/// What the client hands back with a report: class and number of a record in one word.
+pub(crate) fn ticket(class: Class, seq: u64) -> usize {
+    let word = seq << 1 | u64::from(class == Class::Event);
+    // 64-bit targets; on smaller ones the numbers of 2^31 records are enough to tell those in flight apart.
+    word as usize
+}
+
+fn of_ticket(ticket: usize) -> (Class, u64) {
+    let class = if ticket & 1 == 1 { Class::Event } else { Class::Log };
+    (class, (ticket >> 1) as u64)
+}
+
+impl ProducerContext for Reports {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, ticket: usize) {
+        let (class, seq) = of_ticket(ticket);
+        let code = |error: &KafkaError| error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
+        let failure = result.as_ref().err().map(|(error, _)| code(error));
+        if let Some(code) = failure {
+            self.shared.failed(class, code);
+        }
+        self.shared.lane(class).ledger().report(seq, failure);
+    }
+}
+
+impl ClientContext for Reports {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        let sink = self.shared.name.as_str();
+        if facility == ANOTHER_CLUSTER {
+            tracing::warn!(
+                sink,
+                "the brokers belong to another cluster now; the producer is replaced: {text}"
+            );
+            self.shared.order(|orders| orders.end = Some(End::Purge));
+        }
+        match level {
+            RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => {
+                tracing::trace!(sink, facility, "librdkafka: {text}");
+            }
+            // Lost connections are told by the delivery that suffers from them, once.
+            _ => tracing::debug!(sink, facility, "librdkafka: {text}"),
+        }
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        let sink = self.shared.name.clone();
+        if let Some(connected) = self.shared.link.statistics(statistics) {
+            gauge!(catalog::KAFKA_BROKERS, "sink" => sink.clone())
+                .set(u32::try_from(connected).unwrap_or(u32::MAX));
+        }
+        let counts = &self.shared.counts;
+        counter!(catalog::KAFKA_REBUILDS, "sink" => sink.clone()).absolute(counts.rebuilds());
+        counter!(catalog::KAFKA_POSSIBLE_DUPLICATES, "sink" => sink).absolute(counts.possible_duplicates());
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
+        self.shared.link.trouble(code, reason);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ticket_names_its_record() {
+        for record in
+            [(Class::Log, 0), (Class::Event, 1), (Class::Log, 1 << 40), (Class::Event, u64::MAX >> 1)]
+        {
+            assert_eq!(of_ticket(ticket(record.0, record.1)), record);
+        }
+    }
+}

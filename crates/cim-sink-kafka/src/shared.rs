@@ -1,0 +1,203 @@
+//! What the deliveries of a sink and the thread that serves its client have in common.
+//!
+//! Owns the ledgers of both classes, the place where a working client is found, and the orders for the thread. Left
+//! out: the thread (`keeper`), deliveries (`delivery`). Invariant: records are given only to the client in the slot, and a
+//! new one gets there only after the one before is gone with everything it held.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering as Memory};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use cim_core::Class;
+use rdkafka::error::RDKafkaErrorCode;
+use tokio::sync::{Notify, watch};
+
+use crate::ledger::Ledger;
+use crate::link::Link;
+use crate::openings::Openings;
+use crate::reports::Client;
+use crate::settings::KafkaSettings;
+use crate::topic::Topic;
+
+/// One class on its way.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    pub topic: Topic,
+    ledger: Mutex<Ledger>,
+    /// Held while records are given to the client: one delivery at a time, in the order they were called.
+    pub press: tokio::sync::Mutex<Press>,
+}
+
+/// What giving records to the client needs.
+#[derive(Debug, Default)]
+pub(crate) struct Press {
+    pub value: Vec<u8>,
+    pub openings: Openings,
+}
+
+impl Lane {
+    fn new(topic: Topic) -> Self {
+        Self { topic, ledger: Mutex::default(), press: tokio::sync::Mutex::default() }
+    }
+
+    pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The client of the moment.
+#[derive(Clone)]
+pub(crate) enum Slot {
+    /// None; one is made when a delivery asks for it.
+    Vacant,
+    /// Ready to take records; the number tells it from those before.
+    Live(Arc<Client>, u64),
+    /// It could not be made, and why.
+    Broken(String),
+}
+
+/// How a client is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// What is on its way may still be acknowledged.
+    Drain,
+    /// At once: nobody waits for what it holds.
+    Purge,
+}
+
+/// Orders for the thread.
+#[derive(Debug, Default)]
+pub(crate) struct Orders {
+    pub wanted: bool,
+    pub end: Option<End>,
+    pub closed: bool,
+}
+
+/// Counts since the start.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    rebuilds: AtomicU64,
+    possible_duplicates: AtomicU64,
+}
+
+impl Counts {
+    pub(crate) fn rebuilds(&self) -> u64 {
+        self.rebuilds.load(Memory::Relaxed)
+    }
+
+    pub(crate) fn possible_duplicates(&self) -> u64 {
+        self.possible_duplicates.load(Memory::Relaxed)
+    }
+}
+
+/// What both sides share.
+pub(crate) struct Shared {
+    pub name: String,
+    pub link: Link,
+    pub counts: Counts,
+    /// Without a single report for so long the brokers do not answer, whatever the connection looks like.
+    pub answer_time: Duration,
+    logs: Lane,
+    events: Lane,
+    slot: watch::Sender<Slot>,
+    orders: Mutex<Orders>,
+    bell: Condvar,
+    closed: AtomicBool,
+    /// The thread has ended.
+    pub ended: Notify,
+}
+
+impl Shared {
+    pub(crate) fn new(name: String, settings: &KafkaSettings) -> Self {
+        let lane = |topic: &str| Lane::new(Topic::new(topic, settings.refresh()));
+        Self {
+            name,
+            link: Link::new(settings.give_up_after.get()),
+            counts: Counts::default(),
+            answer_time: settings.answer_time(),
+            logs: lane(&settings.logs_topic),
+            events: lane(&settings.events_topic),
+            slot: watch::Sender::new(Slot::Vacant),
+            orders: Mutex::default(),
+            bell: Condvar::new(),
+            closed: AtomicBool::new(false),
+            ended: Notify::new(),
+        }
+    }
+
+    pub(crate) fn lane(&self, class: Class) -> &Lane {
+        match class {
+            Class::Log => &self.logs,
+            Class::Event => &self.events,
+        }
+    }
+
+    pub(crate) fn lanes(&self) -> [&Lane; 2] {
+        [&self.logs, &self.events]
+    }
+
+    pub(crate) fn slot(&self) -> watch::Receiver<Slot> {
+        self.slot.subscribe()
+    }
+
+    pub(crate) fn put(&self, slot: Slot) {
+        let _ = self.slot.send_replace(slot);
+    }
+
+    /// Gives an order to the thread.
+    pub(crate) fn order(&self, change: impl FnOnce(&mut Orders)) {
+        change(&mut self.orders.lock().unwrap_or_else(PoisonError::into_inner));
+        self.bell.notify_all();
+    }
+
+    /// Waits for an order that `pick` understands.
+    pub(crate) fn wait_for<T>(&self, mut pick: impl FnMut(&mut Orders) -> Option<T>) -> T {
+        let mut orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(picked) = pick(&mut orders) {
+                return picked;
+            }
+            orders = self.bell.wait(orders).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// How the client is to end, if it is.
+    pub(crate) fn end(&self) -> Option<End> {
+        let orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
+        if orders.closed { Some(End::Purge) } else { orders.end }
+    }
+
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Memory::Release);
+        self.order(|orders| orders.closed = true);
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Memory::Acquire)
+    }
+
+    /// Notes that the client gave a record back.
+    pub(crate) fn failed(&self, class: Class, code: RDKafkaErrorCode) {
+        match code {
+            RDKafkaErrorCode::PurgeInflight => self.may_be_doubled(1),
+            // Never sent, unless it was taken back from a connection that broke.
+            RDKafkaErrorCode::PurgeQueue if self.link.lost() => self.may_be_doubled(1),
+            RDKafkaErrorCode::OutOfOrderSequenceNumber
+            | RDKafkaErrorCode::InvalidProducerEpoch
+            | RDKafkaErrorCode::UnknownProducerId => self.may_be_doubled(1),
+            RDKafkaErrorCode::TopicAuthorizationFailed
+            | RDKafkaErrorCode::UnknownTopic
+            | RDKafkaErrorCode::UnknownTopicOrPartition
+            | RDKafkaErrorCode::UnknownPartition => self.lane(class).topic.doubt(),
+            _ => {}
+        }
+    }
+
+    pub(crate) fn may_be_doubled(&self, records: usize) {
+        self.counts.possible_duplicates.fetch_add(records as u64, Memory::Relaxed);
+    }
+
+    pub(crate) fn rebuilt(&self) {
+        self.counts.rebuilds.fetch_add(1, Memory::Relaxed);
+    }
+}

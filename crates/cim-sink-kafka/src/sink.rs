@@ -1,0 +1,345 @@
+//! The sink: gives batches to the client, in the order they come.
+//!
+//! Owns the hand-over. Left out: waiting and answering (`delivery`), the client's life (`keeper`). Invariant: records of
+//! a class enter the client in the order of the calls, and a call that cannot enter fails those behind it.
+
+use std::sync::atomic::{AtomicBool, Ordering as Memory};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use cim_core::{
+    Batch, CloseError, Component, DeliveryError, DeliveryErrorKind, Durability, Event, EventSink, Health,
+    LogRecord, LogSink, Ordering, SinkContext, SinkProfile, async_trait,
+};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::BaseRecord;
+use tokio::time::timeout;
+
+use crate::client_config::Recipe;
+use crate::delivery::{Delivery, closed, failure, unavailable};
+use crate::error_table;
+use crate::headers::Headers;
+use crate::keeper;
+use crate::openings::Entry;
+use crate::outgoing::{Encoders, Outgoing};
+use crate::partition::{self, Partitioning};
+use crate::reports::{Client, ticket};
+use crate::settings::KafkaSettings;
+use crate::shared::{End, Lane, Press, Shared, Slot};
+
+/// A full client frees room as acknowledgements come; it does not say when.
+const ROOM_PAUSE: Duration = Duration::from_millis(2);
+/// Time for the client to end when the sink is closed.
+const CLOSE_TIME: Duration = Duration::from_millis(1_500);
+
+/// What became of a record that was offered to the client.
+enum Given {
+    Taken,
+    /// The client itself does not take it.
+    TooLarge,
+}
+
+/// Sends records to the topics of a Kafka cluster.
+pub struct KafkaSink {
+    shared: Arc<Shared>,
+    encoders: Encoders,
+    headers: Option<Mutex<Headers>>,
+    partitioning: Partitioning,
+    /// What the thread is made with; taken by the first delivery.
+    recipe: Mutex<Option<Recipe>>,
+    started: AtomicBool,
+}
+
+impl KafkaSink {
+    /// A sink with these settings. Connects with its first delivery.
+    #[must_use]
+    pub fn new(context: &SinkContext, settings: &KafkaSettings) -> Self {
+        let identity = &context.identity;
+        Self {
+            shared: Arc::new(Shared::new(context.name.clone(), settings)),
+            encoders: Encoders::new(identity, context.log_format),
+            headers: settings.headers.then(|| Mutex::new(Headers::new(identity))),
+            partitioning: settings.partitioning,
+            recipe: Mutex::new(Some(Recipe::new(settings.clone(), identity))),
+            started: AtomicBool::new(false),
+        }
+    }
+
+    /// Four batches of at most 1 MiB are on their way at once: with one, the broker would idle while the next is made. A
+    /// batch holds few enough records that four of them stay below 8 MiB with what the client adds to each.
+    fn profile() -> SinkProfile {
+        SinkProfile {
+            max_records: 2_048,
+            max_bytes: 1 << 20,
+            max_in_flight: 4,
+            ordering: Ordering::Ordered,
+            durability: Durability::Remote,
+            deliver_timeout: None,
+        }
+    }
+
+    async fn deliver_all<R: Outgoing>(&self, batch: &Batch<R>) -> Result<(), DeliveryError> {
+        let Some(first) = batch.records().first().map(R::meta) else { return Ok(()) };
+        if self.shared.is_closed() {
+            return Err(closed());
+        }
+        let lane = self.shared.lane(R::CLASS);
+        let seqs: Vec<u64> = batch.iter().map(|record| record.meta().seq).collect();
+        let delivery = Delivery::begin(&self.shared, lane, first.epoch, first.seq);
+        let mut too_large = Vec::new();
+        let mut outcome = self.hand_over(batch, &seqs, &delivery, &mut too_large).await;
+        if outcome.is_ok() {
+            outcome = delivery.settled().await;
+        }
+        delivery.answer(&seqs, &too_large, outcome.err())
+    }
+
+    /// Gives the client what it does not hold yet.
+    async fn hand_over<R: Outgoing>(
+        &self,
+        batch: &Batch<R>,
+        seqs: &[u64],
+        delivery: &Delivery<'_>,
+        too_large: &mut Vec<usize>,
+    ) -> Result<(), DeliveryError> {
+        let mut press = delivery.lane.press.lock().await;
+        let outcome = self.enter(batch, seqs, delivery, &mut press, too_large).await;
+        if outcome.is_err() {
+            // Before the next call has its turn: it must not overtake this one.
+            delivery.lane.ledger().break_off();
+        }
+        outcome
+    }
+
+    async fn enter<R: Outgoing>(
+        &self,
+        batch: &Batch<R>,
+        seqs: &[u64],
+        delivery: &Delivery<'_>,
+        press: &mut Press,
+        too_large: &mut Vec<usize>,
+    ) -> Result<(), DeliveryError> {
+        let new = delivery.claim(seqs)?;
+        if new.is_empty() {
+            return Ok(());
+        }
+        let (client, life) = self.client().await?;
+        delivery.check()?;
+        let topic = &delivery.lane.topic;
+        let partitions = topic.partitions(Arc::clone(&client), &self.shared.link).await?;
+        press.openings.under((life, topic.doubts()));
+        for position in new {
+            let Some(record) = batch.records().get(position) else { continue };
+            match self.give(record, delivery, press, &client, partitions).await? {
+                Given::Taken => {}
+                Given::TooLarge => too_large.push(position),
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives one record to the client, as soon as it may go.
+    async fn give<R: Outgoing>(
+        &self,
+        record: &R,
+        delivery: &Delivery<'_>,
+        press: &mut Press,
+        client: &Client,
+        partitions: i32,
+    ) -> Result<Given, DeliveryError> {
+        let (lane, seq) = (delivery.lane, record.meta().seq);
+        press.value.clear();
+        record.encode(&self.encoders, &mut press.value);
+        let partition = self.partition(record, partitions);
+        let mut first = false;
+        loop {
+            let entry = press.openings.enter(partition, &lane.ledger());
+            match entry {
+                Entry::Open => break,
+                Entry::Alone => break first = true,
+                Entry::Wait(seq) => delivery.reported(seq).await?,
+                Entry::Failed(code) => return Err(failure(code)),
+            }
+        }
+        loop {
+            match self.send(record, delivery, &press.value, client, partition) {
+                Ok(()) => break,
+                Err(RDKafkaErrorCode::QueueFull) => {
+                    delivery.check()?;
+                    tokio::time::sleep(ROOM_PAUSE).await;
+                }
+                Err(RDKafkaErrorCode::MessageSizeTooLarge) => return Ok(Given::TooLarge),
+                Err(code) => {
+                    lane.topic.doubt();
+                    let what = format!("the client takes no records: {code}");
+                    return Err(DeliveryError::new(error_table::kind(code), what));
+                }
+            }
+        }
+        if first {
+            press.openings.sent(partition, seq);
+        }
+        Ok(Given::Taken)
+    }
+
+    fn partition<R: Outgoing>(&self, record: &R, partitions: i32) -> i32 {
+        match (record.key(&self.encoders), self.partitioning) {
+            (Some(key), _) => partition::of_key(key.as_bytes(), partitions),
+            (None, Partitioning::BySource) => {
+                let (name, id) = record.source();
+                partition::of_source(name, id, partitions)
+            }
+            (None, Partitioning::Spread) => partition::of_number(record.meta().seq, partitions),
+        }
+    }
+
+    fn send<R: Outgoing>(
+        &self,
+        record: &R,
+        delivery: &Delivery<'_>,
+        value: &[u8],
+        client: &Client,
+        partition: i32,
+    ) -> Result<(), RDKafkaErrorCode> {
+        let (lane, meta) = (delivery.lane, record.meta());
+        let mut message = BaseRecord::with_opaque_to(lane.topic.name(), ticket(R::CLASS, meta.seq))
+            .payload(value)
+            .partition(partition);
+        message.key = record.key(&self.encoders);
+        if let Some(headers) = &self.headers {
+            let mut headers = headers.lock().unwrap_or_else(PoisonError::into_inner);
+            message.headers = Some(headers.of(meta, record.received_headers()));
+        }
+        // Before it is sent: the report may come before this call returns.
+        lane.ledger().add(delivery.call, meta.seq);
+        client.send(message).map_err(|(error, _)| {
+            lane.ledger().retract(meta.seq);
+            match error {
+                KafkaError::MessageProduction(code) => code,
+                _ => RDKafkaErrorCode::InvalidArgument,
+            }
+        })
+    }
+
+    /// The client, made if there is none.
+    async fn client(&self) -> Result<(Arc<Client>, u64), DeliveryError> {
+        self.start()?;
+        let mut slot = self.shared.slot();
+        let mut asked = false;
+        loop {
+            let now = slot.borrow_and_update().clone();
+            match now {
+                Slot::Live(client, life) => return Ok((client, life)),
+                Slot::Broken(why) if asked => {
+                    let what = format!("the client cannot be made: {why}");
+                    return Err(DeliveryError::new(DeliveryErrorKind::Misconfigured, what));
+                }
+                Slot::Vacant | Slot::Broken(_) => {}
+            }
+            if !asked {
+                asked = true;
+                self.shared.order(|orders| orders.wanted = true);
+            }
+            if self.shared.is_closed() {
+                return Err(closed());
+            }
+            // The one before is still ending, which takes a bounded time.
+            if timeout(Duration::from_secs(15), slot.changed()).await.is_err() {
+                return Err(unavailable("the client before has not ended yet"));
+            }
+        }
+    }
+
+    /// Starts the thread, once.
+    fn start(&self) -> Result<(), DeliveryError> {
+        if self.started.load(Memory::Acquire) {
+            return Ok(());
+        }
+        let mut recipe = self.recipe.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(recipe) = recipe.take() else { return Ok(()) };
+        self.started.store(true, Memory::Release);
+        keeper::start(Arc::clone(&self.shared), recipe)
+            .map_err(|error| unavailable("cannot start the thread of the kafka client").with_source(error))
+    }
+
+    /// Takes everything back from the client: whoever offered it will not offer it again.
+    async fn take_back(&self, lane: &Lane) {
+        if lane.ledger().held() == 0 {
+            return;
+        }
+        let mut slot = self.shared.slot();
+        self.shared.order(|orders| orders.end = Some(End::Purge));
+        let gone = slot.wait_for(|_| lane.ledger().held() == 0);
+        if timeout(CLOSE_TIME, gone).await.is_err() {
+            tracing::warn!(sink = %self.shared.name, "the client is slow to give records back; they may be doubled");
+        }
+    }
+}
+
+impl Drop for KafkaSink {
+    fn drop(&mut self) {
+        self.shared.close();
+    }
+}
+
+#[async_trait]
+impl Component for KafkaSink {
+    fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    async fn probe(&self) -> Health {
+        if self.shared.is_closed() {
+            return Health::Degraded("the sink is closed".to_owned());
+        }
+        let held: usize = self.shared.lanes().iter().map(|lane| lane.ledger().held()).sum();
+        if let Some(complaint) = self.shared.link.complaint() {
+            return Health::Degraded(format!("{complaint}; {held} records wait in the client"));
+        }
+        let complaint = self.shared.lanes().iter().find_map(|lane| lane.topic.complaint());
+        complaint.map_or(Health::Ready, Health::Degraded)
+    }
+
+    async fn close(&self) -> Result<(), CloseError> {
+        self.shared.close();
+        if !self.started.load(Memory::Acquire) {
+            return Ok(());
+        }
+        let ended = self.shared.ended.notified();
+        if timeout(CLOSE_TIME, ended).await.is_err() {
+            return Err(CloseError("the kafka client has not ended in time".to_owned(), None));
+        }
+        self.shared.ended.notify_one();
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl LogSink for KafkaSink {
+    fn profile(&self) -> SinkProfile {
+        Self::profile()
+    }
+
+    async fn deliver(&self, batch: &Batch<LogRecord<'_>>) -> Result<(), DeliveryError> {
+        self.deliver_all(batch).await
+    }
+
+    async fn abandon(&self) {
+        self.take_back(self.shared.lane(cim_core::Class::Log)).await;
+    }
+}
+
+#[async_trait]
+impl EventSink for KafkaSink {
+    fn profile(&self) -> SinkProfile {
+        Self::profile()
+    }
+
+    async fn deliver(&self, batch: &Batch<Event<'_>>) -> Result<(), DeliveryError> {
+        self.deliver_all(batch).await
+    }
+
+    async fn abandon(&self) {
+        self.take_back(self.shared.lane(cim_core::Class::Event)).await;
+    }
+}

@@ -1,0 +1,98 @@
+//! Topics, rights and users.
+//!
+//! Owns the words of `admin.py`, which speaks to the cluster with a client that is not ours. Invariant: a method returns
+//! when the cluster answers accordingly, and fails the test when it refuses.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use super::Kafka;
+use crate::tool;
+
+/// Where a partition stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Partition {
+    /// Its number.
+    pub number: usize,
+    /// Index of the broker that leads it, as [`Kafka::broker`] takes it; `None` when nobody does.
+    pub leader: Option<usize>,
+    /// How many replicas are in sync.
+    pub in_sync: usize,
+}
+
+impl Kafka {
+    /// Makes a topic, replicated on up to three brokers.
+    pub fn create_topic(&self, name: &str, partitions: usize) {
+        self.create_topic_with(name, partitions, &[]);
+    }
+
+    /// Makes a topic with a configuration of its own.
+    pub fn create_topic_with(&self, name: &str, partitions: usize, configuration: &[(&str, &str)]) {
+        let replicas = self.brokers.len().min(3);
+        let config = object(configuration);
+        self.admin(json!({"do": "create", "topic": name, "partitions": partitions, "replicas": replicas, "config": config}));
+    }
+
+    /// Deletes a topic.
+    pub fn delete_topic(&self, name: &str) {
+        self.admin(json!({"do": "delete", "topic": name}));
+    }
+
+    /// Gives a topic more partitions.
+    pub fn grow_topic(&self, name: &str, partitions: usize) {
+        self.admin(json!({"do": "grow", "topic": name, "partitions": partitions}));
+    }
+
+    /// Changes settings of a topic.
+    pub fn alter_topic(&self, name: &str, configuration: &[(&str, &str)]) {
+        self.admin(json!({"do": "alter", "topic": name, "config": object(configuration)}));
+    }
+
+    /// Where the partitions of a topic stand.
+    #[must_use]
+    pub fn partitions(&self, topic: &str) -> Vec<Partition> {
+        let answer = self.admin(json!({"do": "describe", "topic": topic}));
+        let number = |value: &Value| value.as_u64().and_then(|number| usize::try_from(number).ok());
+        let partition = |value: &Value| Partition {
+            number: number(&value["partition"]).expect("a number"),
+            leader: number(&value["leader"]).map(|id| id - 1),
+            in_sync: number(&value["in_sync"]).expect("a number"),
+        };
+        answer.as_array().expect("a list of partitions").iter().map(partition).collect()
+    }
+
+    /// Allows a user an operation (`write`, `describe`, `idempotent_write` …) on a topic.
+    pub fn allow(&self, user: &str, operation: &str, topic: &str) {
+        self.admin(json!({"do": "allow", "user": user, "operation": operation, "topic": topic}));
+    }
+
+    /// Takes back what [`Kafka::allow`] allowed.
+    pub fn forbid(&self, user: &str, operation: &str, topic: &str) {
+        self.admin(json!({"do": "forbid", "user": user, "operation": operation, "topic": topic}));
+    }
+
+    /// Makes a user for SCRAM-SHA-256 and SCRAM-SHA-512, or changes the password of one.
+    pub fn set_scram_user(&self, user: &str, password: &str) {
+        self.admin(json!({"do": "scram", "user": user, "password": password}));
+    }
+
+    fn admin(&self, request: Value) -> Value {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("admin.py");
+        let mut command = Command::new(tool("venv/bin/python"));
+        command.arg(script).arg(self.bootstrap()).arg(request.to_string());
+        let output = command.output().expect("python runs");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{request}: {errors}");
+        serde_json::from_slice(&output.stdout).unwrap_or(Value::Null)
+    }
+}
+
+fn object(pairs: &[(&str, &str)]) -> Value {
+    pairs
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), Value::from(*value)))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
+}

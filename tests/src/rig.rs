@@ -1,0 +1,256 @@
+//! A broker, the program and an application, for tests that make one of them fail.
+//!
+//! Owns the five invariants that hold after every fault: the books are exact; no panic, and descriptors and threads are back
+//! to what they were; order per source; duplicates only where allowed, and marked; PING is answered within a second. Left
+//! out: the fault.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use cim_services::Kafka;
+use cim_services::kafka::Listener;
+
+use crate::Daemon;
+use crate::check::Findings;
+use crate::load::{Load, Plan, Published};
+
+/// Partitions of the topic of logs.
+pub const LOG_PARTITIONS: usize = 10;
+/// Partitions of the topic of events.
+pub const EVENT_PARTITIONS: usize = 5;
+/// A PING is answered within this.
+const PONG_LIMIT: Duration = Duration::from_secs(1);
+
+/// Topics of one test.
+#[derive(Debug, Clone)]
+pub struct Topics {
+    /// Where logs go.
+    pub logs: String,
+    /// Where events go.
+    pub events: String,
+}
+
+impl Topics {
+    /// Makes two topics that no other test uses.
+    #[must_use]
+    pub fn create(kafka: &Kafka) -> Self {
+        let topics = Self::unused();
+        kafka.create_topic(&topics.logs, LOG_PARTITIONS);
+        kafka.create_topic(&topics.events, EVENT_PARTITIONS);
+        topics
+    }
+
+    /// Names that no other test uses.
+    #[must_use]
+    pub fn unused() -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(1);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        Self { logs: format!("logs-{number}"), events: format!("events-{number}") }
+    }
+}
+
+/// Settings of a program with a spool, whose logs and events go to these brokers; `more` are keys of the sink.
+#[must_use]
+pub fn settings(brokers: &str, topics: &Topics, more: &str) -> String {
+    let brokers = brokers.replace(',', "\", \"");
+    let Topics { logs, events } = topics;
+    format!(
+        "spool.dir = \"{{home}}/spool\"\n[routes.logs]\nsink = \"broker\"\n[routes.events]\nsink = \"broker\"\n\
+         [sinks.broker]\ntype = \"kafka\"\nbrokers = [\"{brokers}\"]\nlogs_topic = \"{logs}\"\n\
+         events_topic = \"{events}\"\n{more}"
+    )
+}
+
+/// Descriptors and threads of a program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Footprint {
+    /// Open file descriptors.
+    pub descriptors: usize,
+    /// Threads.
+    pub threads: usize,
+}
+
+impl Footprint {
+    /// Of the program now.
+    #[must_use]
+    pub fn of(daemon: &Daemon) -> Self {
+        let count = |what: &str| {
+            std::fs::read_dir(format!("/proc/{}/{what}", daemon.pid())).map_or(0, Iterator::count)
+        };
+        Self { descriptors: count("fd"), threads: count("task") }
+    }
+}
+
+/// What the topics held in the end.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What was published.
+    pub published: Published,
+    /// In the topic of logs.
+    pub logs: Findings,
+    /// In the topic of events.
+    pub events: Findings,
+}
+
+impl Outcome {
+    /// Copies beyond the first.
+    #[must_use]
+    pub fn duplicates(&self) -> usize {
+        self.logs.marked_duplicates + self.events.marked_duplicates
+    }
+}
+
+/// The parts of a test after its load: everything accepted has left the program.
+pub struct Settled<'k> {
+    /// The cluster.
+    pub kafka: &'k Kafka,
+    /// The program.
+    pub daemon: Daemon,
+    /// Where it delivered to.
+    pub topics: Topics,
+    /// What was published.
+    pub published: Published,
+}
+
+impl Settled<'_> {
+    /// What the topics hold.
+    #[must_use]
+    pub fn read(&self) -> Outcome {
+        Outcome {
+            logs: Findings::logs(&self.kafka.records(&self.topics.logs), &self.published),
+            events: Findings::events(&self.kafka.records(&self.topics.events), &self.published),
+            published: self.published.clone(),
+        }
+    }
+
+    /// Nothing was given up or refused.
+    pub fn assert_nothing_left_out(&self) {
+        for reason in ["dropped", "refused", "dead_lettered"] {
+            let count = self.daemon.metric(&format!("cim_records_{reason}_total"));
+            assert!(count < 0.5, "{count} records were {reason}");
+        }
+    }
+}
+
+/// The parts of one test.
+pub struct Rig<'k> {
+    /// The cluster.
+    pub kafka: &'k Kafka,
+    /// The program.
+    pub daemon: Daemon,
+    /// Where it delivers to.
+    pub topics: Topics,
+    /// The application.
+    pub load: Load,
+    before: Footprint,
+    /// How long everything may take to be delivered after the last message.
+    patience: Duration,
+}
+
+impl<'k> Rig<'k> {
+    /// Starts the program and an application against the plain listeners, and waits until records are delivered.
+    #[must_use]
+    pub fn start(kafka: &'k Kafka) -> Self {
+        Self::start_with(kafka, Plan::default(), &kafka.addresses(Listener::Plain), "")
+    }
+
+    /// As [`Rig::start`], with another load, other addresses and further keys of the sink.
+    #[must_use]
+    pub fn start_with(kafka: &'k Kafka, plan: Plan, brokers: &str, more: &str) -> Self {
+        let topics = Topics::create(kafka);
+        let daemon = Daemon::start(&settings(brokers, &topics, more));
+        Self::over(kafka, daemon, topics, plan)
+    }
+
+    /// The same over a program that runs already.
+    #[must_use]
+    pub fn over(kafka: &'k Kafka, daemon: Daemon, topics: Topics, plan: Plan) -> Self {
+        let load = Load::start(daemon.nats(), plan);
+        let patience = Duration::from_secs(60);
+        let before = Footprint::of(&daemon);
+        let mut rig = Self { kafka, daemon, topics, load, before, patience };
+        rig.wait_delivered(1_000);
+        rig.before = Footprint::of(&rig.daemon);
+        rig
+    }
+
+    /// As it is, with more time for the backlog.
+    #[must_use]
+    pub fn patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// Waits until so many more records are delivered.
+    pub fn wait_delivered(&self, records: u32) {
+        let delivered = || self.daemon.metric("cim_records_delivered_total");
+        let target = delivered() + f64::from(records);
+        cim_services::until(&format!("{records} more deliveries"), self.patience, || delivered() >= target);
+    }
+
+    /// Waits until the program says that deliveries are held up.
+    pub fn wait_degraded(&self, limit: Duration) {
+        let degraded = || self.daemon.get("/readyz").is_some_and(|page| page.contains("degraded"));
+        cim_services::until("readiness to tell of the outage", limit, degraded);
+    }
+
+    /// Ends the load, waits until everything has left the program, and checks the invariants about the program itself.
+    #[must_use]
+    pub fn settle(self) -> Settled<'k> {
+        let Self { kafka, daemon, topics, load, before, patience } = self;
+        let slowest = load.slowest_pong();
+        let published = load.stop();
+        drain(&daemon, patience);
+        assert_books(&daemon);
+        assert_whole(&daemon, before);
+        assert!(slowest <= PONG_LIMIT, "a PING waited {slowest:?} for its PONG");
+        Settled { kafka, daemon, topics, published }
+    }
+
+    /// As [`Rig::settle`]; then everything must be in the topics, in order, and every duplicate marked and explained.
+    #[must_use]
+    pub fn finish(self) -> Outcome {
+        let settled = self.settle();
+        settled.assert_nothing_left_out();
+        let outcome = settled.read();
+        assert_clean(&settled.daemon, &outcome);
+        outcome
+    }
+}
+
+/// Third and fourth invariant: nothing lost, nothing out of order; a duplicate is marked, and was announced by the program or
+/// lies among the records that a program killed before had not settled.
+pub fn assert_clean(daemon: &Daemon, outcome: &Outcome) {
+    assert_eq!(outcome.logs.faults(), None, "logs");
+    assert_eq!(outcome.events.faults(), None, "events");
+    let announced = daemon.metric("cim_kafka_possible_duplicates_total");
+    let recovered = daemon.metric("cim_records_recovered_total");
+    let found = outcome.duplicates() as f64;
+    assert!(
+        found <= announced + recovered,
+        "{found} duplicates, {announced} announced, {recovered} recovered"
+    );
+}
+
+/// Waits until nothing is held.
+pub fn drain(daemon: &Daemon, patience: Duration) {
+    let held = || daemon.metric("cim_records_held");
+    cim_services::until("everything to be delivered", patience, || held() < 0.5);
+}
+
+/// First invariant.
+pub fn assert_books(daemon: &Daemon) {
+    let page = daemon.get("/metrics").unwrap_or_default();
+    let books = page.lines().filter(|line| line.starts_with("cim_records_")).collect::<Vec<_>>().join("\n");
+    assert!(daemon.books_balance(), "the books do not balance:\n{books}");
+}
+
+/// Second invariant: it did not panic, and uses no more descriptors and threads than before.
+pub fn assert_whole(daemon: &Daemon, before: Footprint) {
+    let stderr = daemon.stderr();
+    assert!(!stderr.contains("panicked"), "{stderr}");
+    assert!(daemon.metric("cim_part_restarts_total") < 0.5, "a part was started again");
+    let now = || Footprint::of(daemon);
+    let back = || now().descriptors <= before.descriptors && now().threads <= before.threads;
+    let what = format!("descriptors and threads back from {:?} to {before:?}", now());
+    cim_services::until(&what, Duration::from_secs(30), back);
+}

@@ -1,0 +1,111 @@
+//! A raw NATS connection, for tests that decide every byte.
+//!
+//! Left out: what is published. Invariant: what may fail with the program under test has a form that says so; the others fail
+//! the test.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use crate::PATIENCE;
+
+/// A raw NATS connection.
+pub struct Wire {
+    stream: TcpStream,
+}
+
+impl Wire {
+    pub(crate) fn connect(address: SocketAddr) -> Self {
+        Self::try_connect(address).unwrap()
+    }
+
+    /// Connects and says CONNECT.
+    ///
+    /// # Errors
+    /// Nobody listens, or the connection ends.
+    pub fn try_connect(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let mut wire = Self { stream };
+        wire.try_line()?;
+        wire.stream.write_all(b"CONNECT {\"verbose\":false,\"name\":\"wire\"}\r\n")?;
+        wire.try_flush()?;
+        Ok(wire)
+    }
+
+    /// Writes bytes as they are.
+    pub fn send(&mut self, bytes: &[u8]) {
+        self.try_send(bytes).unwrap();
+    }
+
+    /// As [`Wire::send`].
+    ///
+    /// # Errors
+    /// The connection has ended.
+    pub fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes)
+    }
+
+    /// Publishes one message.
+    pub fn publish(&mut self, subject: &str, payload: &[u8]) {
+        self.send(&publication(subject, payload));
+    }
+
+    /// Whether nothing arrives for that long.
+    pub fn silent_for(&mut self, time: Duration) -> bool {
+        self.stream.set_read_timeout(Some(time)).unwrap();
+        let silent = self.stream.peek(&mut [0]).is_err();
+        self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        silent
+    }
+
+    /// Sends PING and waits for PONG: everything before it is accepted. Answers a PING of the other side meanwhile.
+    pub fn flush(&mut self) {
+        self.try_flush().unwrap();
+    }
+
+    /// As [`Wire::flush`].
+    ///
+    /// # Errors
+    /// The connection has ended, or no PONG came in time: nothing is known of the messages before.
+    pub fn try_flush(&mut self) -> io::Result<()> {
+        self.try_send(b"PING\r\n")?;
+        self.try_pong()
+    }
+
+    /// Waits for a PONG, as [`Wire::flush`] does.
+    pub fn pong(&mut self) {
+        self.try_pong().unwrap();
+    }
+
+    fn try_pong(&mut self) -> io::Result<()> {
+        let mut line = self.try_line()?;
+        while line == "PING" {
+            self.stream.write_all(b"PONG\r\n")?;
+            line = self.try_line()?;
+        }
+        if line == "PONG" { Ok(()) } else { Err(io::Error::other(line)) }
+    }
+
+    /// The next line.
+    pub fn line(&mut self) -> String {
+        self.try_line().unwrap()
+    }
+
+    fn try_line(&mut self) -> io::Result<String> {
+        let mut line = Vec::new();
+        let mut byte = [0];
+        while !line.ends_with(b"\r\n") {
+            self.stream.read_exact(&mut byte)?;
+            line.push(byte[0]);
+        }
+        Ok(String::from_utf8_lossy(&line).trim_end().to_owned())
+    }
+}
+
+/// The bytes that publish a message.
+#[must_use]
+pub fn publication(subject: &str, payload: &[u8]) -> Vec<u8> {
+    [format!("PUB {subject} {}\r\n", payload.len()).as_bytes(), payload, b"\r\n"].concat()
+}

@@ -1,0 +1,193 @@
+//! Logs and events in a real Kafka broker: what arrives, and that an outage costs nothing. What takes minutes is in
+//! `kafka_outages`, what needs three brokers in `kafka_cluster`, what needs passwords in `kafka_security`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code: a failed step is the failure"
+)]
+
+use std::path::Path;
+use std::process::Command;
+
+use cim_services::{Kafka, Record};
+use cim_tests::rig::{EVENT_PARTITIONS, LOG_PARTITIONS, Rig, Topics, drain, settings};
+use cim_tests::{Daemon, publication, tool, until};
+use serde_json::Value;
+
+/// Who the recorded program was.
+const RECORDED: &str = "[identity]\nnamespace = \"ns1\"\npod = \"pod-1\"\nuid = \"11111111-2222-3333-4444-555555555555\"\n\
+    uhn = \"uhn-1\"\ncnfc_uuid = \"cnfc-1\"\nmicroservice = \"svc\"\nversion = \"v1\"\n[identity.tmaas]\n\
+    nf_type = \"xgvela\"\nvendor_id = \"xgvela\"\nxgvela_id = \"xgvela1\"\nnf_class = \"xgvela\"\nnf_id = \"xgvela1\"\n\
+    nf_service_id = \"svc-1\"\nnf_service_type = \"svc\"\n";
+
+/// Recorded inputs that reach Kafka as they did then. Names in `except` are differences on purpose.
+fn recorded(file: &str, member: &str, except: &[&str]) -> Vec<(String, Vec<u8>, Value)> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors").join(file);
+    let vectors: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let mut cases = Vec::new();
+    for case in vectors["cases"].as_array().unwrap() {
+        let name = case["name"].as_str().unwrap();
+        let expected = if member.is_empty() { &case["expected"] } else { &case["expected"][member] };
+        let (Some(input), Some(_)) = (case["input"]["hex"].as_str(), expected["value"]["text"].as_str())
+        else {
+            continue;
+        };
+        if case["keep"] == true && !except.contains(&name) {
+            cases.push((name.to_owned(), bytes(input), expected.clone()));
+        }
+    }
+    cases
+}
+
+fn bytes(hex: &str) -> Vec<u8> {
+    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+}
+
+/// Publishes the inputs in their order and waits until all are delivered.
+fn deliver(daemon: &Daemon, subject: &str, cases: &[(String, Vec<u8>, Value)]) {
+    let mut wire = daemon.connect();
+    for (_, input, _) in cases {
+        wire.send(&publication(subject, input));
+    }
+    wire.flush();
+    until("delivery", || daemon.metric("cim_records_delivered_total") + 0.5 > cases.len() as f64);
+    drain(daemon, cim_tests::PATIENCE);
+    assert!(daemon.books_balance());
+}
+
+/// The value JSON without regard to how it is escaped.
+fn parsed(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|_| Value::from(text))
+}
+
+#[test]
+fn events_have_the_recorded_key_partition_and_value() {
+    let Some(kafka) = Kafka::shared() else { return };
+    // "full" emits `thresholdInfo` and `monitoredAttributes` now. A few were recorded in other pods.
+    let mut cases = recorded("event.json", "", &["full"]);
+    cases.retain(|(.., expected)| {
+        expected["value"]["text"]
+            .as_str()
+            .unwrap()
+            .contains("\"podId\":\"pod-1\",\"microservice\":\"svc\",\"nf\":\"xgvela1\"")
+    });
+    assert!(cases.len() >= 12, "only {} cases", cases.len());
+    let topics = Topics::create(kafka);
+    let text = settings(&kafka.bootstrap(), &topics, &format!("headers = false\n{RECORDED}"));
+    let daemon = Daemon::start(&text);
+    deliver(&daemon, "EVENT", &cases);
+    let records = kafka.records(&topics.events);
+    assert_eq!(records.len(), cases.len());
+    // One key, one partition: the order is that of publishing.
+    for (record, (name, _, expected)) in records.iter().zip(&cases) {
+        assert_eq!(parsed(&record.text()), parsed(expected["value"]["text"].as_str().unwrap()), "{name}");
+        assert_eq!(
+            record.key.as_deref().map(String::from_utf8_lossy).as_deref(),
+            expected["key"].as_str(),
+            "{name}"
+        );
+        assert_eq!(Some(record.partition as u64), expected["partition"].as_u64(), "{name}");
+        assert!(record.headers.is_empty(), "{name}");
+    }
+}
+
+#[test]
+fn logs_have_the_recorded_value_and_no_key() {
+    let Some(kafka) = Kafka::shared() else { return };
+    for (format, member) in [("json", "kafka_json"), ("text", "kafka_text")] {
+        let cases = recorded("log.json", member, &[]);
+        assert!(cases.len() >= 10, "only {} cases", cases.len());
+        let topics = Topics::unused();
+        kafka.create_topic(&topics.logs, 1);
+        kafka.create_topic(&topics.events, 1);
+        let text = settings(&kafka.bootstrap(), &topics, &format!("headers = false\n{RECORDED}"));
+        let format_line = format!("[routes.logs]\nformat = \"{format}\"\n");
+        let daemon = Daemon::start(&text.replace("[routes.logs]\n", &format_line));
+        deliver(&daemon, "LOG", &cases);
+        let records = kafka.records(&topics.logs);
+        assert_eq!(records.len(), cases.len());
+        for (record, (name, _, expected)) in records.iter().zip(&cases) {
+            let wanted = expected["value"]["text"].as_str().unwrap();
+            let same = if format == "json" {
+                parsed(&record.text()) == parsed(wanted)
+            } else {
+                record.text() == wanted
+            };
+            assert!(same, "{name}: {} instead of {wanted}", record.text());
+            assert_eq!((record.key.as_deref(), record.headers.len()), (None, 0), "{name}");
+        }
+    }
+}
+
+#[test]
+fn records_are_numbered_spread_over_partitions_and_read_alike_by_another_client() {
+    let Some(kafka) = Kafka::shared() else { return };
+    let rig = Rig::start(kafka);
+    rig.load.wait_for(5_000);
+    let topics = rig.topics.clone();
+    let outcome = rig.finish();
+    assert_eq!(outcome.duplicates(), 0);
+    let records = kafka.records(&topics.logs);
+    let per_partition = |partition| records.iter().filter(|record| record.partition == partition).count();
+    let even = records.len() / LOG_PARTITIONS;
+    for partition in 0..LOG_PARTITIONS {
+        let count = per_partition(partition);
+        assert!(
+            (even / 2..even * 2).contains(&count),
+            "{count} of {} records in partition {partition}",
+            records.len()
+        );
+    }
+    let first = &records[0];
+    assert_eq!(first.header("cim-id"), Some("ns1/pod-1"));
+    assert_eq!(first.header("cim-epoch").map(str::len), Some(16));
+    let seqs: std::collections::BTreeSet<u64> =
+        records.iter().map(|record| record.header("cim-seq").unwrap().parse().unwrap()).collect();
+    let (low, high) = (*seqs.first().unwrap(), *seqs.last().unwrap());
+    assert_eq!(high - low + 1, seqs.len() as u64, "the numbers of a class are dense");
+    for (topic, partitions) in [(&topics.logs, LOG_PARTITIONS), (&topics.events, EVENT_PARTITIONS)] {
+        assert_eq!(read_by_aiokafka(kafka, topic, partitions), kafka.records(topic), "{topic}");
+    }
+}
+
+/// Everything in a topic, read by a client in which not a line is shared with librdkafka.
+fn read_by_aiokafka(kafka: &Kafka, topic: &str, partitions: usize) -> Vec<Record> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/read_topic.py");
+    let mut command = Command::new(tool("venv/bin/python"));
+    command.arg(script).args([&kafka.bootstrap(), topic, &partitions.to_string()]);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let record = |line: &str| {
+        let value: Value = serde_json::from_str(line).unwrap();
+        let optional = |name: &str| value[name].as_str().map(bytes);
+        let header =
+            |pair: &Value| (pair[0].as_str().unwrap().to_owned(), pair[1].as_str().unwrap().to_owned());
+        Record {
+            partition: usize::try_from(value["partition"].as_u64().unwrap()).unwrap(),
+            offset: value["offset"].as_u64().unwrap(),
+            time: value["time"].as_i64().unwrap(),
+            key: optional("key"),
+            value: optional("value"),
+            headers: value["headers"].as_array().unwrap().iter().map(header).collect(),
+        }
+    };
+    text.lines().map(record).collect()
+}
+
+#[test]
+fn a_broker_killed_under_load_and_started_again_costs_nothing() {
+    let Some(kafka) = Kafka::single() else { return };
+    let rig = Rig::start(&kafka);
+    kafka.broker(0).kill();
+    // Two seconds are promised; a busy machine gets a third.
+    rig.wait_degraded(std::time::Duration::from_secs(3));
+    rig.load.wait_for(4_000);
+    kafka.broker(0).restart();
+    rig.wait_delivered(4_000);
+    rig.load.wait_for(1_000);
+    let outcome = rig.finish();
+    assert!(outcome.logs.found >= 6_000);
+}

@@ -1,0 +1,149 @@
+//! Three brokers, three replicas, two of them in sync for an acknowledgement: what dies is replaced, and nothing is lost.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "test code: a failed step is the failure"
+)]
+
+use std::time::{Duration, Instant};
+
+use cim_services::{Kafka, KafkaPlan, free_port};
+use cim_testkit::ChaosProxy;
+use cim_tests::has_time;
+use cim_tests::load::Plan;
+use cim_tests::rig::{EVENT_PARTITIONS, LOG_PARTITIONS, Rig};
+
+/// How long the cluster may take to agree on a new leader, on a busy machine.
+const ELECTION: Duration = Duration::from_secs(60);
+
+/// Index of the broker that leads a partition of the topic.
+fn leader(kafka: &Kafka, topic: &str, partition: usize) -> usize {
+    let mut found = None;
+    cim_services::until("a leader", ELECTION, || {
+        found = kafka.partitions(topic)[partition].leader;
+        found.is_some()
+    });
+    found.unwrap()
+}
+
+/// Waits until every partition of the topic has three replicas in sync again.
+fn in_sync(kafka: &Kafka, topic: &str) {
+    let whole = || kafka.partitions(topic).iter().all(|partition| partition.in_sync == 3);
+    cim_services::until("three replicas in sync", ELECTION, whole);
+}
+
+#[test]
+fn the_leader_is_killed_under_load() {
+    let Some(kafka) = Kafka::cluster(3) else { return };
+    let rig = Rig::start(&kafka);
+    let killed = leader(&kafka, &rig.topics.events, 2);
+    kafka.broker(killed).kill();
+    rig.wait_delivered(6_000);
+    rig.load.wait_for(2_000);
+    let outcome = rig.finish();
+    assert!(outcome.logs.found >= 6_000);
+}
+
+/// K1. `CIM_KAFKA_LOOP_SECONDS` changes the ten minutes.
+#[test]
+fn leaders_are_killed_in_a_loop() {
+    if !has_time("a loop of broker kills takes ten minutes") {
+        return;
+    }
+    let seconds =
+        std::env::var("CIM_KAFKA_LOOP_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(600);
+    let Some(kafka) = Kafka::cluster(3) else { return };
+    let rig = Rig::start_with(&kafka, Plan { rate: 1_000, ..Plan::default() }, &kafka.bootstrap(), "");
+    let end = Instant::now() + Duration::from_secs(seconds);
+    let mut round = 0;
+    while Instant::now() < end {
+        let victim = leader(&kafka, &rig.topics.logs, round % LOG_PARTITIONS);
+        // Every third one leaves cleanly: its partitions move while it still answers.
+        if round % 3 == 2 {
+            kafka.broker(victim).stop()
+        } else {
+            kafka.broker(victim).kill()
+        }
+        rig.load.wait_for(1_000);
+        kafka.broker(victim).restart();
+        in_sync(&kafka, &rig.topics.logs);
+        in_sync(&kafka, &rig.topics.events);
+        round += 1;
+    }
+    let outcome = rig.patience(Duration::from_secs(120)).finish();
+    let (found, duplicates) = (outcome.logs.found + outcome.events.found, outcome.duplicates());
+    eprintln!(
+        "{round} leaders killed or stopped, {found} records, 0 lost, 0 out of order, {duplicates} marked duplicates"
+    );
+}
+
+/// K6.
+#[test]
+fn too_few_replicas_hold_delivery_up_until_there_are_enough() {
+    if !has_time("two of three brokers are away for 15 s") {
+        return;
+    }
+    let Some(kafka) = Kafka::cluster(3) else { return };
+    let rig = Rig::start(&kafka);
+    // Frozen, not dead: the third stays in touch with nobody, and keeps its leaders.
+    let away = [leader(&kafka, &rig.topics.logs, 0), leader(&kafka, &rig.topics.logs, 1)];
+    let away = if away[0] == away[1] { [away[0], (away[0] + 1) % 3] } else { away };
+    away.iter().for_each(|broker| kafka.broker(*broker).pause());
+    rig.load.wait_for(30_000);
+    rig.wait_degraded(Duration::from_secs(20));
+    away.iter().for_each(|broker| kafka.broker(*broker).resume());
+    rig.wait_delivered(10_000);
+    let _ = rig.patience(Duration::from_secs(120)).finish();
+}
+
+/// The same, by the topic's own rule: the broker answers NOT_ENOUGH_REPLICAS.
+#[test]
+fn a_topic_that_wants_more_replicas_than_there_are_is_waited_for() {
+    if !has_time("a topic refuses records for 15 s") {
+        return;
+    }
+    let Some(kafka) = Kafka::cluster(3) else { return };
+    let rig = Rig::start(&kafka);
+    kafka.alter_topic(&rig.topics.logs, &[("min.insync.replicas", "3")]);
+    let killed = (leader(&kafka, &rig.topics.events, 2) + 1) % 3;
+    kafka.broker(killed).kill();
+    rig.load.wait_for(20_000);
+    kafka.alter_topic(&rig.topics.logs, &[("min.insync.replicas", "2")]);
+    rig.wait_delivered(10_000);
+    let _ = rig.patience(Duration::from_secs(120)).finish();
+}
+
+/// Every broker is gone for good, and others stand behind the same name.
+#[test]
+fn all_brokers_are_replaced() {
+    if !has_time("a second cluster is started") {
+        return;
+    }
+    let Some(old) = Kafka::single() else { return };
+    let proxy = ChaosProxy::start_at(
+        free_port().unwrap(),
+        old.broker(0).address(cim_services::kafka::Listener::Plain),
+        1,
+    )
+    .unwrap();
+    let rig = Rig::start_with(&old, Plan::default(), &proxy.address().to_string(), "");
+    old.kill_all();
+    let Some(new) = KafkaPlan::new().start() else { return };
+    new.create_topic(&rig.topics.logs, LOG_PARTITIONS);
+    new.create_topic(&rig.topics.events, EVENT_PARTITIONS);
+    rig.load.wait_for(4_000);
+    proxy.aim(new.broker(0).address(cim_services::kafka::Listener::Plain));
+    rig.wait_delivered(4_000);
+    let settled = rig.settle();
+    settled.assert_nothing_left_out();
+    // The old cluster is read where it was; together they hold everything.
+    old.restart_all();
+    let both = |topic: &str| [old.records(topic), new.records(topic)].concat();
+    let logs = cim_tests::check::Findings::logs(&both(&settled.topics.logs), &settled.published);
+    let events = cim_tests::check::Findings::events(&both(&settled.topics.events), &settled.published);
+    assert_eq!((logs.lost.len(), events.lost.len()), (0, 0));
+    assert!(logs.unmarked_duplicates.is_empty() && events.unmarked_duplicates.is_empty());
+}

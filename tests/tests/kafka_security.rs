@@ -1,0 +1,166 @@
+//! Rights, passwords and certificates: lost, wrong, changed, and right again, without a restart of the program.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code: a failed step is the failure"
+)]
+
+use std::path::Path;
+use std::time::Duration;
+
+use cim_services::kafka::Listener;
+use cim_services::{Authority, Home, Kafka, KafkaPlan};
+use cim_tests::load::{Load, Plan};
+use cim_tests::rig::{Rig, Settled, Topics, assert_clean, drain, settings};
+use cim_tests::{Daemon, has_time, skip};
+
+const USER: &str = "cim";
+const PASSWORD: &str = "right";
+
+/// Suspended deliveries are tried again every 15 s.
+const HEALING: Duration = Duration::from_secs(90);
+
+/// Whether the program can do TLS and SCRAM. Otherwise says that the test is skipped.
+fn has_tls() -> bool {
+    let home = Home::new();
+    let file = home.path().join("cim.toml");
+    let table = "[sinks.broker]\ntype = \"kafka\"\nbrokers = [\"127.0.0.1:9092\"]\ntls = {}\n";
+    std::fs::write(&file, table).unwrap();
+    let output = std::process::Command::new(cim_tests::binary())
+        .args(["validate", "--config"])
+        .arg(&file)
+        .output()
+        .unwrap();
+    let has = output.status.success();
+    if !has {
+        skip("the program is built without the feature `tls`");
+    }
+    has
+}
+
+fn sasl(mechanism: &str, password_file: &Path) -> String {
+    format!(
+        "sasl = {{ mechanism = \"{mechanism}\", username = \"{USER}\", password_file = \"{}\" }}\n",
+        password_file.display()
+    )
+}
+
+/// The load of a program that could not deliver at first is delivered in the end.
+fn healed(kafka: &Kafka, daemon: Daemon, topics: Topics, load: Load) {
+    cim_services::until("deliveries", HEALING, || daemon.metric("cim_records_delivered_total") > 1_000.0);
+    let published = load.stop();
+    drain(&daemon, HEALING);
+    let settled = Settled { kafka, daemon, topics, published };
+    settled.assert_nothing_left_out();
+    assert_clean(&settled.daemon, &settled.read());
+}
+
+fn degraded(daemon: &Daemon) {
+    let told = || daemon.get("/readyz").is_some_and(|page| page.contains("degraded"));
+    cim_services::until("readiness to tell of the refusal", Duration::from_secs(30), told);
+    assert!(daemon.metric("cim_records_delivered_total") < 0.5);
+}
+
+/// K8: one topic is denied, the other flows.
+#[test]
+fn rights_that_are_granted_later_heal_one_topic_while_the_other_flows() {
+    if !has_time("rights are granted after 10 s") {
+        return;
+    }
+    let home = Home::new();
+    let file = home.path().join("password");
+    std::fs::write(&file, PASSWORD).unwrap();
+    let Some(kafka) = KafkaPlan::new().sasl(&[(USER, PASSWORD)]).acls().start() else { return };
+    let topics = Topics::create(&kafka);
+    kafka.allow(USER, "write", &topics.events);
+    let daemon = Daemon::start(&settings(&kafka.addresses(Listener::Sasl), &topics, &sasl("PLAIN", &file)));
+    let load = Load::start(daemon.nats(), Plan::default());
+    let events = || daemon.metric("cim_records_delivered_total{route=\"events\"");
+    cim_services::until("events", HEALING, || events() > 100.0);
+    let told = || daemon.get("/readyz").is_some_and(|page| page.contains("degraded"));
+    cim_services::until("readiness to tell of the refusal", HEALING, told);
+    assert!(daemon.metric("cim_records_delivered_total{route=\"logs\"") < 0.5);
+    kafka.allow(USER, "write", &topics.logs);
+    cim_services::until("logs", HEALING, || {
+        daemon.metric("cim_records_delivered_total{route=\"logs\"") > 1_000.0
+    });
+    // And taken away under load.
+    kafka.forbid(USER, "write", &topics.logs);
+    cim_services::until("readiness to tell of the refusal", HEALING, told);
+    load.wait_for(4_000);
+    kafka.allow(USER, "write", &topics.logs);
+    healed(&kafka, daemon, topics, load);
+}
+
+/// K10.
+#[test]
+fn a_wrong_password_is_replaced_in_its_file() {
+    if !has_time("a password is wrong for 5 s") {
+        return;
+    }
+    let home = Home::new();
+    let file = home.path().join("password");
+    std::fs::write(&file, "wrong").unwrap();
+    let Some(kafka) = KafkaPlan::new().sasl(&[(USER, PASSWORD)]).start() else { return };
+    let topics = Topics::create(&kafka);
+    let daemon = Daemon::start(&settings(&kafka.addresses(Listener::Sasl), &topics, &sasl("PLAIN", &file)));
+    let load = Load::start(daemon.nats(), Plan::default());
+    degraded(&daemon);
+    std::fs::write(&file, PASSWORD).unwrap();
+    let stderr = daemon.stderr();
+    assert!(!stderr.contains("wrong\""), "the password is in the diagnostics: {stderr}");
+    healed(&kafka, daemon, topics, load);
+}
+
+/// K10: the broker changes the password first, then the file follows.
+#[test]
+fn a_password_that_is_rotated_at_the_broker_first_is_followed() {
+    if !has_time("a password is rotated") || !has_tls() {
+        return;
+    }
+    let home = Home::new();
+    let file = home.path().join("password");
+    std::fs::write(&file, PASSWORD).unwrap();
+    let Some(kafka) = KafkaPlan::new().sasl(&[("other", "x")]).start() else { return };
+    kafka.set_scram_user(USER, PASSWORD);
+    let keys = sasl("SCRAM-SHA-512", &file);
+    let rig = Rig::start_with(&kafka, Plan::default(), &kafka.addresses(Listener::Sasl), &keys);
+    kafka.set_scram_user(USER, "another");
+    // A connection that is open stays so; the next one needs the new password.
+    kafka.broker(0).restart();
+    rig.wait_degraded(Duration::from_secs(30));
+    std::fs::write(&file, "another").unwrap();
+    rig.wait_delivered(4_000);
+    let _ = rig.patience(HEALING).finish();
+}
+
+/// K10: the brokers show a certificate of an authority nobody trusts; then the file of trusted ones is replaced.
+#[test]
+fn certificates_that_are_swapped_are_followed() {
+    if !has_time("certificates are swapped") || !has_tls() {
+        return;
+    }
+    let home = Home::new();
+    let Some(authority) = Authority::new(&home.path().join("first")) else { return };
+    let (ca, password) = (home.path().join("trusted.pem"), home.path().join("password"));
+    std::fs::copy(authority.certificate(), &ca).unwrap();
+    std::fs::write(&password, PASSWORD).unwrap();
+    let identity = authority.issue("broker", 2);
+    let Some(kafka) = KafkaPlan::new().sasl(&[(USER, PASSWORD)]).tls(&identity).start() else { return };
+    kafka.set_scram_user(USER, PASSWORD);
+    let keys = format!("tls = {{ ca_file = \"{}\" }}\n{}", ca.display(), sasl("SCRAM-SHA-256", &password));
+    let rig = Rig::start_with(&kafka, Plan::default(), &kafka.addresses(Listener::SaslTls), &keys);
+
+    kafka.set_identity(&authority.issue("late", -1));
+    kafka.broker(0).restart();
+    rig.wait_degraded(Duration::from_secs(30));
+    let second = Authority::new(&home.path().join("second")).unwrap();
+    kafka.set_identity(&second.issue("broker", 2));
+    kafka.broker(0).restart();
+    rig.load.wait_for(2_000);
+    std::fs::copy(second.certificate(), &ca).unwrap();
+    rig.wait_delivered(4_000);
+    let _ = rig.patience(HEALING).finish();
+}
