@@ -32,7 +32,7 @@ fn target() -> Option<&'static Target> {
     let target = TARGET.get_or_init(|| {
         let mut proxy = None;
         let plan = KafkaPlan::new().proxied(|broker| {
-            let started = ChaosProxy::start_at(free_port(), broker, 1).unwrap();
+            let started = ChaosProxy::start_at(free_port().unwrap(), broker, 1).unwrap();
             let address = started.address();
             proxy = Some(started);
             address
