@@ -18,6 +18,7 @@ use crate::contract::Level;
 use crate::deadletter::{DeadLetters, Letter};
 use crate::delivery::{Condition, DeliveryStatus};
 use crate::intake::{Entrance, Intake, IntakeCounts, Lane};
+use crate::leftovers;
 use crate::queue::ClassQueue;
 use crate::supervisor::{PartStatus, Supervisor};
 use cim_wire::Class;
@@ -32,6 +33,7 @@ pub(crate) struct RouteMember {
     pub class: Class,
     pub index: usize,
     pub sink: String,
+    pub fallback: Option<String>,
     pub condition: Arc<Condition>,
 }
 
@@ -51,11 +53,13 @@ pub(crate) struct Inner {
     pub dead_letters: Option<Arc<DeadLetters>>,
     pub recovery_lost: Vec<(Class, &'static str, u64)>,
     pub storage: Storage,
+    pub leftover_files: leftovers::Gauge,
 }
 
 impl Drop for Inner {
     /// Ends tasks and threads of an engine that was not stopped. What they held stays in the spool.
     fn drop(&mut self) {
+        self.entrance.close();
         self.generation().stop();
         self.entrance.logs.stop_sync();
         self.entrance.events.stop_sync();
@@ -69,6 +73,8 @@ pub struct MemberStatus {
     pub route: &'static str,
     /// Name of the sink.
     pub sink: String,
+    /// Name of its fallback.
+    pub fallback: Option<String>,
     /// How delivery is doing.
     pub delivery: DeliveryStatus,
     /// The books.
@@ -188,6 +194,7 @@ impl Cim {
         MemberStatus {
             route: route_name(member.class),
             sink: member.sink.clone(),
+            fallback: member.fallback.clone(),
             delivery: member.condition.status(),
             books: self.inner.entrance.queue(member.class).books(member.index),
         }

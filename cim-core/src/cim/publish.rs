@@ -22,6 +22,7 @@ impl Cim {
             gauge!(catalog::DEAD_LETTERS).set(as_f64(letters.len()));
             counter!(catalog::DEAD_LETTERS_EVICTED).absolute(letters.evicted());
         }
+        gauge!(catalog::LEFTOVER_FILES).set(as_f64(inner.leftover_files.get()));
         for part in self.parts() {
             counter!(catalog::PART_RESTARTS, "part" => part.name).absolute(part.restarts);
         }
@@ -35,7 +36,11 @@ impl Cim {
             counter!(catalog::RECOVERED, &labels).absolute(books.recovered);
             counter!(catalog::DELIVERED, &labels).absolute(books.delivered);
             counter!(catalog::UNACKNOWLEDGED, &labels).absolute(books.unacknowledged);
-            counter!(catalog::TO_FALLBACK, &labels).absolute(books.to_fallback);
+            if let Some(fallback) = member.fallback {
+                let [route, sink] = labels.clone();
+                counter!(catalog::TO_FALLBACK, &[route, sink, ("fallback", fallback)])
+                    .absolute(books.to_fallback);
+            }
             counter!(catalog::DEAD_LETTERED, &labels).absolute(books.dead_lettered);
             let age = clock::now_ms().saturating_sub(member.delivery.oldest_ms);
             gauge!(catalog::OLDEST, &labels).set(if books.held == 0 { 0.0 } else { as_f64(age) / 1000.0 });

@@ -174,6 +174,12 @@ impl Lane {
         self.entrance.queue(class).level()
     }
 
+    /// Whether the engine takes nothing more, because it is stopping.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.entrance.is_closed()
+    }
+
     /// Whether publishers of the class have to be held back: policy `block`, and no room.
     #[must_use]
     pub fn is_full(&self, class: Class) -> bool {
