@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use cim_core::settings::SinkSettings;
-use cim_core::{Cim, Identity, LogFormat, Problem, Registry, Sink, SinkContext};
+use cim_core::{Cim, Identity, LogFormat, Problem, Registry, Sink, SinkContext, StartError};
 use serde_json::Value;
 
 use crate::exit::{Failure, chain};
@@ -21,11 +21,24 @@ pub fn start(settings: &Settings, registry: &Registry) -> Result<Cim, Failure> {
         .identity(Identity::from(&settings.identity))
         .memory(settings.memory.clone())
         .spool(settings.spool.clone())
+        .leftovers(settings.leftovers.clone())
         .routes(settings.routes.clone());
     for (name, sink) in sinks(settings, registry)? {
         builder = builder.sink(name, sink);
     }
-    builder.start().map_err(|error| Failure::cannot_start(chain(&error)))
+    builder.start().map_err(|error| Failure::cannot_start(advice(&error)))
+}
+
+/// What went wrong, and for a spool what to do about it.
+fn advice(error: &StartError) -> String {
+    let what = chain(error);
+    match error {
+        StartError::Spool { .. } => format!(
+            "{what}\n  each cim needs a directory of its own that it may write to; \
+             set `dir` in [spool], or CIM__SPOOL__DIR"
+        ),
+        _ => what,
+    }
 }
 
 /// Builds the sinks that routes name.

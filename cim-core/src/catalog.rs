@@ -48,7 +48,7 @@ macro_rules! catalog {
     };
 }
 
-/// The name the original gave to broken TCP connections that carried logs (contract §10.1). Its one label is `pod`; as
+/// The name the original gave to broken TCP connections that carried logs (wire contract §10.1). Its one label is `pod`; as
 /// there, it appears with the first one.
 pub const OLD_TCP_DISCONNECTS: &str = "tcp_disconnect_count";
 
@@ -61,8 +61,8 @@ catalog! {
         "Records given to the sink or its fallback.";
     UNACKNOWLEDGED = "cim_records_delivered_unacknowledged_total" Counter ["route", "sink"]
         "Of the delivered records, those given to a sink that never acknowledges.";
-    TO_FALLBACK = "cim_records_delivered_fallback_total" Counter ["route", "sink"]
-        "Of the delivered records, those given to the fallback.";
+    TO_FALLBACK = "cim_records_delivered_fallback_total" Counter ["route", "sink", "fallback"]
+        "Of the delivered records of that sink, those that its fallback got instead.";
     DEAD_LETTERED = "cim_records_dead_lettered_total" Counter ["route", "sink"]
         "Records refused by the sink and put into the dead-letter store.";
     DROPPED = "cim_records_dropped_total" Counter ["route", "sink", "reason"]
@@ -95,6 +95,8 @@ catalog! {
         "Letters in the dead-letter store.";
     DEAD_LETTERS_EVICTED = "cim_dead_letters_evicted_total" Counter []
         "Letters that made room for newer ones.";
+    LEFTOVER_FILES = "cim_leftover_files" Gauge []
+        "Log files of an earlier sidecar that are not delivered yet.";
     PART_RESTARTS = "cim_part_restarts_total" Counter ["part"]
         "How often a task of the process was started again after a panic.";
     KAFKA_BROKERS = "cim_kafka_brokers_connected" Gauge ["sink"]

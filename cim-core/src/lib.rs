@@ -19,6 +19,7 @@ pub mod deadletter;
 mod delivery;
 mod envelope;
 pub mod intake;
+mod leftovers;
 pub mod null;
 mod queue;
 pub mod registry;

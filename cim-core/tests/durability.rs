@@ -249,6 +249,42 @@ async fn a_reload_hands_the_backlog_of_a_dead_sink_to_the_new_one() {
 }
 
 #[tokio::test]
+async fn sinks_that_take_turns_under_load_get_every_record_once_and_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let sinks = [Scripted::new(), Scripted::new()];
+    let cim = Cim::builder().spool_dir(dir.path()).sink("0", sinks[0].sink()).start().unwrap();
+    let publisher = cim.clone();
+    let publish = async move {
+        for line in numbered(0..2000) {
+            send(&publisher, &[line]).await;
+            // Accepted at once, so without this nobody else would run.
+            tokio::time::sleep(Duration::from_micros(100)).await;
+        }
+    };
+    let switch = async {
+        for turn in 1..9 {
+            let name = (turn % 2).to_string();
+            let at = 200 * turn;
+            let seen = || sinks.iter().map(|sink| sink.lines.lock().unwrap().len()).sum::<usize>();
+            until(&cim, "some more records", |_| seen() >= at).await;
+            let routes = RoutesSettings { logs: RouteSettings::to(&name), events: RouteSettings::to(&name) };
+            cim.reload([(name, sinks[turn % 2].sink())].into(), &routes).await.unwrap();
+        }
+    };
+    tokio::join!(publish, switch);
+    settled(&cim).await;
+    let number = |line: &String| line.trim_start_matches("line ").parse::<usize>().unwrap();
+    let seen = sinks.each_ref().map(|sink| sink.lines().iter().map(number).collect::<Vec<_>>());
+    for lines in &seen {
+        assert!(lines.is_sorted(), "out of order: {lines:?}");
+        assert!(lines.len() > 100, "no turns: {}", lines.len());
+    }
+    let mut all = seen.concat();
+    all.sort_unstable();
+    assert_eq!(all, (0..2000).collect::<Vec<_>>());
+}
+
+#[tokio::test]
 async fn a_spool_directory_that_vanishes_is_made_again_with_what_memory_holds() {
     let home = tempfile::tempdir().unwrap();
     let dir = home.path().join("spool");

@@ -1,4 +1,4 @@
-//! The environment as layers of the configuration: `CIM__SPOOL__DIR`, and the variables of contract §1.1.
+//! The environment as layers of the configuration: `CIM__SPOOL__DIR`, and the variables of wire contract §1.1.
 //!
 //! Values are converted by the type the schema wants, because the text `007` is a name in one place and a number in
 //! another. Left out: judging values. The invariant: a variable that cannot be used is reported, never ignored.
@@ -26,7 +26,7 @@ pub fn of_process() -> Variables {
     std::env::vars_os().collect()
 }
 
-/// The variables that the original program reads, for the settings they stand for (contract §1.1). Like there, a
+/// The variables that the original program reads, for the settings they stand for (wire contract §1.1). Like there, a
 /// port that is no number is a warning and the default stays.
 #[must_use]
 pub fn of_contract(variables: &Variables) -> (Layer, Vec<Located>) {

@@ -1,4 +1,4 @@
-//! `[identity]`: who this pod is, when nothing else says so (contract §7.2, §9.1).
+//! `[identity]`: who this pod is, when nothing else says so (wire contract §7.2, §9.1).
 //!
 //! Left out: asking an orchestrator. The invariant: every member has a usable value, so that a start without any
 //! configuration labels its output.

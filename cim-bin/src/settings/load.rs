@@ -1,6 +1,6 @@
 //! From files and environment to settings, or to everything that is wrong with them.
 //!
-//! Layers, each over the ones before: defaults, the variables of contract §1.1, the files in the order given, the
+//! Layers, each over the ones before: defaults, the variables of wire contract §1.1, the files in the order given, the
 //! variables `CIM__…`. The invariant: either the whole configuration is valid, or all of its problems are told.
 
 use std::path::PathBuf;
@@ -103,7 +103,7 @@ pub fn load(request: &Request, registry: &Registry) -> Result<Loaded, Problems> 
             return Err(Problems::new(located.collect()));
         }
     };
-    warnings.extend(advice(&settings, &places));
+    warnings.extend(advice(&settings, &merged, &places));
     let mut files = request.files.clone();
     files.extend(settings.nats.auth.iter().flat_map(credentials::files));
     Ok(Loaded { settings, credentials, warnings, files, merged, places })
@@ -164,10 +164,11 @@ fn console(merged: &mut Value) {
 }
 
 /// What works but deserves a word.
-fn advice(settings: &Settings, places: &Places) -> Vec<Located> {
+fn advice(settings: &Settings, merged: &Value, places: &Places) -> Vec<Located> {
     let mut advice = Vec::new();
     for secret in ["nats.auth.token", "nats.auth.password"] {
-        if let place @ Place::Environment(_) = places.of(secret) {
+        let given = merged.pointer(&format!("/{}", secret.replace('.', "/"))).is_some_and(Value::is_string);
+        if given && let place @ Place::Environment(_) = places.of(secret) {
             let message =
                 format!("a secret in the environment shows in process listings; use `{secret}_file`");
             advice.push(Located::new(place.clone(), secret, message));

@@ -5,6 +5,7 @@
 //! that can be told without opening anything.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use cim_core::settings::{RoutesSettings, SinkDurability, SpoolSettings};
 use cim_core::{Class, Problem, Registry, SinkProfile};
@@ -26,6 +27,7 @@ pub fn problems(merged: &Value, registry: &Registry) -> Vec<Problem> {
     if merged.pointer("/spool/dir").is_some_and(|dir| *dir == "") {
         problems.push(Problem::new("spool.dir", "must not be empty; leave it out for level `memory`"));
     }
+    problems.extend(leftovers(merged, registry));
     let auth = merged.pointer("/nats/auth").filter(|auth| !auth.is_null());
     if let Some(Err(found)) =
         auth.and_then(|auth| NatsAuth::deserialize(auth).ok()).map(|auth| Credentials::load(&auth))
@@ -33,6 +35,27 @@ pub fn problems(merged: &Value, registry: &Registry) -> Vec<Problem> {
         problems.extend(found);
     }
     problems.extend(listeners(merged, auth.is_some()));
+    problems
+}
+
+/// Files of an earlier sidecar need a spool to be noted in, and a log route that does not lead back to them.
+fn leftovers(merged: &Value, registry: &Registry) -> Vec<Problem> {
+    let Some(dir) = merged.pointer("/leftovers/dir").and_then(Value::as_str) else { return Vec::new() };
+    let mut problems = Vec::new();
+    if merged.pointer("/spool/dir").is_none_or(Value::is_null) {
+        problems.push(Problem::new("leftovers.dir", "needs a spool: set `dir` in [spool]"));
+    }
+    let same = |name: &str| {
+        let Some(sink) = merged.get("sinks").and_then(|sinks| sinks.get(name)) else { return false };
+        let kind = sink.get("type").and_then(Value::as_str).unwrap_or_default();
+        let schema = registry.find(kind, "").map(|kind| (kind.schema)()).unwrap_or_default();
+        let into = sink.get("dir").or_else(|| schema.pointer("/properties/dir/default"));
+        into.and_then(Value::as_str).map(Path::new) == Some(Path::new(dir))
+    };
+    for sink in texts(merged.pointer("/routes/logs/sink")).into_iter().filter(|sink| same(sink)) {
+        let message = format!("logs go to files in this directory already, by sink `{sink}`; leave it out");
+        problems.push(Problem::new("leftovers.dir", message));
+    }
     problems
 }
 

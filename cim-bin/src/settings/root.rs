@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use cim_core::settings::{MemorySettings, RoutesSettings, SinkSettings, SpoolSettings};
+use cim_core::settings::{LeftoverSettings, MemorySettings, RoutesSettings, SinkSettings, SpoolSettings};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +28,8 @@ pub struct Settings {
     pub memory: MemorySettings,
     /// The queue on disk.
     pub spool: SpoolSettings,
+    /// Log files that an earlier sidecar left behind.
+    pub leftovers: LeftoverSettings,
     /// Where logs and events go.
     pub routes: RoutesSettings,
     /// The sinks, by a name of your choice. `console` is a `stdout` sink unless defined.

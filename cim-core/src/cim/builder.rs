@@ -17,9 +17,10 @@ use super::{Cim, Inner, route_name};
 use crate::budget::Budget;
 use crate::contract::{Identity, Level};
 use crate::intake::{Entrance, Intake};
+use crate::leftovers::{Courier, Gauge, Leftovers};
 use crate::queue::{ClassQueue, Rules};
 use crate::registry::{Problem, Sink};
-use crate::settings::{MemorySettings, RouteSettings, RoutesSettings, SpoolSettings};
+use crate::settings::{LeftoverSettings, MemorySettings, RouteSettings, RoutesSettings, SpoolSettings};
 use crate::supervisor::{OnPanic, Supervisor};
 
 /// How often the spool directory and the age of records are looked at.
@@ -57,6 +58,7 @@ pub struct CimBuilder {
     identity: Identity,
     memory: MemorySettings,
     spool: SpoolSettings,
+    leftovers: LeftoverSettings,
     routes: Option<RoutesSettings>,
     sinks: BTreeMap<String, Sink>,
     sniff: SniffRules,
@@ -88,6 +90,13 @@ impl CimBuilder {
     #[must_use]
     pub fn spool_dir(mut self, dir: impl Into<PathBuf>) -> Self {
         self.spool.dir = Some(dir.into());
+        self
+    }
+
+    /// Files of an earlier sidecar to deliver. Without a spool nothing is taken.
+    #[must_use]
+    pub fn leftovers(mut self, leftovers: LeftoverSettings) -> Self {
+        self.leftovers = leftovers;
         self
     }
 
@@ -163,6 +172,11 @@ impl CimBuilder {
         let [logs, events] = queues.as_slice() else { return Err(StartError::Routes(Vec::new())) };
         let entrance =
             Arc::new(Entrance::new(Arc::clone(logs), Arc::clone(events), budget.clone(), self.sniff));
+        // Before any sink is opened: the fallback may write a file of the same name.
+        let leftovers = storage
+            .is_persistent()
+            .then(|| Leftovers::take(&self.leftovers, &self.identity, &storage.dir(), epoch))
+            .flatten();
         let generation = Generation::start(plans, &self.sinks, &entrance, dead_letters.as_ref());
         let inner = Arc::new(Inner {
             intake: Intake::new(Arc::clone(&entrance)),
@@ -175,10 +189,28 @@ impl CimBuilder {
             recovery_lost,
             storage,
             troubles: super::health::Troubles::default(),
+            leftover_files: leftovers.as_ref().map_or_else(Gauge::default, Leftovers::gauge),
         });
         start_upkeep(&inner)?;
         super::health::start(&inner);
+        if let Some(leftovers) = leftovers {
+            self.start_courier(&inner, leftovers)?;
+        }
         Ok(Cim { inner })
+    }
+}
+
+impl CimBuilder {
+    fn start_courier(&self, inner: &Inner, leftovers: Leftovers) -> Result<(), StartError> {
+        let identity = Arc::new(self.identity.clone());
+        let queue = Arc::clone(&inner.entrance.logs);
+        let courier =
+            Courier::new(leftovers, identity, inner.intake.lane(), queue, self.spool.logs.max_bytes.get());
+        let started = inner.upkeep.thread("leftovers", move || courier.run());
+        started.map_err(|source| StartError::System {
+            what: "the thread for files of an earlier sidecar",
+            source,
+        })
     }
 }
 

@@ -60,6 +60,7 @@ impl Generation {
             let (queue, fallback) = (Arc::clone(&queue), plan.fallback.clone());
             let (after, mode) = (plan.fallback_after, plan.fallback_mode);
             let (dead_letters, phase) = (dead_letters.cloned(), self.phase.subscribe());
+            let stand_in = fallback.as_ref().map(|(name, _)| name.clone());
             let (shared, name) = (Arc::clone(&condition), format!("delivery {label}"));
             // What exists before this start may have been delivered already.
             let seen_before = *queue.watch().borrow();
@@ -69,7 +70,7 @@ impl Generation {
                     member: index,
                     label: label.clone(),
                     outlet: outlet.clone(),
-                    fallback: fallback.clone().map(|outlet| Fallback { outlet, after, mode }),
+                    fallback: fallback.clone().map(|(_, outlet)| Fallback { outlet, after, mode }),
                     dead_letters: dead_letters.clone(),
                     condition: Arc::clone(&shared),
                     phase: phase.clone(),
@@ -78,7 +79,7 @@ impl Generation {
                 };
                 worker.run()
             });
-            self.members.push(RouteMember { class: plan.class, index, sink, condition });
+            self.members.push(RouteMember { class: plan.class, index, sink, fallback: stand_in, condition });
         }
     }
 
@@ -140,7 +141,10 @@ impl Cim {
         }
         for plan in &plans {
             let queue = inner.entrance.queue(plan.class);
-            queue.set_members(&plan.names()).map_err(|source| inner.storage.error(source))?;
+            let names = plan.names();
+            queue.set_members(&names).map_err(|source| inner.storage.error(source))?;
+            let (route, from) = (route_name(plan.class), queue.settled());
+            tracing::info!(route, sinks = names.join(", "), from, "the route goes on at this sequence");
         }
         // First the old ones: what a client library still holds must not reach the reader beside the new delivery.
         close_all(&old, CLOSE_TIME).await;

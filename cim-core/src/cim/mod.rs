@@ -19,6 +19,7 @@ use crate::contract::Level;
 use crate::deadletter::{DeadLetters, Letter};
 use crate::delivery::{Condition, DeliveryStatus};
 use crate::intake::{Entrance, Intake, IntakeCounts, Lane};
+use crate::leftovers;
 use crate::queue::ClassQueue;
 use crate::supervisor::{PartStatus, Supervisor};
 use cim_wire::Class;
@@ -33,6 +34,7 @@ pub(crate) struct RouteMember {
     pub class: Class,
     pub index: usize,
     pub sink: String,
+    pub fallback: Option<String>,
     pub condition: Arc<Condition>,
 }
 
@@ -53,11 +55,13 @@ pub(crate) struct Inner {
     pub recovery_lost: Vec<(Class, &'static str, u64)>,
     pub storage: Storage,
     pub troubles: health::Troubles,
+    pub leftover_files: leftovers::Gauge,
 }
 
 impl Drop for Inner {
     /// Ends tasks and threads of an engine that was not stopped. What they held stays in the spool.
     fn drop(&mut self) {
+        self.entrance.close();
         self.generation().stop();
         self.entrance.logs.stop_sync();
         self.entrance.events.stop_sync();
@@ -71,6 +75,8 @@ pub struct MemberStatus {
     pub route: &'static str,
     /// Name of the sink.
     pub sink: String,
+    /// Name of its fallback.
+    pub fallback: Option<String>,
     /// How delivery is doing.
     pub delivery: DeliveryStatus,
     /// What the sink says of itself, when it works less than it should though deliveries may succeed.
@@ -192,6 +198,7 @@ impl Cim {
         MemberStatus {
             route: route_name(member.class),
             sink: member.sink.clone(),
+            fallback: member.fallback.clone(),
             delivery: member.condition.status(),
             trouble: self.inner.troubles.of(&member.sink),
             books: self.inner.entrance.queue(member.class).books(member.index),

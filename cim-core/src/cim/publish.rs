@@ -26,6 +26,7 @@ impl Cim {
         gauge!(catalog::SET_ASIDE_BYTES).set(as_f64(aside.bytes));
         counter!(catalog::SET_ASIDE_REMOVED, "reason" => "max_age").absolute(aside.too_old);
         counter!(catalog::SET_ASIDE_REMOVED, "reason" => "max_bytes").absolute(aside.too_many);
+        gauge!(catalog::LEFTOVER_FILES).set(as_f64(inner.leftover_files.get()));
         for part in self.parts() {
             counter!(catalog::PART_RESTARTS, "part" => part.name).absolute(part.restarts);
         }
@@ -39,7 +40,11 @@ impl Cim {
             counter!(catalog::RECOVERED, &labels).absolute(books.recovered);
             counter!(catalog::DELIVERED, &labels).absolute(books.delivered);
             counter!(catalog::UNACKNOWLEDGED, &labels).absolute(books.unacknowledged);
-            counter!(catalog::TO_FALLBACK, &labels).absolute(books.to_fallback);
+            if let Some(fallback) = member.fallback {
+                let [route, sink] = labels.clone();
+                counter!(catalog::TO_FALLBACK, &[route, sink, ("fallback", fallback)])
+                    .absolute(books.to_fallback);
+            }
             counter!(catalog::DEAD_LETTERED, &labels).absolute(books.dead_lettered);
             let age = clock::now_ms().saturating_sub(member.delivery.oldest_ms);
             gauge!(catalog::OLDEST, &labels).set(if books.held == 0 { 0.0 } else { as_f64(age) / 1000.0 });

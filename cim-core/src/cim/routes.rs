@@ -19,7 +19,7 @@ use crate::settings::{
 pub(super) struct Plan {
     pub class: Class,
     pub members: Vec<(String, Outlet)>,
-    pub fallback: Option<Outlet>,
+    pub fallback: Option<(String, Outlet)>,
     pub fallback_after: Duration,
     pub fallback_mode: FallbackMode,
     problems: Vec<Problem>,
@@ -53,7 +53,7 @@ impl Plan {
             plan.problem(&path, "sink", "no sink is named".to_owned());
         }
         if let Some(name) = &route.fallback {
-            plan.fallback = plan.outlet(&path, "fallback", name, sinks);
+            plan.fallback = plan.outlet(&path, "fallback", name, sinks).map(|outlet| (name.clone(), outlet));
         }
         let level = if spool { settings.accept.into() } else { Level::Memory };
         if route.sink_durability == SinkDurability::Class {

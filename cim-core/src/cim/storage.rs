@@ -89,7 +89,7 @@ impl Storage {
         StartError::Spool { dir: self.dir(), source }
     }
 
-    fn dir(&self) -> PathBuf {
+    pub(super) fn dir(&self) -> PathBuf {
         self.settings.dir.clone().unwrap_or_default()
     }
 

@@ -1,9 +1,9 @@
-//! Who this pod is: the members that records carry to their readers (contract §7.2, §8.2, §9.1).
+//! Who this pod is: the members that records carry to their readers (wire contract §7.2, §8.2, §9.1).
 
 /// The members of annotation `xgvela.com/tmaas`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-#[allow(missing_docs, reason = "the names are those of the annotation; contract §9.1 describes them")]
+#[allow(missing_docs, reason = "the names are those of the annotation; wire contract §9.1 describes them")]
 pub struct Tmaas {
     pub vendor_id: String,
     pub xgvela_id: String,
@@ -44,7 +44,7 @@ impl Identity {
         cim_wire::LogContext { namespace: self.namespace.clone(), pod: self.pod.clone() }
     }
 
-    /// What an event of the application carries as `sourceHeaders` (contract §7.2).
+    /// What an event of the application carries as `sourceHeaders` (wire contract §7.2).
     #[must_use]
     pub fn source_headers(&self) -> cim_wire::SourceHeaders {
         let tmaas = self.tmaas.clone();

@@ -30,7 +30,7 @@ pub struct LogRecord<'a> {
     pub meta: Meta,
     /// Header block of the message it came in, without interpretation.
     pub headers: Option<&'a [u8]>,
-    /// Container and payload (contract §3.4). Bytes, not text: applications send what they like.
+    /// Container and payload (wire contract §3.4). Bytes, not text: applications send what they like.
     pub log: cim_wire::Log<'a>,
 }
 
@@ -41,7 +41,7 @@ pub struct Event<'a> {
     pub meta: Meta,
     /// Header block of the message it came in, without interpretation.
     pub headers: Option<&'a [u8]>,
-    /// The event itself (contract §3.5).
+    /// The event itself (wire contract §3.5).
     pub event: cim_wire::Event<'a>,
 }
 

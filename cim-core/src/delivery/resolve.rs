@@ -197,9 +197,8 @@ impl Worker {
         }
         self.condition.waits(DeliveryState::Fallback, Duration::ZERO);
         run.settlement.fallback.extend_from_slice(group);
-        if fallback.outlet.profile().durability == Durability::Unacknowledged {
-            run.settlement.unacknowledged = true;
-        }
+        run.settlement.fallback_unacknowledged =
+            fallback.outlet.profile().durability == Durability::Unacknowledged;
         true
     }
 

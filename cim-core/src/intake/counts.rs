@@ -8,7 +8,7 @@ use cim_wire::Class;
 
 use crate::books::RefusedReason;
 
-/// Upper bounds of the size histogram, bytes (contract §10.2); one more bucket for everything above.
+/// Upper bounds of the size histogram, bytes (wire contract §10.2); one more bucket for everything above.
 pub const SIZE_BOUNDS: [u64; 20] = [
     0, 500, 1000, 1500, 2000, 2500, 3000, 3500, 4000, 4500, 5000, 5500, 6000, 6500, 7000, 7500, 8000, 8500,
     9000, 9500,

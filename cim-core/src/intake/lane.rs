@@ -116,7 +116,7 @@ impl Lane {
         committed
     }
 
-    /// The age of the last event that is about to be committed: once per commit, not per message (contract §10.2).
+    /// The age of the last event that is about to be committed: once per commit, not per message (wire contract §10.2).
     fn note_latency(&self) {
         let envelope = self.events.last_record().and_then(Envelope::parse);
         let latency = envelope.and_then(|envelope| {
@@ -191,6 +191,12 @@ impl Lane {
     #[must_use]
     pub fn level(&self, class: Class) -> Level {
         self.entrance.queue(class).level()
+    }
+
+    /// Whether the engine takes nothing more, because it is stopping.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.entrance.is_closed()
     }
 
     /// Whether publishers of the class have to be held back: policy `block`, and no room.

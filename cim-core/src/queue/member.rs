@@ -17,6 +17,8 @@ pub(crate) struct Settlement {
     pub unacknowledged: bool,
     /// Sequences that the fallback took.
     pub fallback: Vec<u64>,
+    /// The fallback never acknowledges.
+    pub fallback_unacknowledged: bool,
 }
 
 #[derive(Debug)]
@@ -38,10 +40,14 @@ impl Member {
         self.books.delivered += delivered;
         self.books.dead_lettered += dead;
         self.books.drop_records(DropReason::Rejected, rejected);
+        let to_fallback = open(&run.fallback);
+        self.books.to_fallback += to_fallback;
         if run.unacknowledged {
-            self.books.unacknowledged += delivered;
+            self.books.unacknowledged += delivered.saturating_sub(to_fallback);
         }
-        self.books.to_fallback += open(&run.fallback);
+        if run.fallback_unacknowledged {
+            self.books.unacknowledged += to_fallback;
+        }
         self.next = self.next.max(run.end);
     }
 
@@ -70,6 +76,23 @@ mod tests {
         assert_eq!(member.books.dead_lettered, 1);
         assert_eq!(member.books.delivered, 6);
         assert!(member.books.balanced());
+    }
+
+    #[test]
+    fn each_part_of_a_run_is_acknowledged_as_its_own_sink_does() {
+        let run = Settlement { first: 1, end: 11, fallback: vec![1, 2, 3], ..Settlement::default() };
+        let unacknowledged = |of_sink, of_fallback| {
+            let mut member = member(1, 10);
+            member.settle(&Settlement {
+                unacknowledged: of_sink,
+                fallback_unacknowledged: of_fallback,
+                ..run.clone()
+            });
+            (member.books.to_fallback, member.books.unacknowledged)
+        };
+        assert_eq!(unacknowledged(false, true), (3, 3));
+        assert_eq!(unacknowledged(true, false), (3, 7));
+        assert_eq!(unacknowledged(true, true), (3, 10));
     }
 
     #[test]

@@ -205,6 +205,11 @@ impl ClassQueue {
         self.lock().position(member)
     }
 
+    /// The first sequence that some member has not settled: every sink is past all earlier ones.
+    pub(crate) fn settled(&self) -> u64 {
+        self.lock().first_open()
+    }
+
     /// What stands at `from`, up to about `max_bytes`.
     pub(crate) fn take(&self, from: u64, max_records: usize, max_bytes: usize) -> Taken {
         self.lock().take(from, max_records, max_bytes)

@@ -176,6 +176,17 @@ impl Default for SpoolSettings {
     }
 }
 
+/// `[leftovers]`
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct LeftoverSettings {
+    /// Directory with log files that an earlier sidecar of this pod left behind. They are taken once, at the first start
+    /// with this setting, delivered on the log route, and removed when every sink has taken them. Needs a spool. Absent:
+    /// nothing is looked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dir: Option<PathBuf>,
+}
+
 /// One sink name, or several with a cursor and a set of books each.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(untagged)]
@@ -254,7 +265,7 @@ pub struct RouteSettings {
     /// What the fallback gets.
     #[serde(default)]
     pub fallback_mode: FallbackMode,
-    /// Form of log values (contract §8.2). Events have one form only.
+    /// Form of log values (wire contract §8.2). Events have one form only.
     #[serde(default)]
     pub format: Format,
     /// What a sink must promise before a record leaves the spool.

@@ -1,4 +1,4 @@
-//! The metrics that kept the names of the original program (contract §10.1, §10.2), as its text, byte for byte.
+//! The metrics that kept the names of the original program (wire contract §10.1, §10.2), as its text, byte for byte.
 //!
 //! Rendered from plain numbers, because the exporter of the metrics facade would store every size until it is
 //! scraped. Left out: where the numbers come from. The invariant: a family appears only after its first update.

@@ -1,6 +1,6 @@
 //! Which request gets which answer.
 //!
-//! Paths are exact; an unknown one answers as the original program does (contract §6). Left out: sockets and time
+//! Paths are exact; an unknown one answers as the original program does (wire contract §6). Left out: sockets and time
 //! limits of connections. The invariant: a request is answered from memory, after its body was read and bounded.
 
 use bytes::Bytes;
@@ -52,7 +52,7 @@ async fn drain(body: Incoming, limits: &Limits) -> Option<Answer> {
 
 fn route(method: &Method, path: &str, face: Face, state: &dyn ApiState) -> Answer {
     match (path, face) {
-        // Scrapers of the original used any method (contract §6.3).
+        // Scrapers of the original used any method (wire contract §6.3).
         ("/metrics", _) => plain(StatusCode::OK, EXPOSITION, state.metrics()),
         ("/livez", _) => read_only(method, || plain(StatusCode::OK, TEXT, "ok\n")),
         ("/readyz", _) => read_only(method, || readiness(&state.readiness())),
@@ -65,7 +65,7 @@ fn read_only(method: &Method, answer: impl FnOnce() -> Answer) -> Answer {
     if matches!(*method, Method::GET | Method::HEAD) {
         return answer();
     }
-    // The original sends neither a body nor `Allow` (contract §6).
+    // The original sends neither a body nor `Allow` (wire contract §6).
     let mut refused = Response::new(Full::default());
     *refused.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
     refused

@@ -1,4 +1,4 @@
-//! CIM's books as `/metrics` shows them, and the conservation law (design §4).
+//! CIM's books as `/metrics` shows them, and the conservation law.
 //!
 //! Leaves out every other metric but what the spool lost. A counter that is not on the page counts as 0: a series
 //! appears with its first update.

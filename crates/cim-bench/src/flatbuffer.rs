@@ -1,4 +1,4 @@
-//! FlatBuffers messages of the application protocol, built once per frame (contract §3.3 to §3.5).
+//! FlatBuffers messages of the application protocol, built once per frame (wire contract §3.3 to §3.5).
 //!
 //! Leaves out reading them. It is deliberately not the product's own encoder: two independent writers of one format
 //! find each other's mistakes. Invariant: the payload stands in the message as one run of bytes at a known offset.
@@ -12,7 +12,7 @@ pub struct Message {
     pub payload_at: usize,
 }
 
-/// A log message (contract §3.4).
+/// A log message (wire contract §3.4).
 #[must_use]
 pub fn log(container_id: &str, container_name: &str, payload: &[u8]) -> Message {
     let mut out = Writer::default();
@@ -29,7 +29,7 @@ pub fn log(container_id: &str, container_name: &str, payload: &[u8]) -> Message 
     Message { bytes: out.bytes, payload_at }
 }
 
-/// An event (contract §3.5) with name, time, container and one `additional_info` pair `bench` whose value is the payload.
+/// An event (wire contract §3.5) with name, time, container and one `additional_info` pair `bench` whose value is the payload.
 #[must_use]
 pub fn event(name: &str, time_ms: i64, container_id: &str, payload: &[u8]) -> Message {
     let mut out = Writer::default();

@@ -1,6 +1,6 @@
 //! The INFO line, the first bytes a client sees.
 //!
-//! Owns its members and their order, which old clients read by regular expressions (contract, section 3.2). Leaves out
+//! Owns its members and their order, which old clients read by regular expressions (wire contract §3.2). Leaves out
 //! when it is sent. Invariants: compact JSON under 1 KiB, one object without nesting, a blank before CR LF.
 
 use crate::config::NatsConfig;

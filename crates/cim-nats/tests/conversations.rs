@@ -1,6 +1,7 @@
 //! The recorded conversations of the original server, each whole, and cut in two at every byte.
 //!
-//! Cases that end differently on purpose stand in `DIFFERENCES` with what happens instead and why.
+//! Cases that end differently on purpose stand in `DIFFERENCES` with what happens instead and why, and on the page
+//! `docs/reference/differences.md`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -9,8 +10,11 @@
     reason = "test code: a failed step is the failure"
 )]
 
+#[path = "../../../tests/vectors/listed.rs"]
+mod listed;
 mod support;
 
+use listed::listed;
 use serde_json::Value;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -27,6 +31,10 @@ const DIFFERENCES: [(&str, &str, Ending, &str); 7] = [
     ("protocol 5", "", Ending::Closed, "plain close: clients end for good on an -ERR text they do not know"),
 ];
 const UNKNOWN: &str = "plain close: Go clients end for good on 'Unknown Protocol Operation'";
+
+/// Listed differences that are no conversation.
+const OTHER_DIFFERENCES: [&str; 2] =
+    ["INFO line", "own client of the sidecar: CONNECT, subscriptions, self test"];
 
 /// Cases that are no conversation; each names the test that covers it, or why none can.
 const ELSEWHERE: [(&str, &str); 10] = [
@@ -144,6 +152,9 @@ fn as_recorded() {
     for (name, ..) in DIFFERENCES {
         assert!(cases.iter().any(|case| case.name == name), "{name} exists");
     }
+    let different =
+        DIFFERENCES.iter().map(|(name, ..)| *name).chain(OTHER_DIFFERENCES).map(str::to_owned).collect();
+    assert_eq!(listed("nats.json"), different, "docs/reference/differences.md, nats.json");
     for case in &cases {
         play(&server, case, &[]);
     }

@@ -1,4 +1,4 @@
-//! The rotated files: their names, and which of them go (C §8.3).
+//! The rotated files: their names, and which of them go (wire contract §8.3).
 //!
 //! Owns the name `<stem>-<stamp><ending>_bkp` and the choice by count and age. Left out: when to rotate.
 //! Invariant: nothing is deleted but files whose names have exactly this form and begin with the given prefix, so

@@ -2,7 +2,7 @@
 //!
 //! Owns finding, creating and re-creating it, and every operation on a name inside it. Left out: what is written.
 //! Invariant: a name is only ever resolved against the descriptor, without following a link, so that nothing
-//! outside the directory can be reached through it (Q §4.6 A7).
+//! outside the directory can be reached through it.
 
 use std::fs::DirBuilder;
 use std::os::fd::OwnedFd;
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, Stat, fchmod, fchown, fstat};
 use rustix::io::Errno;
 
-/// Mode of new files (C §8.3), less the umask.
+/// Mode of new files (wire contract §8.3), less the umask.
 const FILE_MODE: Mode = Mode::from_raw_mode(0o644);
 
 /// Mode of a new directory, less the umask. The original's 0744 kept everyone but its own user out.

@@ -2,9 +2,9 @@
 //!
 //! | | |
 //! |---|---|
-//! | log file | `<pod>_<namespace>_<container_name>-<container_id>.log`, the raw payload and a newline per record, whatever the route's `format` says (C §8.2) |
-//! | events file | `<pod>_<namespace>_events.jsonl`, the event's JSON (C §7.1) on one line; no `*.log` glob takes it for log lines |
-//! | rotated | `<same>-<UTC yyyy-MM-ddTHH-mm-ss.SSS>.log_bkp` (or `.jsonl_bkp`) when a write would exceed `max_size` (C §8.3) |
+//! | log file | `<pod>_<namespace>_<container_name>-<container_id>.log`, the raw payload and a newline per record, whatever the route's `format` says (wire contract §8.2) |
+//! | events file | `<pod>_<namespace>_events.jsonl`, the event's JSON (wire contract §7.1) on one line; no `*.log` glob takes it for log lines |
+//! | rotated | `<same>-<UTC yyyy-MM-ddTHH-mm-ss.SSS>.log_bkp` (or `.jsonl_bkp`) when a write would exceed `max_size` (wire contract §8.3) |
 //! | detour | `<stem>%1.log` (or `.jsonl`), up to `%9`: while something that is not a file of ours stands in the place of the file |
 //! | modes | files 0644, a new directory 0755, both less the umask; a fresh file takes over mode and owner of the rotated one |
 //!

@@ -10,7 +10,7 @@ use cim_wire::log_file_name;
 
 use crate::open_file::Run;
 
-/// Most containers whose file name is remembered between batches (Q §2.4 S2).
+/// Most containers whose file name is remembered between batches.
 const MAX_NAMES: usize = 1_024;
 
 /// Capacity that the buffer keeps between batches; what a larger batch needed is given back.
@@ -65,7 +65,7 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Arranges log records: raw payload and newline each (C §8.2, FILE).
+    /// Arranges log records: raw payload and newline each (wire contract §8.2, FILE).
     pub(crate) fn fill_logs(&mut self, batch: &Batch<LogRecord<'_>>, pod: &str, namespace: &str) {
         self.clear();
         let mut recent = [Recent::default(); RECENT];

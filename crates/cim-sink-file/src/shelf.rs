@@ -15,7 +15,7 @@ use crate::fault::Fault;
 use crate::folder::Folder;
 use crate::open_file::{Cut, OpenFile, Run};
 
-/// Most files open at the same time (Q §2.4 S2).
+/// Most files open at the same time.
 pub(crate) const MAX_OPEN: usize = 64;
 
 /// How often files of all containers are checked for age, besides at every rotation.
@@ -194,7 +194,7 @@ impl Shelf {
         if fit == 0 && size > 0 {
             return 0;
         }
-        // A record larger than a limit goes alone: it is neither refused nor cut (B-42).
+        // A record larger than a limit goes alone: it is neither refused nor cut.
         fit.min(rest.records_within(self.rules.buffer)).max(1)
     }
 

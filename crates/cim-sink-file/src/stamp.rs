@@ -1,4 +1,4 @@
-//! The time in the name of a rotated file: UTC `yyyy-MM-ddTHH-mm-ss.SSS` (C §8.3).
+//! The time in the name of a rotated file: UTC `yyyy-MM-ddTHH-mm-ss.SSS` (wire contract §8.3).
 //!
 //! Owns the text form in both directions; leaves out clocks. Invariant: texts sort like the times they name, and
 //! only what [`format()`] writes is read back.

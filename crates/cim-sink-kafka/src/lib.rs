@@ -2,8 +2,8 @@
 //!
 //! | | |
 //! |---|---|
-//! | log record | topic `logs_topic`, no key, value as the route's `format` says (C §8.2), spread over the partitions |
-//! | event | topic `events_topic`, key `md5(nfType:xgvelaId:nfId)`, value its JSON (C §7.1), the original's partition |
+//! | log record | topic `logs_topic`, no key, value as the route's `format` says (wire contract §8.2), spread over the partitions |
+//! | event | topic `events_topic`, key `md5(nfType:xgvelaId:nfId)`, value its JSON (wire contract §7.1), the original's partition |
 //! | time of a record | when it is sent, so that retention counts from there even after an outage |
 //!
 //! The spool decides, never the client: librdkafka keeps what it was given for as long as an outage lasts, with its

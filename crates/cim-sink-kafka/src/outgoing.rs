@@ -1,4 +1,4 @@
-//! How a record of either class looks on its topic: key, value, source (C §7.1, §7.3, §8.2, §8.5).
+//! How a record of either class looks on its topic: key, value, source (wire contract §7.1, §7.3, §8.2, §8.5).
 //!
 //! Left out: partition and headers. Invariant: the value of a log record is never null, not even when the application
 //! left the payload out: on a compacted topic null would delete.

@@ -114,7 +114,7 @@ pub struct KafkaSettings {
     /// Topic of events. It must exist.
     #[serde(default = "events_topic")]
     pub events_topic: String,
-    /// How log records are spread over the partitions. Events have a key (C §7.3).
+    /// How log records are spread over the partitions. Events have a key (wire contract §7.3).
     #[serde(default)]
     pub partitioning: Partitioning,
     /// Whether records carry `cim-epoch`, `cim-seq`, `cim-id` and the trace headers of their message.

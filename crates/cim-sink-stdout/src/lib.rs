@@ -1,6 +1,6 @@
 //! Sink `stdout`: one record per line on standard output.
 //!
-//! A log line is its JSON or its text, as the route's `format` says (C §8.2); an event is its JSON (C §7.1). Each
+//! A log line is its JSON or its text, as the route's `format` says (wire contract §8.2); an event is its JSON (wire contract §7.1). Each
 //! is followed by a newline, and each batch is one write call, made by a thread of the sink's own.
 //!
 //! | the reader | what happens |

@@ -1,7 +1,7 @@
 //! Where a receiver is: a name or an IP address, and a port.
 //!
 //! Owns the text form and the lookup of names. Left out: connecting. Invariant: any name the resolver knows is
-//! accepted (C §12.3, B-43): short names, other cluster domains, IPv4, bracketed IPv6.
+//! accepted though the original refused them: short names, other cluster domains, IPv4, bracketed IPv6.
 
 use std::fmt;
 use std::io;
@@ -109,7 +109,7 @@ fn host_of(text: &str, host: &str) -> Result<Host, String> {
 mod tests {
     use super::*;
 
-    /// The vectors of C §14.4 that the original accepted, refused or died of, and every other form of host.
+    /// The vectors of wire contract §14.4 that the original accepted, refused or died of, and every other form of host.
     #[test]
     fn any_host_with_a_port_is_accepted() {
         for text in [

@@ -1,6 +1,6 @@
 //! One entry of a Forward chunk: `[time, record]` in MessagePack.
 //!
-//! Owns the mapping of records: a log line has the members of its JSON form (C §8.2), an event those of C §7.1. Left
+//! Owns the mapping of records: a log line has the members of its JSON form (wire contract §8.2), an event those of wire contract §7.1. Left
 //! out: the message around it. Invariant: no byte of a payload is changed: what is not UTF-8 becomes type `bin`.
 
 use cim_core::{Event, Identity, LogRecord};

@@ -1,8 +1,8 @@
-//! Sink `tcp`: records to fluent-bit and any other TCP receiver (C §8.2, §8.4).
+//! Sink `tcp`: records to fluent-bit and any other TCP receiver (wire contract §8.2, §8.4).
 //!
 //! | framing | on the wire | `Ok` means |
 //! |---|---|---|
-//! | `json` | a log line's JSON or an event's JSON (C §7.1), each followed by `\n` | the peer's kernel has taken every byte |
+//! | `json` | a log line's JSON or an event's JSON (wire contract §7.1), each followed by `\n` | the peer's kernel has taken every byte |
 //! | `text` | the payload and `\n`; an event is its JSON | the same |
 //! | `forward` | Fluentd Forward protocol, one chunk per batch | the receiver has acknowledged the chunk |
 //!

@@ -16,7 +16,7 @@ use crate::address::Address;
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 pub enum Framing {
-    /// One JSON object per line (C §8.2).
+    /// One JSON object per line (wire contract §8.2).
     Json,
     /// The payload and a newline. Newlines inside a payload stay: the receiver sees more than one line.
     Text,

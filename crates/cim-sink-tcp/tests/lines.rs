@@ -137,7 +137,7 @@ async fn the_first_line_after_a_restart_of_the_receiver_arrives() {
     assert_eq!(sink.disconnects(), 0, "every end was noticed before anything was written");
 }
 
-/// B-44: one connection, and none that carries nothing.
+/// One connection, and none that carries nothing.
 #[tokio::test]
 async fn there_are_no_probe_connections() {
     let receiver = Receiver::start(None);

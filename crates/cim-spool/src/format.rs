@@ -27,8 +27,8 @@
 //!                32 u64 next sequence to deliver  40 u64 stream name hash  48..60 0  60 u32 CRC of 0..60
 //! ```
 //!
-//! Why so: the header CRC stands apart from the body CRC, so a flipped length cannot hide the rest of the file
-//! (Q §6.2). The segment id is random and is never shown to publishers, so neither stale blocks nor a payload
+//! Why so: the header CRC stands apart from the body CRC, so a flipped length cannot hide the rest of the file.
+//! The segment id is random and is never shown to publishers, so neither stale blocks nor a payload
 //! that looks like a frame can pass for one. Sequences are dense, so every gap has an exact size. Magic, version
 //! and CRC keep their places in every version, so an old program can tell "newer" from "damaged".
 

@@ -25,6 +25,9 @@ pub enum Fault {
 pub struct CannotExpress(pub String);
 
 /// A target, a sink towards it, and a reader at its other end. Built anew for each test.
+///
+/// # Cancel safety
+/// Not needed: the suite drops calls of the sink, never those of its harness.
 #[async_trait]
 pub trait Harness: Send + Sync {
     /// A sink towards the target, which may be absent. Called once per test.

@@ -3,7 +3,7 @@
 //! Owns the names; leaves out what each class costs or how it is kept. Invariant: the numbers are stored on
 //! disk and never change.
 
-/// What a message is, given by the NATS subject it came on (C §3.1).
+/// What a message is, given by the NATS subject it came on (wire contract §3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Class {

@@ -9,9 +9,9 @@ use crate::{Class, event_json, log_json};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Encoding {
-    /// FlatBuffers, the only encoding of the original (C §3.3).
+    /// FlatBuffers, the only encoding of the original (wire contract §3.3).
     FlatBuffer = 0,
-    /// A JSON object: `{container_name, container_id, log}`, or an event with the members of C §7.1.
+    /// A JSON object: `{container_name, container_id, log}`, or an event with the members of wire contract §7.1.
     Json = 1,
     /// An event as a CloudEvent in structured JSON mode.
     CloudEvent = 2,

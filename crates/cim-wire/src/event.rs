@@ -1,4 +1,4 @@
-//! An event of the application (C §3.5).
+//! An event of the application (wire contract §3.5).
 //!
 //! Owns its fields and their place in a FlatBuffer; leaves out JSON in (`event_json`, `cloud_event`) and JSON out
 //! (`EventEncoder`). Invariant: lists keep their order and their duplicates; nothing is sorted or searched.

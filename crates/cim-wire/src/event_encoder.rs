@@ -1,7 +1,7 @@
-//! Events as JSON (C §7.1).
+//! Events as JSON (wire contract §7.1).
 //!
 //! Owns the members and their order; leaves out the record key (`event_key`). Invariant: consumers of the original
-//! find every member where it was; `thresholdInfo` and `monitoredAttributes`, which it forgot (B-26), are added.
+//! find every member where it was; `thresholdInfo` and `monitoredAttributes`, which it forgot, are added.
 
 use crate::{Event, Pair, SourceHeaders, json};
 

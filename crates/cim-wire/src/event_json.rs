@@ -1,4 +1,4 @@
-//! An event as a JSON object with the members of C §7.1.
+//! An event as a JSON object with the members of wire contract §7.1.
 //!
 //! Owns the members; leaves out size and depth limits (`json_input`) and CloudEvents (`cloud_event`). Invariant:
 //! types are strict, while unknown members are ignored: an alarm is not lost for an extra remark. That includes

@@ -1,4 +1,4 @@
-//! The record key of an application's events (C §7.3).
+//! The record key of an application's events (wire contract §7.3).
 //!
 //! Owns the key rule; leaves out partitioning. Invariant: the key depends on the identity alone, so all events of
 //! one network function keep their order.

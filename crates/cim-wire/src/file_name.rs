@@ -1,6 +1,6 @@
-//! The name of a container's log file (C §8.1, §8.3).
+//! The name of a container's log file (wire contract §8.1, §8.3).
 //!
-//! Owns the name; leaves out directories and rotation. Names in messages are hostile (B-39): the invariant is that
+//! Owns the name; leaves out directories and rotation. Names in messages are hostile: the invariant is that
 //! a name never leaves its directory, never opens with a dot or a dash, always leaves room for the suffix of a
 //! rotated file, and that two different `<name>-<id>` texts never get the same file.
 
@@ -42,6 +42,45 @@ pub fn log_file_name(pod: &str, namespace: &str, container_name: &[u8], containe
     }
     name.push_str(EXTENSION);
     name
+}
+
+/// What the name of a log file says (wire contract §8.1, §8.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogFileName<'n> {
+    /// Name of the container: up to the last dash, because names have dashes and identifiers rarely do.
+    pub container_name: &'n str,
+    /// Identifier of the container; may be empty.
+    pub container_id: &'n str,
+    /// The file was rotated: it is not written any more.
+    pub is_rotated: bool,
+}
+
+impl<'n> LogFileName<'n> {
+    /// Reads the name of a current or rotated file of exactly this pod and namespace; `None` for any other name.
+    #[must_use]
+    pub fn parse(name: &'n str, pod: &str, namespace: &str) -> Option<Self> {
+        let rest = name.strip_prefix(pod)?.strip_prefix('_')?.strip_prefix(namespace)?.strip_prefix('_')?;
+        let (container, is_rotated) = match rest.strip_suffix(".log_bkp") {
+            Some(rotated) => {
+                let (container, stamp) = rotated.split_at_checked(rotated.len().checked_sub(STAMP.len())?)?;
+                (container.strip_suffix('-').filter(|_| is_stamp(stamp))?, true)
+            }
+            None => (rest.strip_suffix(EXTENSION)?, false),
+        };
+        let (container_name, container_id) = container.rsplit_once('-')?;
+        Some(Self { container_name, container_id, is_rotated })
+    }
+}
+
+/// Shape of the time in the name of a rotated file; `0` stands for any digit.
+const STAMP: &str = "0000-00-00T00-00-00.000";
+
+fn is_stamp(text: &str) -> bool {
+    text.len() == STAMP.len()
+        && text
+            .bytes()
+            .zip(STAMP.bytes())
+            .all(|(byte, shape)| if shape == b'0' { byte.is_ascii_digit() } else { byte == shape })
 }
 
 fn push_safe(byte: u8, name: &mut String) {
@@ -113,6 +152,29 @@ mod tests {
         let (container, id) =
             cut.strip_prefix("p_n_").unwrap().strip_suffix(EXTENSION).unwrap().split_once('-').unwrap();
         assert_ne!(name(container.as_bytes(), id.as_bytes()), cut);
+    }
+
+    #[test]
+    fn names_are_read_back_for_this_pod_only() {
+        let parse = |name| {
+            LogFileName::parse(name, "pod-1", "ns1").map(|n| (n.container_name, n.container_id, n.is_rotated))
+        };
+        assert_eq!(parse("pod-1_ns1_topo-engine-c1.log"), Some(("topo-engine", "c1", false)));
+        assert_eq!(parse("pod-1_ns1_cim-.log"), Some(("cim", "", false)));
+        assert_eq!(parse("pod-1_ns1_app-c1-2021-03-01T00-00-00.123.log_bkp"), Some(("app", "c1", true)));
+        for other in [
+            "pod-12_ns1_app-c1.log",
+            "pod-1_ns12_app-c1.log",
+            "xpod-1_ns1_app-c1.log",
+            "pod-1_ns1_app.log",
+            "pod-1_ns1_app-c1.txt",
+            "pod-1_ns1_app-c1.log_bkp",
+            "pod-1_ns1_app-c1-2021-03-01T00:00:00.123.log_bkp",
+            "pod-1_ns1_.log",
+            "",
+        ] {
+            assert_eq!(parse(other), None, "{other}");
+        }
     }
 
     fn joined(parts: &(Vec<u8>, Vec<u8>)) -> Vec<u8> {

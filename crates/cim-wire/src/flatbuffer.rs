@@ -1,4 +1,4 @@
-//! FlatBuffers as the applications write them (C §3.3).
+//! FlatBuffers as the applications write them (wire contract §3.3).
 //!
 //! Owns reading and writing of tables; leaves out what the slots mean. Invariant: reading accepts unaligned
 //! buffers, bytes that are no UTF-8, short vtables and unknown slots, and checks every offset and length.

@@ -48,7 +48,7 @@ pub use crate::error::DecodeError;
 pub use crate::event::Event;
 pub use crate::event_encoder::EventEncoder;
 pub use crate::event_key::event_key;
-pub use crate::file_name::{MAX_LOG_FILE_NAME, log_file_name};
+pub use crate::file_name::{LogFileName, MAX_LOG_FILE_NAME, log_file_name};
 pub use crate::limits::{MAX_APPARENT_BYTES, MAX_JSON_BYTES, MAX_JSON_DEPTH, MAX_PAIRS};
 pub use crate::log::Log;
 pub use crate::log_encoder::{LogContext, LogEncoder, LogFormat};

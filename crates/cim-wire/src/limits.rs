@@ -7,7 +7,7 @@ use crate::flatbuffer::Fault;
 
 /// Most bytes of field content (names and values of pairs included) that one message may decode to: 8 MiB, or
 /// the size of the payload when that is larger. Only a FlatBuffer that refers to the same string many times can
-/// pass it (C §3.3). JSON escaping of the output can grow the content by at most six times.
+/// pass it (wire contract §3.3). JSON escaping of the output can grow the content by at most six times.
 pub const MAX_APPARENT_BYTES: usize = 8 * 1024 * 1024;
 
 /// Most pairs in one event, all lists together.

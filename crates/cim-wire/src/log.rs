@@ -1,4 +1,4 @@
-//! A log line of the application (C §3.4).
+//! A log line of the application (wire contract §3.4).
 //!
 //! Owns its fields and their place in each encoding; leaves out what a sink makes of it (`LogEncoder`).
 //! Invariant: a line from a FlatBuffer or from text borrows the payload and costs no allocation.

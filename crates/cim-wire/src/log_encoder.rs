@@ -1,4 +1,4 @@
-//! Log lines as sinks write them (C §8.2).
+//! Log lines as sinks write them (wire contract §8.2).
 //!
 //! Owns the two record formats; leaves out separators and file names. Invariant: the bytes equal the original's,
 //! except where its toolchain wrote `\b` and `\f` for `\u0008` and `\u000c`.

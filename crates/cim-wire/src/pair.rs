@@ -1,6 +1,6 @@
 //! A named value of an event.
 //!
-//! Owns the pair and its place in a FlatBuffer (C §3.5, `KeyValue`); leaves out the lists that hold pairs.
+//! Owns the pair and its place in a FlatBuffer (wire contract §3.5, `KeyValue`); leaves out the lists that hold pairs.
 //! Invariant: an absent value stays distinguishable from an empty one until it is encoded as JSON.
 
 use std::borrow::Cow;

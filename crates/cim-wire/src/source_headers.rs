@@ -1,4 +1,4 @@
-//! The identity an event carries (C §7.2).
+//! The identity an event carries (wire contract §7.2).
 //!
 //! Owns the members and their order; leaves out where the values come from. Invariant: which members are present
 //! decides the identity of alarms downstream, so empty ones are left out exactly where the original left them out.

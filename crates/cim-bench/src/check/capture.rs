@@ -1,6 +1,6 @@
 //! Feeds captures to a checker: a file, a directory of log files, or a stream.
 //!
-//! Rotated files of one log are read oldest first, then the live file (contract §8.3: `<name>-<time>.log_bkp`,
+//! Rotated files of one log are read oldest first, then the live file (wire contract §8.3: `<name>-<time>.log_bkp`,
 //! `<name>.log`), so that order across a rotation is checked too.
 
 use std::fs::File;

@@ -1,0 +1,112 @@
+//! Every recorded case that other software depends on is asserted as recorded, listed as a difference, or belongs to
+//! a part that does not exist yet.
+//!
+//! Left out: playing the cases, which the tests named here do. The invariant: no case is forgotten, and none is in two
+//! places.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code: a failed step is the failure"
+)]
+
+#[path = "../vectors/listed.rs"]
+mod listed;
+
+use listed::listed;
+use serde_json::Value;
+use std::path::Path;
+
+/// Files of which a test plays every case that is not listed or named below.
+const PLAYED: [(&str, &str); 3] = [
+    ("log.json", "crates/cim-wire/tests/golden.rs"),
+    ("event.json", "crates/cim-wire/tests/golden.rs"),
+    ("nats.json", "crates/cim-nats/tests/conversations.rs"),
+];
+
+/// Single cases that a test asserts as recorded: file, case, source file, test.
+const ASSERTED: [(&str, &str, &str, &str); 3] = [
+    ("log.json", "rotation", "crates/cim-sink-file/tests/file.rs", "rotation_is_the_originals"),
+    (
+        "log.json",
+        "file deleted underneath",
+        "crates/cim-sink-file/tests/file.rs",
+        "what_is_deleted_moved_or_shortened_underneath_is_made_again",
+    ),
+    ("http.json", "unknown path", "crates/cim-api/tests/http.rs", "refusals_look_like_the_original"),
+];
+
+/// Not served yet: area, file, beginnings of the names of its cases.
+const NOT_SERVED_YET: [(&str, &str, &[&str]); 7] = [
+    ("configuration", "config.json", &[""]),
+    ("configuration", "metrics.json", &["enable_kpi false"]),
+    ("events of CIM's own", "event.json", &["own event "]),
+    ("registration", "http.json", &["register: ", "mandatory: "]),
+    ("subscriptions", "http.json", &["subscription", "subscribe: ", "update: ", "get one ", "delete: "]),
+    ("subscriptions", "nats.json", &["EVENT-NOTIFICATION: "]),
+    ("clock-aligned metrics", "metrics.json", &["aligned "]),
+];
+
+/// Not served yet, HTTP of other versions.
+const TRANSPORTS: (&str, &str, &[&str]) = ("HTTP/2 and TLS", "http.json", &["tls alpn ", "h2c "]);
+
+fn root() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn cases(file: &str) -> Vec<(String, bool)> {
+    let document: Value = serde_json::from_str(&read(&format!("tests/vectors/{file}"))).unwrap();
+    let cases = document["cases"].as_array().unwrap();
+    cases.iter().map(|case| (case["name"].as_str().unwrap().to_owned(), case["keep"] == true)).collect()
+}
+
+fn area(file: &str, case: &str) -> Option<&'static str> {
+    let mut areas = NOT_SERVED_YET.iter().chain([&TRANSPORTS]);
+    let found = areas.find(|(_, of, names)| *of == file && names.iter().any(|name| case.starts_with(name)));
+    found.map(|(area, ..)| *area)
+}
+
+#[test]
+fn no_recorded_case_is_forgotten() {
+    let mut open = std::collections::BTreeMap::<&str, usize>::new();
+    let mut wrong = Vec::new();
+    for file in ["log.json", "event.json", "nats.json", "http.json", "metrics.json", "config.json"] {
+        let listed = listed(file);
+        let played = PLAYED.iter().any(|(of, _)| *of == file);
+        for (case, keep) in cases(file) {
+            let area = area(file, &case);
+            let alone = ASSERTED.iter().any(|(of, name, ..)| *of == file && *name == case);
+            let places =
+                usize::from(listed.contains(&case)) + usize::from(area.is_some()) + usize::from(alone);
+            if places > 1 || (keep && places == 0 && !played) {
+                wrong.push(format!("{file}: {case}: stands in {places} places"));
+            }
+            if let Some(area) = area.filter(|_| keep) {
+                *open.entry(area).or_default() += 1;
+            }
+        }
+        let names: Vec<_> = cases(file).into_iter().map(|(case, _)| case).collect();
+        wrong.extend(
+            listed.iter().filter(|case| !names.contains(case)).map(|case| format!("{file}: no case {case}")),
+        );
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    for (area, count) in open {
+        println!("not served yet: {area}: {count} cases");
+    }
+}
+
+#[test]
+fn the_tests_that_are_named_exist() {
+    for (file, source) in PLAYED {
+        assert!(read(source).contains(&format!("vectors/{file}")), "{source} plays {file}");
+    }
+    for (_, case, source, test) in ASSERTED {
+        assert!(read(source).contains(&format!("fn {test}()")), "{case}: {test} in {source}");
+    }
+}
