@@ -3,6 +3,9 @@
 //! A backend that was left out registers a stand-in, so that its error names the feature to build with.
 
 use cim_core::Registry;
+use cim_verify::Checker;
+
+use crate::cli::verify::Topic;
 
 /// All kinds this build knows.
 #[must_use]
@@ -25,4 +28,35 @@ pub fn registry() -> Registry {
     registry.compiled_out("kafka", "sink-kafka");
 
     registry
+}
+
+/// Feeds the records of a Kafka topic to a checker.
+///
+/// # Errors
+/// What went wrong, for people; always in a build without the Kafka client.
+#[cfg(feature = "sink-kafka")]
+pub(crate) fn read_topic(topic: &Topic, checker: &mut Checker) -> Result<(), String> {
+    let request = cim_sink_kafka::ReadBack {
+        brokers: topic.brokers.clone(),
+        topic: topic.topic.clone(),
+        from: topic.from.clone(),
+        to: topic.to.clone(),
+        properties: topic.properties(),
+    };
+    cim_sink_kafka::read_back(&request, |found| {
+        let numbers = found.epoch.zip(found.seq).map(|(epoch, seq)| cim_verify::Numbers { epoch, seq });
+        checker.record(&cim_verify::Received {
+            partition: Some(found.partition),
+            numbers,
+            id: found.id,
+            ..cim_verify::Received::bare(found.value)
+        });
+    })
+    .map_err(|error| crate::exit::chain(&error))
+}
+
+/// As above, in a build without the Kafka client.
+#[cfg(not(feature = "sink-kafka"))]
+pub(crate) fn read_topic(_: &Topic, _: &mut Checker) -> Result<(), String> {
+    Err("reading Kafka is not part of this build; build with `--features sink-kafka`".to_owned())
 }
