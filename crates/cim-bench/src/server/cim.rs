@@ -26,6 +26,8 @@ pub enum SinkSpec {
     File(PathBuf),
     /// Standard output.
     Stdout,
+    /// Topics LOGS and EVENT of the Kafka at these bootstrap servers.
+    Kafka(String),
 }
 
 /// How CIM is to run.
@@ -97,6 +99,13 @@ impl CimSpec {
         let _ = match &self.sink {
             SinkSpec::Null => writeln!(text, "[sinks.bench]\ntype = \"null\""),
             SinkSpec::Stdout => writeln!(text, "[sinks.bench]\ntype = \"stdout\""),
+            SinkSpec::Kafka(brokers) => {
+                let list: Vec<&str> = brokers.split(',').collect();
+                writeln!(
+                    text,
+                    "[sinks.bench]\ntype = \"kafka\"\nbrokers = {list:?}\nlogs_topic = \"LOGS\"\nevents_topic = \"EVENT\""
+                )
+            }
             SinkSpec::File(dir) => {
                 writeln!(
                     text,
