@@ -8,6 +8,7 @@
 
 mod support;
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use cim_core::settings::{FallbackMode, Period, RouteSettings, RoutesSettings, SinkNames};
@@ -179,6 +180,7 @@ async fn the_final_fallback_takes_over_and_gives_back_in_order() {
     settled(&cim).await;
     assert_eq!(spare.lines(), numbered(0..30));
     assert_eq!(logs(&cim).books.to_fallback, 30);
+    assert!(main.abandoned.load(Relaxed) > 0, "the sink may still hold what the fallback got");
     *main.down.lock().unwrap() = None;
     let mut sent = 30;
     while main.lines().is_empty() {
@@ -205,6 +207,7 @@ async fn the_copy_fallback_gets_copies_and_the_sink_gets_everything_later() {
     send(&cim, &numbered(0..20)).await;
     until(&cim, "copies", |_| spare.lines().len() == 20).await;
     assert_eq!(logs(&cim).books.held, 20);
+    assert_eq!(main.abandoned.load(Relaxed), 0, "the sink gets all of it later");
     *main.down.lock().unwrap() = None;
     settled(&cim).await;
     assert_eq!(main.lines(), numbered(0..20));

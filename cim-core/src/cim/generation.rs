@@ -146,9 +146,10 @@ impl Cim {
             let (route, from) = (route_name(plan.class), queue.settled());
             tracing::info!(route, sinks = names.join(", "), from, "the route goes on at this sequence");
         }
+        // First the old ones: what a client library still holds must not reach the reader beside the new delivery.
+        close_all(&old, CLOSE_TIME).await;
         let next = Generation::start(plans, &sinks, &inner.entrance, inner.dead_letters.as_ref());
         *inner.generation() = next;
-        close_all(&old, CLOSE_TIME).await;
         Ok(())
     }
 }

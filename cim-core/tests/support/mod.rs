@@ -8,6 +8,7 @@
 )]
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -34,6 +35,8 @@ pub struct Scripted {
     pub down: Mutex<Option<DeliveryErrorKind>>,
     pub profile: Mutex<SinkProfile>,
     pub redelivered: Mutex<Vec<String>>,
+    /// How often it was told to give up what it did not finish.
+    pub abandoned: AtomicUsize,
 }
 
 impl Scripted {
@@ -97,6 +100,9 @@ impl LogSink for Scripted {
         let text =
             |r: &LogRecord<'_>| (String::from_utf8_lossy(r.log.text()).into_owned(), r.meta.redelivered);
         self.take(batch.iter().map(text).collect()).await
+    }
+    async fn abandon(&self) {
+        self.abandoned.fetch_add(1, Relaxed);
     }
 }
 

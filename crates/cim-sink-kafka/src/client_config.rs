@@ -186,7 +186,7 @@ fn refused(settings: &KafkaSettings, error: KafkaError) -> Problem {
         KafkaError::ClientConfig(_, text, key, _) => {
             let known = settings.properties.contains_key(&key);
             let path = if known { format!("properties.\"{key}\"") } else { String::new() };
-            Problem::new(path, text)
+            Problem::new(path, text.trim())
         }
         other => Problem::new("", other.to_string()),
     }

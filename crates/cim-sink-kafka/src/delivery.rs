@@ -18,10 +18,6 @@ use crate::shared::{Lane, Shared};
 
 /// How often a wait looks at the connection.
 const TICK: Duration = Duration::from_millis(250);
-/// Without a single report for so long the brokers do not answer, whatever the connection looks like. Longer than a request
-/// may take.
-const ANSWER_TIME: Duration = Duration::from_secs(12);
-
 /// A delivery under way. Dropped before its end, it leaves what it gave to the client to the next one.
 pub(crate) struct Delivery<'s> {
     shared: &'s Shared,
@@ -76,12 +72,39 @@ impl<'s> Delivery<'s> {
             let reports = self.lane.ledger().reports();
             if reports != quiet.0 {
                 quiet = (reports, Instant::now());
-            } else if quiet.1.elapsed() >= ANSWER_TIME {
-                let seconds = ANSWER_TIME.as_secs();
-                return Err(unavailable(&format!("no broker has acknowledged anything for {seconds} s")));
+            } else if quiet.1.elapsed() >= self.shared.answer_time {
+                return Err(self.silence());
             }
         }
         Ok(())
+    }
+
+    /// Waits until a record is reported.
+    ///
+    /// # Errors
+    /// There is no hope for the moment, or no broker answers.
+    pub(crate) async fn reported(&self, seq: u64) -> Result<(), DeliveryError> {
+        let since = Instant::now();
+        loop {
+            let reported = {
+                let mut ledger = self.lane.ledger();
+                if ledger.fate(seq) != Some(Fate::Held) {
+                    return Ok(());
+                }
+                ledger.watch(seq)
+            };
+            if timeout(TICK, reported.notified()).await.is_err() {
+                self.check()?;
+                if since.elapsed() >= self.shared.answer_time {
+                    return Err(self.silence());
+                }
+            }
+        }
+    }
+
+    fn silence(&self) -> DeliveryError {
+        let seconds = self.shared.answer_time.as_secs();
+        unavailable(&format!("no broker has acknowledged anything for {seconds} s"))
     }
 
     /// Whether waiting makes sense.
@@ -140,7 +163,7 @@ fn explains_more(code: RDKafkaErrorCode, than: RDKafkaErrorCode) -> bool {
     weight(code) > weight(than)
 }
 
-fn failure(code: RDKafkaErrorCode) -> DeliveryError {
+pub(crate) fn failure(code: RDKafkaErrorCode) -> DeliveryError {
     // The library's text is the broker's reason, in words.
     DeliveryError::new(error_table::kind(code), format!("not taken by the broker: {code}"))
 }

@@ -46,7 +46,7 @@ fn run(shared: &Arc<Shared>, mut recipe: Recipe) {
             Ok(client) => {
                 let client = Arc::new(client);
                 shared.link.begin();
-                shared.put(Slot::Live(Arc::clone(&client)));
+                shared.put(Slot::Live(Arc::clone(&client), shared.counts.rebuilds() + 1));
                 let end = serve(shared, &client, &mut recipe);
                 shared.put(Slot::Vacant);
                 wind_down(shared, client, end);
@@ -101,6 +101,7 @@ fn wind_down(shared: &Shared, client: Arc<Client>, end: End) {
         client.purge(PurgeConfig::default().queue());
         client.poll(SLICE);
     }
+    client.purge(PurgeConfig::default().queue().inflight());
     // A delivery or a question to the cluster may still use it for a moment.
     let mut client = client;
     loop {

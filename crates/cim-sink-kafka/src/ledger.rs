@@ -51,6 +51,8 @@ pub(crate) struct Ledger {
     held: usize,
     /// Reports of the client so far: standing still means that no broker answers.
     reports: u64,
+    /// A record whose report somebody waits for.
+    watched: Option<(u64, Arc<Notify>)>,
     /// Something of the deliveries under way has failed: what comes after it must not overtake it.
     broken: bool,
 }
@@ -123,6 +125,9 @@ impl Ledger {
         let call = entry.call;
         entry.fate = failure.map_or(Fate::Delivered, Fate::Failed);
         self.held -= 1;
+        if let Some((_, reported)) = self.watched.take_if(|(watched, _)| *watched == seq) {
+            reported.notify_one();
+        }
         if failure.is_some() {
             self.broken = true;
             if call == NOBODY {
@@ -130,6 +135,13 @@ impl Ledger {
             }
         }
         self.waits(call, -1);
+    }
+
+    /// The notification is sent when a record that is held is reported.
+    pub(crate) fn watch(&mut self, seq: u64) -> Arc<Notify> {
+        let reported = Arc::new(Notify::new());
+        self.watched = Some((seq, Arc::clone(&reported)));
+        reported
     }
 
     /// The client is gone: everything it held fails. Returns how many records that were.

@@ -23,6 +23,7 @@ mod headers;
 mod keeper;
 mod ledger;
 mod link;
+mod openings;
 mod outgoing;
 mod partition;
 pub mod properties;

@@ -11,10 +11,10 @@ use serde::Deserialize;
 
 use crate::error_table;
 
-/// Without any connected broker for so long, deliveries fail instead of waiting.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the engine waits before it asks again. Asking costs nothing, the client connects by itself.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// Interruptions below this are not worth a word.
+const SHORT: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 struct State {
@@ -30,12 +30,14 @@ struct State {
 #[derive(Debug)]
 pub(crate) struct Link {
     state: Mutex<State>,
+    /// Without any connected broker for so long, deliveries fail instead of waiting.
+    patience: Duration,
 }
 
 impl Link {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(patience: Duration) -> Self {
         let state = State { connected: 0, down_since: None, trouble: None, lost: false };
-        Self { state: Mutex::new(state) }
+        Self { state: Mutex::new(state), patience }
     }
 
     /// A new client starts from nothing, with its own patience.
@@ -48,7 +50,8 @@ impl Link {
     /// Takes in the client's statistics; returns how many brokers are connected.
     pub(crate) fn statistics(&self, json: &[u8]) -> Option<usize> {
         let statistics: Statistics<'_> = serde_json::from_slice(json).ok()?;
-        let connected = statistics.brokers.values().filter(|broker| broker.state == "UP").count();
+        let connected =
+            statistics.brokers.values().filter(|broker| matches!(&*broker.state, "UP" | "UPDATE")).count();
         self.connected(connected);
         Some(connected)
     }
@@ -93,7 +96,7 @@ impl Link {
     /// The error of a delivery that cannot wait any longer; `None` while there is hope.
     pub(crate) fn hopeless(&self) -> Option<DeliveryError> {
         let state = self.lock();
-        state.down_since.filter(|since| since.elapsed() >= PATIENCE)?;
+        state.down_since.filter(|since| since.elapsed() >= self.patience)?;
         let (code, text) = match &state.trouble {
             Some((code, text)) => (*code, text.as_str()),
             None => (RDKafkaErrorCode::AllBrokersDown, "no broker answers"),
@@ -105,9 +108,13 @@ impl Link {
     /// What is wrong with the connection, in one line.
     pub(crate) fn complaint(&self) -> Option<String> {
         let state = self.lock();
-        let down = state.down_since?.elapsed().as_secs();
+        // A connection that was closed for being idle is back within a moment.
+        let down = state.down_since.map(|since| since.elapsed())?;
+        if down < self.patience.min(SHORT) {
+            return None;
+        }
         let why = state.trouble.as_ref().map_or("no answer yet", |(_, text)| text.as_str());
-        Some(format!("no broker connected for {down} s: {why}"))
+        Some(format!("no broker connected for {} s: {why}", down.as_secs()))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

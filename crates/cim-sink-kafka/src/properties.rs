@@ -76,24 +76,24 @@ pub const ALLOWED: &[&str] = &[
 
 /// What is decided elsewhere: property, and where or why.
 pub const OWNED: &[(&str, &str)] = &[
-    ("acks", "is always `all`"),
-    ("allow.auto.create.topics", "is always off: topics are never created"),
+    ("acks", "it is always `all`"),
+    ("allow.auto.create.topics", "it is always off: topics are never created"),
     ("bootstrap.servers", "set `brokers`"),
     ("compression.codec", "set `compression`"),
     ("compression.type", "set `compression`"),
     ("delivery.timeout.ms", "records never expire in the client: the spool decides"),
-    ("enable.gapless.guarantee", "is always on: it keeps the order when a record is refused"),
-    ("enable.idempotence", "is always on"),
-    ("linger.ms", "is always 0: the engine gathers records while others are on their way"),
+    ("enable.gapless.guarantee", "it is always on: it keeps the order when a record is refused"),
+    ("enable.idempotence", "it is always on"),
+    ("linger.ms", "it is always 0: the engine gathers records while others are on their way"),
     ("message.max.bytes", "set `max_message`"),
     ("message.send.max.retries", "retries never end: the spool decides"),
     ("message.timeout.ms", "records never expire in the client: the spool decides"),
     ("metadata.broker.list", "set `brokers`"),
     ("partitioner", "set `partitioning`"),
-    ("queue.buffering.max.kbytes", "is 8 MiB: the spool is the queue"),
-    ("queue.buffering.max.messages", "is bounded in bytes: the spool is the queue"),
-    ("queue.buffering.max.ms", "is always 0: the engine gathers records while others are on their way"),
-    ("request.required.acks", "is always `all`"),
+    ("queue.buffering.max.kbytes", "it is 8 MiB: the spool is the queue"),
+    ("queue.buffering.max.messages", "it is bounded in bytes: the spool is the queue"),
+    ("queue.buffering.max.ms", "it is always 0: the engine gathers records while others are on their way"),
+    ("request.required.acks", "it is always `all`"),
     ("retries", "retries never end: the spool decides"),
     ("sasl.mechanism", "set `mechanism` in `sasl`"),
     ("sasl.mechanisms", "set `mechanism` in `sasl`"),
@@ -108,14 +108,24 @@ pub const OWNED: &[(&str, &str)] = &[
     ("ssl.key.location", "set `key_file` in `tls`"),
     ("ssl.key.password", "set `key_password_file` in `tls`"),
     ("ssl.key.pem", "set `key_file` in `tls`"),
-    ("statistics.interval.ms", "is fixed: the health page and the metrics read the statistics"),
+    ("statistics.interval.ms", "it is fixed: the health page and the metrics read the statistics"),
     ("transactional.id", "there are no transactions"),
 ];
 
-/// What is wrong with the names.
+/// Requests to one broker at the same time that idempotence allows.
+const MOST_IN_FLIGHT: u32 = 5;
+
+/// What is wrong with the names, and with the one value that the library judges too late.
 pub(crate) fn problems(properties: &BTreeMap<String, Value>) -> Vec<Problem> {
     let wrong = properties.keys().filter(|name| !ALLOWED.contains(&name.as_str()));
-    wrong.map(|name| Problem::new(format!("properties.\"{name}\""), explain(name))).collect()
+    let mut problems: Vec<_> =
+        wrong.map(|name| Problem::new(format!("properties.\"{name}\""), explain(name))).collect();
+    let in_flight = properties.get("max.in.flight").map(|value| value.text().parse::<u32>());
+    if in_flight.is_some_and(|number| !number.is_ok_and(|number| (1..=MOST_IN_FLIGHT).contains(&number))) {
+        let range = format!("must be from 1 to {MOST_IN_FLIGHT}: brokers recognise no more repeats");
+        problems.push(Problem::new("properties.\"max.in.flight\"", range));
+    }
+    problems
 }
 
 fn explain(name: &str) -> String {

@@ -5,9 +5,10 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use cim_core::Problem;
-use cim_core::settings::{ByteSize, Secret};
+use cim_core::settings::{ByteSize, Period, Secret};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -125,6 +126,10 @@ pub struct KafkaSettings {
     /// Largest record, key and headers included. A larger one goes to the dead letters.
     #[serde(default = "max_message")]
     pub max_message: ByteSize,
+    /// Without a connection to any broker for so long, deliveries fail instead of waiting: the status page says so, and
+    /// `fallback_after` of the route begins to count. Nothing is given up by it.
+    #[serde(default = "give_up_after")]
+    pub give_up_after: Period,
     /// Encrypts the connections.
     #[serde(default)]
     pub tls: Option<TlsSettings>,
@@ -148,11 +153,35 @@ fn yes() -> bool {
     true
 }
 
+fn give_up_after() -> Period {
+    Period::seconds(5)
+}
+
 fn max_message() -> ByteSize {
     ByteSize::bytes(1_200_000)
 }
 
+/// How often the client library asks for the partitions of a topic, unless told otherwise.
+const REFRESH_MS: u64 = 300_000;
+/// How long a request may take, unless told otherwise.
+const REQUEST_MS: u64 = 10_000;
+
 impl KafkaSettings {
+    /// How long the number of partitions of a topic is believed.
+    pub(crate) fn refresh(&self) -> Duration {
+        self.property_ms("topic.metadata.refresh.interval.ms", REFRESH_MS)
+    }
+
+    /// How long a delivery waits for a sign of life: longer than a request may take.
+    pub(crate) fn answer_time(&self) -> Duration {
+        self.property_ms("request.timeout.ms", REQUEST_MS) + Duration::from_secs(2)
+    }
+
+    fn property_ms(&self, name: &str, usual: u64) -> Duration {
+        let asked = self.properties.get(name).and_then(|value| value.text().parse().ok());
+        Duration::from_millis(asked.filter(|ms| *ms > 0).unwrap_or(usual))
+    }
+
     /// Reads the table.
     ///
     /// # Errors

@@ -6,6 +6,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering as Memory};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use cim_core::Class;
 use rdkafka::error::RDKafkaErrorCode;
@@ -13,8 +14,10 @@ use tokio::sync::{Notify, watch};
 
 use crate::ledger::Ledger;
 use crate::link::Link;
+use crate::openings::Openings;
 use crate::partition::Spread;
 use crate::reports::Client;
+use crate::settings::KafkaSettings;
 use crate::topic::Topic;
 
 /// One class on its way.
@@ -31,11 +34,12 @@ pub(crate) struct Lane {
 pub(crate) struct Press {
     pub value: Vec<u8>,
     pub spread: Spread,
+    pub openings: Openings,
 }
 
 impl Lane {
-    fn new(topic: &str) -> Self {
-        Self { topic: Topic::new(topic), ledger: Mutex::default(), press: tokio::sync::Mutex::default() }
+    fn new(topic: Topic) -> Self {
+        Self { topic, ledger: Mutex::default(), press: tokio::sync::Mutex::default() }
     }
 
     pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
@@ -48,8 +52,8 @@ impl Lane {
 pub(crate) enum Slot {
     /// None; one is made when a delivery asks for it.
     Vacant,
-    /// Ready to take records.
-    Live(Arc<Client>),
+    /// Ready to take records; the number tells it from those before.
+    Live(Arc<Client>, u64),
     /// It could not be made, and why.
     Broken(String),
 }
@@ -93,6 +97,8 @@ pub(crate) struct Shared {
     pub name: String,
     pub link: Link,
     pub counts: Counts,
+    /// Without a single report for so long the brokers do not answer, whatever the connection looks like.
+    pub answer_time: Duration,
     logs: Lane,
     events: Lane,
     slot: watch::Sender<Slot>,
@@ -104,13 +110,15 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(name: String, logs_topic: &str, events_topic: &str) -> Self {
+    pub(crate) fn new(name: String, settings: &KafkaSettings) -> Self {
+        let lane = |topic: &str| Lane::new(Topic::new(topic, settings.refresh()));
         Self {
             name,
-            link: Link::new(),
+            link: Link::new(settings.give_up_after.get()),
             counts: Counts::default(),
-            logs: Lane::new(logs_topic),
-            events: Lane::new(events_topic),
+            answer_time: settings.answer_time(),
+            logs: lane(&settings.logs_topic),
+            events: lane(&settings.events_topic),
             slot: watch::Sender::new(Slot::Vacant),
             orders: Mutex::default(),
             bell: Condvar::new(),
@@ -179,7 +187,8 @@ impl Shared {
             RDKafkaErrorCode::OutOfOrderSequenceNumber
             | RDKafkaErrorCode::InvalidProducerEpoch
             | RDKafkaErrorCode::UnknownProducerId => self.may_be_doubled(1),
-            RDKafkaErrorCode::UnknownTopic
+            RDKafkaErrorCode::TopicAuthorizationFailed
+            | RDKafkaErrorCode::UnknownTopic
             | RDKafkaErrorCode::UnknownTopicOrPartition
             | RDKafkaErrorCode::UnknownPartition => self.lane(class).topic.doubt(),
             _ => {}

@@ -16,10 +16,11 @@ use rdkafka::producer::BaseRecord;
 use tokio::time::timeout;
 
 use crate::client_config::Recipe;
-use crate::delivery::{Delivery, closed, unavailable};
+use crate::delivery::{Delivery, closed, failure, unavailable};
 use crate::error_table;
 use crate::headers::Headers;
 use crate::keeper;
+use crate::openings::Entry;
 use crate::outgoing::{Encoders, Outgoing};
 use crate::partition::{self, Partitioning};
 use crate::reports::{Client, ticket};
@@ -30,6 +31,13 @@ use crate::shared::{End, Lane, Press, Shared, Slot};
 const ROOM_PAUSE: Duration = Duration::from_millis(2);
 /// Time for the client to end when the sink is closed.
 const CLOSE_TIME: Duration = Duration::from_millis(1_500);
+
+/// What became of a record that was offered to the client.
+enum Given {
+    Taken,
+    /// The client itself does not take it.
+    TooLarge,
+}
 
 /// Sends records to the topics of a Kafka cluster.
 pub struct KafkaSink {
@@ -48,7 +56,7 @@ impl KafkaSink {
     pub fn new(context: &SinkContext, settings: &KafkaSettings) -> Self {
         let identity = &context.identity;
         Self {
-            shared: Arc::new(Shared::new(context.name.clone(), &settings.logs_topic, &settings.events_topic)),
+            shared: Arc::new(Shared::new(context.name.clone(), settings)),
             encoders: Encoders::new(identity, context.log_format),
             headers: settings.headers.then(|| Mutex::new(Headers::new(identity))),
             partitioning: settings.partitioning,
@@ -115,58 +123,90 @@ impl KafkaSink {
         if new.is_empty() {
             return Ok(());
         }
-        let client = self.client().await?;
+        let (client, life) = self.client().await?;
         delivery.check()?;
-        let link = &self.shared.link;
-        let partitions = delivery.lane.topic.partitions(Arc::clone(&client), link).await?;
+        let topic = &delivery.lane.topic;
+        let partitions = topic.partitions(Arc::clone(&client), &self.shared.link).await?;
+        press.openings.under((life, topic.doubts()));
         press.spread.turn();
         for position in new {
             let Some(record) = batch.records().get(position) else { continue };
-            loop {
-                match self.send(record, delivery, press, &client, partitions) {
-                    Ok(()) => break,
-                    Err(RDKafkaErrorCode::QueueFull) => {
-                        delivery.check()?;
-                        tokio::time::sleep(ROOM_PAUSE).await;
-                    }
-                    Err(RDKafkaErrorCode::MessageSizeTooLarge) => break too_large.push(position),
-                    Err(code) => {
-                        delivery.lane.topic.doubt();
-                        let what = format!("the client takes no records: {code}");
-                        return Err(DeliveryError::new(error_table::kind(code), what));
-                    }
-                }
+            match self.give(record, delivery, press, &client, partitions).await? {
+                Given::Taken => {}
+                Given::TooLarge => too_large.push(position),
             }
         }
         Ok(())
     }
 
-    /// Gives one record to the client.
-    fn send<R: Outgoing>(
+    /// Gives one record to the client, as soon as it may go.
+    async fn give<R: Outgoing>(
         &self,
         record: &R,
         delivery: &Delivery<'_>,
         press: &mut Press,
         client: &Client,
         partitions: i32,
-    ) -> Result<(), RDKafkaErrorCode> {
-        let meta = record.meta();
+    ) -> Result<Given, DeliveryError> {
+        let (lane, seq) = (delivery.lane, record.meta().seq);
         press.value.clear();
         record.encode(&self.encoders, &mut press.value);
-        let key = record.key(&self.encoders);
-        let partition = match (key, self.partitioning) {
+        let partition = self.partition(record, press, partitions);
+        let mut first = false;
+        loop {
+            let entry = press.openings.enter(partition, &lane.ledger());
+            match entry {
+                Entry::Open => break,
+                Entry::Alone => break first = true,
+                Entry::Wait(seq) => delivery.reported(seq).await?,
+                Entry::Failed(code) => return Err(failure(code)),
+            }
+        }
+        loop {
+            match self.send(record, delivery, &press.value, client, partition) {
+                Ok(()) => break,
+                Err(RDKafkaErrorCode::QueueFull) => {
+                    delivery.check()?;
+                    tokio::time::sleep(ROOM_PAUSE).await;
+                }
+                Err(RDKafkaErrorCode::MessageSizeTooLarge) => return Ok(Given::TooLarge),
+                Err(code) => {
+                    lane.topic.doubt();
+                    let what = format!("the client takes no records: {code}");
+                    return Err(DeliveryError::new(error_table::kind(code), what));
+                }
+            }
+        }
+        if first {
+            press.openings.sent(partition, seq);
+        }
+        Ok(Given::Taken)
+    }
+
+    fn partition<R: Outgoing>(&self, record: &R, press: &mut Press, partitions: i32) -> i32 {
+        match (record.key(&self.encoders), self.partitioning) {
             (Some(key), _) => partition::of_key(key.as_bytes(), partitions),
             (None, Partitioning::BySource) => {
                 let (name, id) = record.source();
                 partition::of_source(name, id, partitions)
             }
             (None, Partitioning::Spread) => press.spread.next(press.value.len(), partitions),
-        };
-        let lane = delivery.lane;
+        }
+    }
+
+    fn send<R: Outgoing>(
+        &self,
+        record: &R,
+        delivery: &Delivery<'_>,
+        value: &[u8],
+        client: &Client,
+        partition: i32,
+    ) -> Result<(), RDKafkaErrorCode> {
+        let (lane, meta) = (delivery.lane, record.meta());
         let mut message = BaseRecord::with_opaque_to(lane.topic.name(), ticket(R::CLASS, meta.seq))
-            .payload(press.value.as_slice())
+            .payload(value)
             .partition(partition);
-        message.key = key;
+        message.key = record.key(&self.encoders);
         if let Some(headers) = &self.headers {
             let mut headers = headers.lock().unwrap_or_else(PoisonError::into_inner);
             message.headers = Some(headers.of(meta, record.received_headers()));
@@ -183,14 +223,14 @@ impl KafkaSink {
     }
 
     /// The client, made if there is none.
-    async fn client(&self) -> Result<Arc<Client>, DeliveryError> {
+    async fn client(&self) -> Result<(Arc<Client>, u64), DeliveryError> {
         self.start()?;
         let mut slot = self.shared.slot();
         let mut asked = false;
         loop {
             let now = slot.borrow_and_update().clone();
             match now {
-                Slot::Live(client) => return Ok(client),
+                Slot::Live(client, life) => return Ok((client, life)),
                 Slot::Broken(why) if asked => {
                     let what = format!("the client cannot be made: {why}");
                     return Err(DeliveryError::new(DeliveryErrorKind::Misconfigured, what));
@@ -254,10 +294,11 @@ impl Component for KafkaSink {
             return Health::Degraded("the sink is closed".to_owned());
         }
         let held: usize = self.shared.lanes().iter().map(|lane| lane.ledger().held()).sum();
-        match self.shared.link.complaint() {
-            Some(complaint) => Health::Degraded(format!("{complaint}; {held} records wait in the client")),
-            None => Health::Ready,
+        if let Some(complaint) = self.shared.link.complaint() {
+            return Health::Degraded(format!("{complaint}; {held} records wait in the client"));
         }
+        let complaint = self.shared.lanes().iter().find_map(|lane| lane.topic.complaint());
+        complaint.map_or(Health::Ready, Health::Degraded)
     }
 
     async fn close(&self) -> Result<(), CloseError> {

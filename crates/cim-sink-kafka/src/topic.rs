@@ -2,6 +2,7 @@
 //!
 //! Owns the cached number and the question to the cluster. Left out: choosing a partition.
 
+use std::sync::atomic::{AtomicU64, Ordering as Memory};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,8 +14,6 @@ use crate::error_table;
 use crate::link::Link;
 use crate::reports::Client;
 
-/// How long the number of partitions is believed: added partitions get records after so long at the latest.
-const FRESH: Duration = Duration::from_secs(300);
 /// One question to the cluster may take so long. Short, because a thread waits for the answer.
 const ANSWER_TIME: Duration = Duration::from_secs(1);
 
@@ -22,12 +21,29 @@ const ANSWER_TIME: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Topic {
     name: String,
+    /// How long the number is believed: added partitions get records after so long at the latest.
+    fresh: Duration,
     known: Arc<Mutex<Option<(i32, Instant)>>>,
+    /// How often it was doubted: after that it may be another topic of the same name.
+    doubts: AtomicU64,
+    /// Why it cannot be used at the moment.
+    complaint: Mutex<Option<String>>,
 }
 
 impl Topic {
-    pub(crate) fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), known: Arc::default() }
+    pub(crate) fn new(name: &str, fresh: Duration) -> Self {
+        Self {
+            name: name.to_owned(),
+            fresh,
+            known: Arc::default(),
+            doubts: AtomicU64::new(0),
+            complaint: Mutex::default(),
+        }
+    }
+
+    /// Why the topic cannot be used, in one line.
+    pub(crate) fn complaint(&self) -> Option<String> {
+        self.complaint.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -36,7 +52,13 @@ impl Topic {
 
     /// The number is not to be relied on any longer.
     pub(crate) fn doubt(&self) {
+        self.doubts.fetch_add(1, Memory::Relaxed);
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// How often it was doubted.
+    pub(crate) fn doubts(&self) -> u64 {
+        self.doubts.load(Memory::Relaxed)
     }
 
     /// How many partitions the topic has. Waits for the first answer as long as there is hope of one.
@@ -49,7 +71,7 @@ impl Topic {
     pub(crate) async fn partitions(&self, client: Arc<Client>, link: &Link) -> Result<i32, DeliveryError> {
         let known = *self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((count, since)) = known
-            && since.elapsed() < FRESH
+            && since.elapsed() < self.fresh
         {
             return Ok(count);
         }
@@ -57,6 +79,7 @@ impl Topic {
             match self.ask(Arc::clone(&client)).await {
                 Ok(count) => {
                     link.answered();
+                    self.complain(None);
                     return Ok(count);
                 }
                 Err(code) if error_table::kind(code) == DeliveryErrorKind::Unavailable => {
@@ -72,6 +95,10 @@ impl Topic {
                 Err(code) => return Err(self.unusable(code)),
             }
         }
+    }
+
+    fn complain(&self, complaint: Option<String>) {
+        *self.complaint.lock().unwrap_or_else(PoisonError::into_inner) = complaint;
     }
 
     /// Asks the cluster, off the runtime.
@@ -92,6 +119,7 @@ impl Topic {
             }
             _ => format!("topic `{}` cannot be used: {code}", self.name),
         };
+        self.complain(Some(what.clone()));
         DeliveryError::new(error_table::kind(code), what)
     }
 }

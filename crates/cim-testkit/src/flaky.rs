@@ -79,6 +79,10 @@ impl<S: LogSink> LogSink for FlakySink<S> {
             Fate::FailAfter => self.inner.deliver(batch).await.and(Err(failure("after"))),
         }
     }
+
+    async fn abandon(&self) {
+        self.inner.abandon().await;
+    }
 }
 
 #[async_trait]
@@ -93,6 +97,10 @@ impl<S: EventSink> EventSink for FlakySink<S> {
             Fate::Pass => self.inner.deliver(batch).await,
             Fate::FailAfter => self.inner.deliver(batch).await.and(Err(failure("after"))),
         }
+    }
+
+    async fn abandon(&self) {
+        self.inner.abandon().await;
     }
 }
 

@@ -67,7 +67,9 @@ pub(crate) async fn exact_bytes(harness: &dyn Harness, class: Class, subject: Su
         let sample = trial.sample(body, false);
         match trial.subject.attempt(&[sample]).await? {
             Ok(()) => {}
-            Err(error) if error.kind() == DeliveryErrorKind::TooLarge && body.len() >= large.len() => {}
+            Err(error) if error.kind() == DeliveryErrorKind::TooLarge && body.len() >= large.len() => {
+                trial.sent.pop();
+            }
             Err(error) => {
                 let excerpt = body.get(..body.len().min(20)).unwrap_or_default().escape_ascii();
                 return Err(format!("payload `{excerpt}` is not taken: {}", Chain(&error)));

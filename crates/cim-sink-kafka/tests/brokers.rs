@@ -1,0 +1,338 @@
+//! What brokers answer: every row of the error table, outages, producers that must be replaced. Against the mock cluster of
+//! librdkafka, which answers on request what a real one does once a year. It does not look at sequence numbers, so what
+//! they protect is tested against a real broker (`conformance`).
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code: a failed step is the failure"
+)]
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cim_core::{
+    Class, Component as _, DeliveryError, DeliveryErrorKind, Health, Identity, LogFormat, Sink, SinkContext,
+    Undelivered,
+};
+use cim_sink_kafka::{KafkaSettings, KafkaSink, error_table};
+use cim_testkit::{Sample, Subject};
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::RDKafkaErrorCode as Code;
+use rdkafka::message::Message as _;
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
+use rdkafka::types::{RDKafkaApiKey as Api, RDKafkaRespErr};
+use rdkafka::{Offset, TopicPartitionList};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+type Mock = MockCluster<'static, DefaultProducerContext>;
+
+struct Rig {
+    mock: Mock,
+    sink: Arc<KafkaSink>,
+    subject: Subject,
+}
+
+impl Rig {
+    fn new(partitions: i32) -> Self {
+        Self::with(partitions, serde_json::json!({}))
+    }
+
+    fn with(partitions: i32, more: serde_json::Value) -> Self {
+        let mock = MockCluster::new(1).unwrap();
+        if partitions > 0 {
+            mock.create_topic("LOGS", partitions, 1).unwrap();
+        }
+        let mut table = serde_json::json!({
+            "brokers": mock.bootstrap_servers().split(',').collect::<Vec<_>>(),
+            "give_up_after": "1s",
+            "properties": { "retry.backoff.ms": 10, "reconnect.backoff.max.ms": 200 },
+        });
+        table.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let identity =
+            Identity { namespace: "ns1".to_owned(), pod: "pod-1".to_owned(), ..Identity::default() };
+        let context = SinkContext {
+            name: "broker".to_owned(),
+            identity: Arc::new(identity),
+            log_format: LogFormat::Text,
+        };
+        let sink = Arc::new(KafkaSink::new(&context, &KafkaSettings::read(&table).unwrap()));
+        let subject = Subject::of(Sink::both(Arc::clone(&sink)), Class::Log, PATIENCE).unwrap();
+        Self { mock, sink, subject }
+    }
+
+    /// The next answers to requests of that kind.
+    fn answers(&self, api: Api, codes: &[Code]) {
+        let codes: Vec<RDKafkaRespErr> = codes.iter().map(|code| raw(*code)).collect();
+        self.mock.request_errors(api, &codes);
+    }
+
+    async fn deliver(&self, samples: &[Sample]) -> Result<(), DeliveryError> {
+        tokio::time::timeout(PATIENCE, self.subject.deliver(samples)).await.expect("the delivery did not end")
+    }
+
+    /// Delivers as the engine does: what is undelivered again, in order, until nothing is.
+    async fn insist(&self, samples: &[Sample]) {
+        let mut rest = samples.to_vec();
+        let until = Instant::now() + PATIENCE;
+        while let Err(error) = self.deliver(&rest).await {
+            assert!(Instant::now() < until, "still failing: {error}");
+            if let Undelivered::Only(positions) = error.undelivered() {
+                rest = positions.iter().map(|at| rest[*at].clone()).collect();
+            }
+        }
+    }
+
+    /// The values in the topic, each partition in its order.
+    fn seen(&self) -> Vec<Vec<String>> {
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", self.mock.bootstrap_servers())
+            .set("group.id", "reader")
+            .set("enable.partition.eof", "true")
+            .create()
+            .unwrap();
+        let metadata = consumer.fetch_metadata(Some("LOGS"), PATIENCE).unwrap();
+        let count = metadata.topics()[0].partitions().len();
+        let mut list = TopicPartitionList::new();
+        for partition in 0..count {
+            list.add_partition_offset("LOGS", i32::try_from(partition).unwrap(), Offset::Beginning).unwrap();
+        }
+        consumer.assign(&list).unwrap();
+        let (mut seen, mut ended) = (vec![Vec::new(); count], 0);
+        while ended < count {
+            match consumer.poll(PATIENCE).expect("nothing to read") {
+                Ok(message) => {
+                    let text = String::from_utf8_lossy(message.payload().unwrap_or_default()).into_owned();
+                    seen[usize::try_from(message.partition()).unwrap()].push(text);
+                }
+                Err(rdkafka::error::KafkaError::PartitionEOF(_)) => ended += 1,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        seen
+    }
+}
+
+/// The code as the library's C interface has it.
+fn raw(code: Code) -> RDKafkaRespErr {
+    // The numbers are the protocol's; the two enumerations have them in common.
+    let all = [
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_BROKER_NOT_AVAILABLE,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_REPLICA_NOT_AVAILABLE,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_NETWORK_EXCEPTION,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_COORDINATOR,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_REQUIRED_ACKS,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNSUPPORTED_SASL_MECHANISM,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_ILLEGAL_SASL_STATE,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNSUPPORTED_VERSION,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_CONFIG,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNSUPPORTED_FOR_MESSAGE_FORMAT,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_POLICY_VIOLATION,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_DUPLICATE_SEQUENCE_NUMBER,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_PRODUCER_ID_MAPPING,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_SECURITY_DISABLED,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_LOG_DIR_NOT_FOUND,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_PRODUCER_ID,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_REASSIGNMENT_IN_PROGRESS,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_DELEGATION_TOKEN_EXPIRED,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_LISTENER_NOT_FOUND,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_FENCED_LEADER_EPOCH,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_LEADER_EPOCH,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNSUPPORTED_COMPRESSION_TYPE,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_STALE_BROKER_EPOCH,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_RECORD,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_THROTTLING_QUOTA_EXCEEDED,
+    ];
+    all.into_iter()
+        .find(|raw| Code::from(*raw) == code)
+        .unwrap_or_else(|| panic!("{code:?} is not listed here"))
+}
+
+fn samples(range: std::ops::Range<u64>) -> Vec<Sample> {
+    range.map(|seq| Sample::numbered(seq, "alpha")).collect()
+}
+
+fn texts(range: std::ops::Range<u64>) -> Vec<String> {
+    samples(range).iter().map(|sample| String::from_utf8(sample.body.clone()).unwrap()).collect()
+}
+
+/// Row by row: a broker answers a record with the code once. Either the client repeats it by itself, or the error has
+/// the kind of the table; in the end the record is there once, or is refused for good.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_code_of_a_broker_is_treated_as_its_row_says() {
+    let rig = Rig::new(1);
+    rig.deliver(&samples(1..2)).await.unwrap();
+    let mut seq = 2;
+    let codes = error_table::TABLE.iter().flat_map(|row| row.codes.iter().map(|code| (row.kind, *code)));
+    let mut expected = texts(1..2);
+    for (kind, code) in codes.filter(|(_, code)| *code as i32 > 0) {
+        rig.answers(Api::Produce, &[code]);
+        let batch = samples(seq..seq + 1);
+        let outcome = rig.deliver(&batch).await;
+        let told = outcome.as_ref().err().map(DeliveryError::kind);
+        // The client repeats what is worth it; otherwise the kind must be that of the row.
+        assert!(told.is_none() || told == Some(kind), "{code:?}: {outcome:?}");
+        let refused = matches!(kind, DeliveryErrorKind::TooLarge | DeliveryErrorKind::Rejected);
+        assert!(!refused || told == Some(kind), "{code:?} is no refusal: {outcome:?}");
+        rig.insist(&batch).await;
+        expected.extend(texts(seq..seq + 1));
+        seq += 1;
+    }
+    let mut seen = rig.seen().remove(0);
+    // Where the code is answered although the record was written, it may be there twice; never out of order.
+    seen.dedup();
+    assert_eq!(seen, expected);
+}
+
+/// K9: the producer is replaced, by itself, and the order is kept.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_producer_that_must_not_go_on_is_replaced() {
+    for code in [Code::OutOfOrderSequenceNumber, Code::InvalidProducerEpoch, Code::UnknownProducerId] {
+        let rig = Rig::new(2);
+        rig.deliver(&samples(1..11)).await.unwrap();
+        rig.answers(Api::Produce, &[code]);
+        rig.insist(&samples(11..31)).await;
+        rig.insist(&samples(31..41)).await;
+        let seen = rig.seen();
+        let mut all: Vec<_> = seen.iter().flatten().cloned().collect();
+        assert!(seen.iter().all(|partition| partition.is_sorted()), "{code:?}: {seen:?}");
+        all.sort();
+        all.dedup();
+        assert_eq!(all, texts(1..41), "{code:?}");
+    }
+}
+
+/// K6: retryable answers, many of them in a row.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_in_trouble_is_waited_for_without_a_word() {
+    let rig = Rig::new(1);
+    rig.answers(
+        Api::Produce,
+        &[
+            Code::NotEnoughReplicas,
+            Code::NotEnoughReplicasAfterAppend,
+            Code::LeaderNotAvailable,
+            Code::NotLeaderForPartition,
+            Code::RequestTimedOut,
+            Code::KafkaStorageError,
+        ],
+    );
+    rig.deliver(&samples(1..30)).await.unwrap();
+    let mut seen = rig.seen().remove(0);
+    seen.dedup();
+    assert_eq!(seen, texts(1..30));
+}
+
+/// An outage longer than the patience of a delivery: what the client holds is waited for, not sent again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outage_doubles_nothing() {
+    let rig = Rig::new(2);
+    rig.deliver(&samples(1..5)).await.unwrap();
+    rig.mock.broker_down(1).unwrap();
+    for _ in 0..3 {
+        let error = rig.deliver(&samples(5..25)).await.unwrap_err();
+        assert_eq!(error.kind(), DeliveryErrorKind::Unavailable, "{error}");
+        assert!(error.pause().is_some());
+    }
+    let Health::Degraded(text) = rig.sink.probe().await else { panic!("an outage is not told") };
+    assert!(text.starts_with("no broker connected for"), "{text}");
+    rig.mock.broker_up(1).unwrap();
+    rig.insist(&samples(5..25)).await;
+    let seen = rig.seen();
+    assert!(seen.iter().all(|partition| partition.is_sorted()));
+    assert_eq!(seen.iter().map(Vec::len).sum::<usize>(), 24, "{seen:?}");
+    assert_eq!(rig.sink.probe().await, Health::Ready);
+}
+
+/// What a fallback took does not arrive at the broker as well.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_given_up_does_not_arrive() {
+    let rig = Rig::new(1);
+    rig.deliver(&samples(1..5)).await.unwrap();
+    rig.mock.broker_down(1).unwrap();
+    rig.deliver(&samples(5..25)).await.unwrap_err();
+    cim_core::LogSink::abandon(&*rig.sink).await;
+    rig.mock.broker_up(1).unwrap();
+    rig.insist(&samples(25..30)).await;
+    assert_eq!(rig.seen(), [[texts(1..5), texts(25..30)].concat()]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_that_does_not_exist_is_told_and_heals() {
+    let rig = Rig::new(0);
+    rig.mock.topic_error("LOGS", raw(Code::UnknownTopicOrPartition)).unwrap();
+    let error = rig.deliver(&samples(1..3)).await.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.to_string().as_str()),
+        (DeliveryErrorKind::Misconfigured, "topic `LOGS` does not exist")
+    );
+    assert_eq!(rig.sink.probe().await, Health::Degraded("topic `LOGS` does not exist".to_owned()));
+    rig.mock.topic_error("LOGS", RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR).unwrap();
+    rig.insist(&samples(1..3)).await;
+    assert_eq!(rig.sink.probe().await, Health::Ready);
+}
+
+/// K14: the versions of the protocol that brokers of 2.1 speak.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_of_the_oldest_kind_is_served() {
+    let rig = Rig::new(1);
+    for (api, version) in
+        [(Api::Produce, 7), (Api::Metadata, 7), (Api::InitProducerId, 1), (Api::ApiVersion, 2)]
+    {
+        rig.mock.apiversion(api, Some(0), Some(version)).unwrap();
+    }
+    rig.deliver(&samples(1..100)).await.unwrap();
+    assert_eq!(rig.seen(), [texts(1..100)]);
+}
+
+/// A record that is too large for the client itself is named; its neighbours are delivered.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_above_the_limit_is_named() {
+    let rig = Rig::with(1, serde_json::json!({ "max_message": "2000B" }));
+    let mut batch = samples(1..4);
+    batch[1].body = vec![b'x'; 3_000];
+    let error = rig.deliver(&batch).await.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.undelivered()),
+        (DeliveryErrorKind::TooLarge, &Undelivered::Only(vec![1]))
+    );
+    assert_eq!(rig.seen(), [[texts(1..2), texts(3..4)].concat()]);
+}
+
+/// Nothing is there at the start, and comes later.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn brokers_may_be_absent_at_the_start() {
+    let rig = Rig::new(1);
+    rig.mock.broker_down(1).unwrap();
+    let error = rig.deliver(&samples(1..3)).await.unwrap_err();
+    assert_eq!(error.kind(), DeliveryErrorKind::Unavailable);
+    assert!(error.to_string().starts_with("no connection to a broker: "), "{error}");
+    rig.mock.broker_up(1).unwrap();
+    rig.insist(&samples(1..3)).await;
+    assert_eq!(rig.seen(), [texts(1..3)]);
+}
