@@ -44,11 +44,14 @@ fn caught(arguments: &[&str], faults: &[&str]) -> Value {
     document
 }
 
-/// The three sabotages.
-fn sabotages() -> [(&'static str, fn(&mut Vec<String>)); 3] {
-    let drop: fn(&mut Vec<String>) = |lines| std::mem::drop(lines.remove(20));
-    let double: fn(&mut Vec<String>) = |lines| lines.insert(30, lines[20].clone());
-    let swap: fn(&mut Vec<String>) = |lines| lines.swap(20, 21);
+/// Damage to lines.
+type Sabotage = fn(&mut Vec<String>);
+
+/// The three sabotages, by the fault they are.
+fn sabotages() -> [(&'static str, Sabotage); 3] {
+    let drop: Sabotage = |lines| std::mem::drop(lines.remove(20));
+    let double: Sabotage = |lines| lines.insert(30, lines[20].clone());
+    let swap: Sabotage = |lines| lines.swap(20, 21);
     [("gaps", drop), ("unmarked_duplicates", double), ("inversions", swap)]
 }
 

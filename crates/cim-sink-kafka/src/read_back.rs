@@ -56,10 +56,8 @@ pub enum ReadBackError {
     #[error("make a consumer of these properties")]
     Properties(#[source] KafkaError),
     /// No broker told about the topic.
-    #[error("ask {brokers} about topic {topic}")]
+    #[error("ask the brokers about topic {topic}")]
     Topic {
-        /// Who was asked.
-        brokers: String,
         /// About what.
         topic: String,
         /// Why not.
@@ -126,7 +124,7 @@ fn consumer(request: &ReadBack) -> Result<BaseConsumer, KafkaError> {
 
 fn partitions(consumer: &BaseConsumer, request: &ReadBack) -> Result<Vec<i32>, ReadBackError> {
     let topic = || request.topic.clone();
-    let asked = |source| ReadBackError::Topic { brokers: request.brokers.join(","), topic: topic(), source };
+    let asked = |source| ReadBackError::Topic { topic: topic(), source };
     let metadata = consumer.fetch_metadata(Some(&request.topic), PATIENCE).map_err(asked)?;
     let known = metadata.topics().iter().find(|known| known.name() == request.topic);
     let known = known.ok_or_else(|| ReadBackError::Unknown(topic()))?;
