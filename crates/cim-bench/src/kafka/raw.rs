@@ -152,6 +152,16 @@ impl RawProducer {
         Ok(())
     }
 
+    /// Sends one record and does not wait; notes the acknowledgements that have come.
+    ///
+    /// # Errors
+    /// librdkafka does not take it, or the broker refused an earlier one.
+    pub fn send_one(&self) -> Result<()> {
+        self.producer.poll(Duration::ZERO);
+        self.refused()?;
+        self.send()
+    }
+
     fn send(&self) -> Result<()> {
         let mut record = BaseRecord::<[u8], [u8]>::to(&self.topic).payload(&self.record.value);
         if let Some(key) = &self.record.key {

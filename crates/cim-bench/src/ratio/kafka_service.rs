@@ -26,6 +26,9 @@ const SINGLES: usize = 200;
 const IDLE: Duration = Duration::from_millis(10);
 /// Records per second of 1 KiB at which memory is read.
 const STEADY: u64 = 100_000;
+/// Share of the live rate that comes in while a backlog is delivered, and the longest time for that.
+const LIVE_SHARE: f64 = 0.2;
+const LONGEST: Duration = Duration::from_secs(300);
 
 fn broker() -> Result<NullBroker> {
     NullBroker::start(&[("LOGS", 10), ("EVENT", 5)]).map_err(BenchError::io("start a null broker"))
@@ -74,7 +77,7 @@ pub(super) fn latency(rig: &Rig, line: &mut dyn FnMut(Line)) -> Result<()> {
         };
         let raw = RawProducer::new(&plan)?;
         raw.round_trip()?;
-        let yardstick = single(&broker, load.topic(), || raw.round_trip())?;
+        let yardstick = single(&broker, load.topic(), || raw.send_one())?;
         let (_work, cim) = start(rig, &broker.address().to_string())?;
         let mut producer = Producer::connect(spec(&cim, &load))?;
         producer.send(1)?;
@@ -131,7 +134,7 @@ pub(super) fn backlog(rig: &Rig, line: &mut dyn FnMut(Line)) -> Result<()> {
     let mut producer = Producer::connect(spec(&cim, &load))?;
     // The live rate: publish and deliver with nothing in the way.
     let begin = Instant::now();
-    let (quiet, sent) = barriers(&mut producer, rig.slice, None)?;
+    let (quiet, sent) = barriers(&mut producer, None, |_| begin.elapsed() >= rig.slice)?;
     cim.drained(PATIENCE)?;
     let live = sent as f64 / begin.elapsed().as_secs_f64();
 
@@ -146,10 +149,14 @@ pub(super) fn backlog(rig: &Rig, line: &mut dyn FnMut(Line)) -> Result<()> {
     let before = arrived(&broker, load.topic());
     proxy.behave(Behaviour::faithful());
     let begin = Instant::now();
-    let (busy, late) = barriers(&mut producer, rig.slice, Some((live * 0.2) as u64))?;
-    cim.drained(PATIENCE)?;
+    let near = producer.block().saturating_mul(4);
+    let (busy, late) = barriers(&mut producer, Some((live * LIVE_SHARE) as u64), |producer| {
+        arrived(&broker, load.topic()).saturating_add(near) >= producer.ledger().sent
+            || begin.elapsed() > LONGEST
+    })?;
     let seconds = begin.elapsed().as_secs_f64();
     let drained = arrived(&broker, load.topic()).saturating_sub(before) as f64 / seconds;
+    cim.drained(PATIENCE)?;
     if arrived(&broker, load.topic()) != producer.ledger().sent {
         return Err(BenchError::Unclean("not every record arrived once".into()));
     }
@@ -165,11 +172,15 @@ pub(super) fn backlog(rig: &Rig, line: &mut dyn FnMut(Line)) -> Result<()> {
     Ok(())
 }
 
-/// Publishes blocks with a barrier behind each, at most at that rate. Returns the 99th percentile from publish to PONG in
-/// milliseconds, and how many records were sent.
-fn barriers(producer: &mut Producer, time: Duration, rate: Option<u64>) -> Result<(f64, u64)> {
+/// Publishes blocks with a barrier behind each, at most at that rate, until it is enough. Returns the 99th percentile from
+/// publish to PONG in milliseconds, and how many records were sent.
+fn barriers(
+    producer: &mut Producer,
+    rate: Option<u64>,
+    mut enough: impl FnMut(&Producer) -> bool,
+) -> Result<(f64, u64)> {
     let (start, mut sent, mut times) = (Instant::now(), 0u64, Vec::new());
-    while start.elapsed() < time {
+    while !enough(producer) {
         let due = rate.map_or(u64::MAX, |rate| (start.elapsed().as_secs_f64() * rate as f64) as u64);
         if sent >= due {
             std::thread::sleep(Duration::from_millis(1));
