@@ -3,9 +3,7 @@
 //! A backend that was left out registers a stand-in, so that its error names the feature to build with.
 
 use cim_core::Registry;
-use cim_verify::Checker;
-
-use crate::cli::verify::Topic;
+use cim_verify::{Checker, TopicRange};
 
 /// All kinds this build knows.
 #[must_use]
@@ -35,14 +33,9 @@ pub fn registry() -> Registry {
 /// # Errors
 /// What went wrong, for people; always in a build without the Kafka client.
 #[cfg(feature = "sink-kafka")]
-pub(crate) fn read_topic(topic: &Topic, checker: &mut Checker) -> Result<(), String> {
-    let request = cim_sink_kafka::ReadBack {
-        brokers: topic.brokers.clone(),
-        topic: topic.topic.clone(),
-        from: topic.from.clone(),
-        to: topic.to.clone(),
-        properties: topic.properties(),
-    };
+pub fn read_topic(range: TopicRange, checker: &mut Checker) -> Result<(), String> {
+    let TopicRange { brokers, topic, from, to, properties } = range;
+    let request = cim_sink_kafka::ReadBack { brokers, topic, from, to, properties };
     cim_sink_kafka::read_back(&request, |found| {
         let numbers = found.epoch.zip(found.seq).map(|(epoch, seq)| cim_verify::Numbers { epoch, seq });
         checker.record(&cim_verify::Received {
@@ -56,7 +49,10 @@ pub(crate) fn read_topic(topic: &Topic, checker: &mut Checker) -> Result<(), Str
 }
 
 /// As above, in a build without the Kafka client.
+///
+/// # Errors
+/// Always.
 #[cfg(not(feature = "sink-kafka"))]
-pub(crate) fn read_topic(_: &Topic, _: &mut Checker) -> Result<(), String> {
+pub fn read_topic(_: TopicRange, _: &mut Checker) -> Result<(), String> {
     Err("reading Kafka is not part of this build; build with `--features sink-kafka`".to_owned())
 }

@@ -7,7 +7,7 @@ mod config;
 mod dlq;
 mod print;
 mod spool;
-pub(crate) mod verify;
+mod verify;
 
 use std::path::PathBuf;
 

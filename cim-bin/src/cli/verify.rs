@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use cim_verify::{Checker, Fault, Received, Report, Tolerated};
+use cim_verify::{Checker, Fault, Received, Report, Tolerated, TopicRange};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
@@ -25,19 +25,19 @@ pub(super) enum Command {
 
 /// Which topic.
 #[derive(Debug, Args)]
-pub(crate) struct Topic {
+pub(super) struct Topic {
     /// Brokers to ask first, HOST:PORT, separated by commas.
     #[arg(long, required = true, value_delimiter = ',')]
-    pub(crate) brokers: Vec<String>,
+    brokers: Vec<String>,
     /// The topic.
     #[arg(long)]
-    pub(crate) topic: String,
+    topic: String,
     /// First offset, of every partition or, as PARTITION=OFFSET, of one. Default: the oldest record.
     #[arg(long, value_name = "OFFSET", value_parser = offset)]
-    pub(crate) from: Vec<(Option<i32>, i64)>,
+    from: Vec<(Option<i32>, i64)>,
     /// Offset behind the last, of every partition or, as PARTITION=OFFSET, of one. Default: the end as it is now.
     #[arg(long, value_name = "OFFSET", value_parser = offset)]
-    pub(crate) to: Vec<(Option<i32>, i64)>,
+    to: Vec<(Option<i32>, i64)>,
     /// Property of librdkafka: TLS, SASL. A password belongs into a file: see --properties.
     #[arg(long = "property", value_name = "NAME=VALUE", value_parser = property)]
     properties: Vec<(String, String)>,
@@ -53,10 +53,16 @@ pub(crate) struct Topic {
 struct Properties(Vec<(String, String)>);
 
 impl Topic {
-    /// All properties; those of the command line last, so that they win.
-    pub(crate) fn properties(&self) -> Vec<(String, String)> {
+    fn range(&self) -> TopicRange {
+        // Properties of the command line come last, so that they win.
         let files = self.files.iter().flat_map(|file| &file.0);
-        files.chain(&self.properties).cloned().collect()
+        TopicRange {
+            brokers: self.brokers.clone(),
+            topic: self.topic.clone(),
+            from: self.from.clone(),
+            to: self.to.clone(),
+            properties: files.chain(&self.properties).cloned().collect(),
+        }
     }
 }
 
@@ -122,7 +128,7 @@ pub(super) fn answer(command: &Command) -> Result<Answer, Failure> {
     let mut checker = Checker::default();
     let tolerance = match command {
         Command::Kafka(topic) => {
-            backends::read_topic(topic, &mut checker).map_err(Failure::cannot_start)?;
+            backends::read_topic(topic.range(), &mut checker).map_err(Failure::cannot_start)?;
             &topic.tolerance
         }
         Command::File(captures) | Command::TcpCapture(captures) => {

@@ -16,6 +16,7 @@ mod payload;
 mod report;
 mod sequence;
 pub mod stamp;
+mod topic;
 
 pub use bitmap::{Added, Bitmap};
 pub use capture::{CaptureError, files_of, for_each_document, for_each_line};
@@ -24,3 +25,4 @@ pub use origin::container_of_file;
 pub use payload::{Found, scan};
 pub use report::{Fault, NumberingReport, Report, SourceReport, Tolerated};
 pub use sequence::Sequence;
+pub use topic::TopicRange;
