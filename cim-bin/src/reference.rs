@@ -30,8 +30,14 @@ pub fn config(registry: &Registry) -> String {
         let schema = (kind.schema)();
         let _ = writeln!(page, "### type = \"{}\"\n\n{}\n", kind.name, capital(kind.summary));
         let mut tables = Tables { schema: &schema, page: &mut page };
-        let members = tables.members(&schema);
-        tables.rows(members, None);
+        let (inner, plain): (Vec<_>, Vec<_>) =
+            tables.members(&schema).into_iter().partition(|(_, node)| !tables.members(node).is_empty());
+        tables.rows(plain, None);
+        for (name, node) in inner {
+            let _ = writeln!(tables.page, "#### [sinks.NAME.{name}]\n\n{}\n", described(node, tables.resolved(node)));
+            let members = tables.members(node);
+            tables.rows(members, None);
+        }
     }
     page
 }

@@ -28,7 +28,7 @@ fn compare(name: &str, page: &str) {
 fn the_configuration_page_is_current() {
     let registry = backends::registry();
     let kinds: Vec<_> = registry.sinks().map(|kind| kind.name).collect();
-    assert_eq!(kinds, ["file", "null", "stdout"], "this test needs the default features");
+    assert_eq!(kinds, ["file", "kafka", "null", "stdout"], "this test needs the default features");
     compare("config.md", &reference::config(&registry));
     compare("config.schema.json", &format!("{:#}\n", settings::complete_schema(&registry)));
 }

@@ -13,10 +13,14 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseProducer, ProducerContext};
 
-use crate::shared::Shared;
+use crate::shared::{End, Shared};
 
 /// A client of the library, with the way its reports take.
 pub(crate) type Client = BaseProducer<Reports>;
+
+/// The library's name for the news that brokers belong to another cluster than before. What a producer is there, and which
+/// numbers it has used, is another's: it must not go on.
+const ANOTHER_CLUSTER: &str = "CLUSTERID";
 
 /// Takes the events of one client.
 pub(crate) struct Reports {
@@ -52,6 +56,13 @@ impl ProducerContext for Reports {
 impl ClientContext for Reports {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
         let sink = self.shared.name.as_str();
+        if facility == ANOTHER_CLUSTER {
+            tracing::warn!(
+                sink,
+                "the brokers belong to another cluster now; the producer is replaced: {text}"
+            );
+            self.shared.order(|orders| orders.end = Some(End::Purge));
+        }
         match level {
             RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => {
                 tracing::trace!(sink, facility, "librdkafka: {text}");

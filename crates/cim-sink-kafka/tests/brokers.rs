@@ -187,10 +187,9 @@ fn texts(range: std::ops::Range<u64>) -> Vec<String> {
 async fn every_code_of_a_broker_is_treated_as_its_row_says() {
     let rig = Rig::new(1);
     rig.deliver(&samples(1..2)).await.unwrap();
-    let mut seq = 2;
     let codes = error_table::TABLE.iter().flat_map(|row| row.codes.iter().map(|code| (row.kind, *code)));
     let mut expected = texts(1..2);
-    for (kind, code) in codes.filter(|(_, code)| *code as i32 > 0) {
+    for (seq, (kind, code)) in (2..).zip(codes.filter(|(_, code)| *code as i32 > 0)) {
         rig.answers(Api::Produce, &[code]);
         let batch = samples(seq..seq + 1);
         let outcome = rig.deliver(&batch).await;
@@ -201,7 +200,6 @@ async fn every_code_of_a_broker_is_treated_as_its_row_says() {
         assert!(!refused || told == Some(kind), "{code:?} is no refusal: {outcome:?}");
         rig.insist(&batch).await;
         expected.extend(texts(seq..seq + 1));
-        seq += 1;
     }
     let mut seen = rig.seen().remove(0);
     // Where the code is answered although the record was written, it may be there twice; never out of order.
@@ -280,6 +278,25 @@ async fn what_is_given_up_does_not_arrive() {
     rig.mock.broker_up(1).unwrap();
     rig.insist(&samples(25..30)).await;
     assert_eq!(rig.seen(), [[texts(1..5), texts(25..30)].concat()]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn by_source_keeps_a_container_in_one_partition_and_spread_uses_all() {
+    let mixed: Vec<_> = (1..61)
+        .map(|seq| Sample::numbered(seq, ["alpha", "beta", "gamma"][usize::try_from(seq % 3).unwrap()]))
+        .collect();
+    let rig = Rig::with(4, serde_json::json!({ "partitioning": "by_source" }));
+    rig.deliver(&mixed).await.unwrap();
+    let seen = rig.seen();
+    for source in ["alpha", "beta", "gamma"] {
+        let places = seen.iter().filter(|texts| texts.iter().any(|text| text.starts_with(source)));
+        assert_eq!(places.count(), 1, "{source} is in several partitions");
+    }
+    let rig = Rig::new(4);
+    for sample in &mixed[..8] {
+        rig.deliver(std::slice::from_ref(sample)).await.unwrap();
+    }
+    assert_eq!(rig.seen().iter().map(Vec::len).collect::<Vec<_>>(), [2, 2, 2, 2]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
