@@ -91,9 +91,12 @@ struct Payloads {
 }
 
 impl Payloads {
-    fn of(value: &[u8]) -> Self {
+    fn of(received: &Received<'_>) -> Self {
         let mut payloads = Self::default();
-        scan(value, |found| match found {
+        // A record that is numbered may hold anything; without a number it should have been a payload.
+        let unnumbered = u64::from(received.numbers.is_none());
+        scan(received.value, |found| match found {
+            Found::Beginning => payloads.torn = payloads.torn.saturating_add(unnumbered),
             Found::Payload(stamp) => payloads.stamps.push(stamp),
             Found::Altered => payloads.altered = payloads.altered.saturating_add(1),
             Found::Torn => payloads.torn = payloads.torn.saturating_add(1),
@@ -111,7 +114,7 @@ impl Checker {
     /// One record.
     pub fn record(&mut self, received: &Received<'_>) {
         self.records = self.records.saturating_add(1);
-        let payloads = Payloads::of(received.value);
+        let payloads = Payloads::of(received);
         self.altered = self.altered.saturating_add(payloads.altered);
         self.torn = self.torn.saturating_add(payloads.torn);
         if received.numbers.is_none() && payloads.stamps.is_empty() {

@@ -13,6 +13,8 @@ pub enum Found {
     Payload(Stamp),
     /// The rest of a write that was cut.
     Torn,
+    /// The start of a line that was cut before any payload, if a payload was to come.
+    Beginning,
     /// The right place, the wrong bytes.
     Altered,
     /// No payload at all.
@@ -36,8 +38,16 @@ pub fn scan(line: &[u8], mut found: impl FnMut(Found)) {
         at = at.saturating_add(start).saturating_add(used);
     }
     if !any {
-        found(Found::Foreign);
+        found(if is_beginning(line) { Found::Beginning } else { Found::Foreign });
     }
+}
+
+/// Whether a kill may have left this of a line, before any payload: a part of the magic, or of a JSON document.
+fn is_beginning(line: &[u8]) -> bool {
+    let document = || serde_json::from_slice::<serde::de::IgnoredAny>(line);
+    !line.is_empty()
+        && (stamp::MAGIC.starts_with(line)
+            || (line.starts_with(b"{") && document().is_err_and(|error| error.is_eof())))
 }
 
 /// What stands before a payload: nothing, the start of one JSON document, or the rest of a cut write.

@@ -270,3 +270,16 @@ fn a_proxy_that_garbles_or_cuts_is_caught_by_name() {
     let torn = captured(cut, "\n", log);
     assert_eq!(torn.faults(Tolerated::Nothing), [Fault::Torn], "{}", torn.text());
 }
+
+#[test]
+fn a_numbered_record_may_hold_anything() {
+    let values = ["", "{", "cim", "plain text", "{\"a\":1}"];
+    let kept = |(at, value): (usize, &&str)| {
+        let numbers = Some(Numbers { epoch: 77, seq: at as u64 + 1 });
+        Kept { value: (*value).to_owned(), partition: 0, numbers }
+    };
+    let records: Vec<_> = values.iter().enumerate().map(kept).collect();
+    let report = check_topic(&records);
+    assert_eq!(report.faults(Tolerated::Nothing), [], "{}", report.text());
+    assert_eq!((report.records, report.by_payload), (5, false));
+}

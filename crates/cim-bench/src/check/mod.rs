@@ -43,7 +43,7 @@ impl Checker {
                 self.sources.entry(stamp.producer).or_default().arrived(stamp.seq);
             }
             Found::Payload(_) | Found::Foreign => self.foreign = self.foreign.saturating_add(1),
-            Found::Torn => self.torn = self.torn.saturating_add(1),
+            Found::Torn | Found::Beginning => self.torn = self.torn.saturating_add(1),
             Found::Altered => self.altered = self.altered.saturating_add(1),
         });
     }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::deck::{Deck, Traffic};
 use crate::ledger::Ledger;
+use crate::stamp;
 
 const COUNT: u64 = 500;
 
@@ -132,6 +133,22 @@ fn a_line_that_grew_is_altered() {
     let mut lines = payloads(1);
     lines[5].extend_from_slice(b"xyz");
     assert_eq!(check(&lines).altered, 1);
+}
+
+#[test]
+fn a_line_cut_before_its_stamp_is_torn_and_only_such_a_line() {
+    let event = b"{\"eventName\":\"bench\",\"additionalInfo\":[{\"name\":\"text\",\"value\":\"ci";
+    for cut in 1..=event.len() {
+        let found = check(&[event[..cut].to_vec()]);
+        assert_eq!((found.torn, found.foreign), (1, 0), "cut to {cut}");
+    }
+    for cut in 1..stamp::MAGIC.len() {
+        assert_eq!(check(&[stamp::MAGIC[..cut].to_vec()]).torn, 1, "cut to {cut}");
+    }
+    for other in [&b""[..], b"{}", b"{\"log\":\"whole\"}", b"{nonsense", b"cimx", b"x"] {
+        let found = check(&[other.to_vec()]);
+        assert_eq!((found.torn, found.foreign), (0, 1), "{other:?}");
+    }
 }
 
 #[test]
