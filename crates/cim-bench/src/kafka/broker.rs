@@ -2,7 +2,6 @@
 //!
 //! Left out: starting a real one. Invariant: what a side claims is compared with the offsets of the broker.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use cim_testkit::null_broker::NullBroker;
@@ -77,15 +76,6 @@ impl Broker {
                 }
                 Ok(sum)
             }
-        }
-    }
-
-    /// The address of the null broker; none for a real one.
-    #[must_use]
-    pub fn null_address(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Null(broker) => Some(broker.address()),
-            Self::Real(..) => None,
         }
     }
 }
