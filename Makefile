@@ -4,7 +4,7 @@
 export CIM_CACHE ?= $(HOME)/.cache/cim
 export CARGO_TARGET_DIR ?= $(CIM_CACHE)/target
 
-.PHONY: help demo demo-kafka test test-kafka test-all quick lint bench bench-full fuzz torture docs
+.PHONY: help demo demo-kafka test test-kafka test-all quick lint bench bench-full bench-kafka fuzz torture docs
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -37,10 +37,13 @@ bench: ## Ratio benches, both sides in one run (at most 25 minutes, on a quiet m
 bench-full: ## As `bench`, with longer slices and more pairs
 	@CIM_BENCH_ARGS="--seconds 30 --pairs 7" scripts/bench
 
+bench-kafka: ## Logs and events to Kafka against librdkafka alone, on a broker that keeps nothing and on a real one
+	@scripts/bench-kafka
+
 fuzz: ## Every fuzz target for 30 s
 	@scripts/fuzz
 
-torture: ## 10,000 kills under load, each sink a third (hours), then planted bugs that must be caught (minutes)
+torture: ## 10,000 kills under load, each sink a third (half an hour), then planted bugs that must be caught
 	@scripts/torture
 
 docs: ## API documentation, and the generated reference pages

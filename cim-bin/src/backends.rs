@@ -6,6 +6,7 @@
 mod tcp_tls;
 
 use cim_core::Registry;
+use cim_verify::{Checker, TopicRange};
 
 /// All kinds this build knows.
 #[must_use]
@@ -35,4 +36,33 @@ pub fn registry() -> Registry {
     registry.compiled_out("tcp", "sink-tcp");
 
     registry
+}
+
+/// Feeds the records of a Kafka topic to a checker.
+///
+/// # Errors
+/// What went wrong, for people; always in a build without the Kafka client.
+#[cfg(feature = "sink-kafka")]
+pub fn read_topic(range: TopicRange, checker: &mut Checker) -> Result<(), String> {
+    let TopicRange { brokers, topic, from, to, properties } = range;
+    let request = cim_sink_kafka::ReadBack { brokers, topic, from, to, properties };
+    cim_sink_kafka::read_back(&request, |found| {
+        let numbers = found.epoch.zip(found.seq).map(|(epoch, seq)| cim_verify::Numbers { epoch, seq });
+        checker.record(&cim_verify::Received {
+            partition: Some(found.partition),
+            numbers,
+            id: found.id,
+            ..cim_verify::Received::bare(found.value)
+        });
+    })
+    .map_err(|error| crate::exit::chain(&error))
+}
+
+/// As above, in a build without the Kafka client.
+///
+/// # Errors
+/// Always.
+#[cfg(not(feature = "sink-kafka"))]
+pub fn read_topic(_: TopicRange, _: &mut Checker) -> Result<(), String> {
+    Err("reading Kafka is not part of this build; build with `--features sink-kafka`".to_owned())
 }

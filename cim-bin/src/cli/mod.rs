@@ -7,6 +7,7 @@ mod config;
 mod dlq;
 mod print;
 mod spool;
+mod verify;
 
 use std::path::PathBuf;
 
@@ -61,6 +62,9 @@ enum Command {
     /// Dead letters: records that a sink refused for good.
     #[command(subcommand)]
     Dlq(dlq::Command),
+    /// Looks for gaps, duplicates and swaps in what a sink received; exit code 1 when there are any.
+    #[command(subcommand)]
+    Verify(verify::Command),
 }
 
 /// What a command answers.
@@ -98,6 +102,7 @@ pub fn main() -> u8 {
         Command::Config(command) => config::answer(&command, &options.config),
         Command::Spool(command) => spool::answer(&command, &options.config),
         Command::Dlq(command) => dlq::answer(&command, &options.config),
+        Command::Verify(command) => verify::answer(&command),
     };
     tell(answered, options.output)
 }

@@ -17,6 +17,8 @@ pub enum Traffic {
     Log,
     /// FlatBuffers events on subject `EVENT`.
     Event,
+    /// The same with ten key-values, the payload in the first.
+    EventOfTen,
     /// Bare payloads on any other subject.
     Other(String),
 }
@@ -27,7 +29,7 @@ impl Traffic {
     pub fn subject(&self) -> &str {
         match self {
             Self::Log => "LOG",
-            Self::Event => "EVENT",
+            Self::Event | Self::EventOfTen => "EVENT",
             Self::Other(subject) => subject,
         }
     }
@@ -70,7 +72,10 @@ impl Deck {
         let container = format!("bench-{producer}");
         let message = match traffic {
             Traffic::Log => flatbuffer::log(&container, "bench", payload),
-            Traffic::Event => flatbuffer::event("BenchEvent", 1_700_000_000_000, &container, payload),
+            Traffic::Event => flatbuffer::event("BenchEvent", 1_700_000_000_000, &container, payload, 1),
+            Traffic::EventOfTen => {
+                flatbuffer::event("BenchEvent", 1_700_000_000_000, &container, payload, 10)
+            }
             Traffic::Other(_) => flatbuffer::Message { bytes: payload.to_vec(), payload_at: 0 },
         };
         let line = format!("PUB {} {}\r\n", traffic.subject(), message.bytes.len());
@@ -126,7 +131,7 @@ mod tests {
 
     #[test]
     fn frames_are_whole_and_numbered() {
-        for traffic in [Traffic::Log, Traffic::Event, Traffic::Other("a.b".into())] {
+        for traffic in [Traffic::Log, Traffic::Event, Traffic::EventOfTen, Traffic::Other("a.b".into())] {
             for payload in [10, 128, 1024, 8192, 100_000] {
                 let mut deck = Deck::new(&traffic, 3, 4, payload);
                 let (capacity, size) = (deck.capacity(), deck.frame_bytes());

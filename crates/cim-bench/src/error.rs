@@ -19,6 +19,18 @@ pub enum BenchError {
         #[source]
         source: io::Error,
     },
+    /// A capture could not be read.
+    #[error(transparent)]
+    Capture(#[from] cim_verify::CaptureError),
+    /// The Kafka client library gave up.
+    #[error("{what}")]
+    Kafka {
+        /// What was attempted.
+        what: String,
+        /// Its answer.
+        #[source]
+        source: rdkafka::error::KafkaError,
+    },
     /// The peer said something a NATS or HTTP server does not say.
     #[error("unexpected answer: {0}")]
     Protocol(String),

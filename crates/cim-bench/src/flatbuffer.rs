@@ -29,9 +29,10 @@ pub fn log(container_id: &str, container_name: &str, payload: &[u8]) -> Message 
     Message { bytes: out.bytes, payload_at }
 }
 
-/// An event (wire contract §3.5) with name, time, container and one `additional_info` pair `bench` whose value is the payload.
+/// An event (wire contract §3.5) with name, time, container and so many `additional_info` pairs, at least one: `bench`, whose value
+/// is the payload, then small ones.
 #[must_use]
-pub fn event(name: &str, time_ms: i64, container_id: &str, payload: &[u8]) -> Message {
+pub fn event(name: &str, time_ms: i64, container_id: &str, payload: &[u8], pairs: u32) -> Message {
     let mut out = Writer::default();
     out.u32(24); // root: the table
     out.u16s(&[14, 24, 4, 8, 16, 0, 20]); // slots: name, time, container_id, (managed_object), additional_info
@@ -44,16 +45,13 @@ pub fn event(name: &str, time_ms: i64, container_id: &str, payload: &[u8]) -> Me
     out.string_at(event_name, name.as_bytes());
     out.string_at(id, container_id.as_bytes());
     out.point(info);
-    out.u32(1); // a vector of one table
-    let pair = out.forward();
-    let vtable = out.bytes.len();
-    out.u16s(&[8, 12, 4, 8]); // KeyValue: key, value
-    out.point(pair);
-    out.u32(out.bytes.len().saturating_sub(vtable) as u32);
-    let key = out.forward();
-    let value = out.forward();
-    out.string_at(key, b"bench");
-    let payload_at = out.string_at(value, payload);
+    out.u32(pairs.max(1)); // a vector of tables
+    let first = out.forward();
+    let more: Vec<Forward> = (1..pairs).map(|_| out.forward()).collect();
+    let payload_at = out.pair_at(first, "bench", payload);
+    for (number, pair) in more.into_iter().enumerate() {
+        out.pair_at(pair, &format!("key-{number}"), format!("value of {number}").as_bytes());
+    }
     Message { bytes: out.bytes, payload_at }
 }
 
@@ -95,6 +93,18 @@ impl Writer {
         if let Some(slot) = self.bytes.get_mut(from.0..from.0.saturating_add(4)) {
             slot.copy_from_slice(&distance);
         }
+    }
+
+    /// A KeyValue table with its own vtable; returns where the bytes of its value start.
+    fn pair_at(&mut self, from: Forward, key: &str, value: &[u8]) -> usize {
+        self.pad_to(self.bytes.len().next_multiple_of(4));
+        let vtable = self.bytes.len();
+        self.u16s(&[8, 12, 4, 8]);
+        self.point(from);
+        self.u32(self.bytes.len().saturating_sub(vtable) as u32);
+        let (key_from, value_from) = (self.forward(), self.forward());
+        self.string_at(key_from, key.as_bytes());
+        self.string_at(value_from, value)
     }
 
     /// A string with length and NUL; returns where its bytes start.
@@ -139,7 +149,7 @@ mod tests {
 
     #[test]
     fn an_event_reads_back() {
-        let event = event("Started", 1234, "id-1", b"payload!");
+        let event = event("Started", 1234, "id-1", b"payload!", 10);
         let table = u32_at(&event.bytes, 0);
         assert_eq!(string(&event.bytes, table, 0), b"Started");
         let time = field(&event.bytes, table, 1);
@@ -148,10 +158,13 @@ mod tests {
         assert_eq!(string(&event.bytes, table, 2), b"id-1");
         let info = field(&event.bytes, table, 4);
         let vector = info + u32_at(&event.bytes, info);
-        assert_eq!(u32_at(&event.bytes, vector), 1);
+        assert_eq!(u32_at(&event.bytes, vector), 10);
         let pair = vector + 4 + u32_at(&event.bytes, vector + 4);
         assert_eq!(string(&event.bytes, pair, 0), b"bench");
         assert_eq!(string(&event.bytes, pair, 1), b"payload!");
+        let last = vector + 40 + u32_at(&event.bytes, vector + 40);
+        assert_eq!(string(&event.bytes, last, 0), b"key-8");
+        assert_eq!(string(&event.bytes, last, 1), b"value of 8");
         assert_eq!(&event.bytes[event.payload_at..event.payload_at + 8], b"payload!");
     }
 }

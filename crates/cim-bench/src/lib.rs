@@ -13,6 +13,7 @@ pub mod error;
 pub mod flatbuffer;
 pub mod floor;
 pub mod http;
+pub mod kafka;
 pub mod kill;
 pub mod ledger;
 pub mod noise;
@@ -20,7 +21,7 @@ pub mod pace;
 pub mod producer;
 pub mod ratio;
 pub mod server;
-pub mod stamp;
 pub mod subscriber;
 
+pub use cim_verify::stamp;
 pub use error::{BenchError, Result};

@@ -11,6 +11,8 @@
 //! offers the same record again, it is recognised and waited for, so the broker sees each record once. What a producer
 //! had not delivered when it had to be replaced is sent again and counted (`cim_kafka_possible_duplicates_total`).
 //!
+//! [`read_back`] reads a topic again, for `cim verify`.
+//!
 //! Left out: retry, batching and queueing (the engine's), creating topics. Invariant: per partition, records are in the
 //! order they were offered in; a record that `deliver` does not report is acknowledged by all in-sync replicas.
 
@@ -25,6 +27,7 @@ mod openings;
 mod outgoing;
 mod partition;
 pub mod properties;
+mod read_back;
 mod reports;
 mod settings;
 mod shared;
@@ -36,6 +39,7 @@ use std::sync::Arc;
 use cim_core::{Problem, Sink, SinkContext, SinkKind};
 
 pub use partition::Partitioning;
+pub use read_back::{ReadBack, ReadBackError, TopicRecord, read_back};
 pub use settings::{Compression, KafkaSettings, Mechanism, SaslSettings, TlsSettings};
 pub use sink::KafkaSink;
 

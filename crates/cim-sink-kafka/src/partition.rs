@@ -21,7 +21,7 @@ pub enum Partitioning {
 /// carry many records.
 const RUN: u64 = 64;
 
-/// The partition of a record with a key: FNV-1a as a signed number, remainder, absolute value (wire contract §7, §14.4).
+/// The partition of a record with a key: FNV-1a as a signed number, remainder, absolute value (wire contract §8.5).
 pub(crate) fn of_key(key: &[u8], partitions: i32) -> i32 {
     // The only overflow, i32::MIN % -1, needs a negative number of partitions.
     (fnv1a([key]).cast_signed() % partitions.max(1)).abs()
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The vectors of wire contract §14.4, and the recorded partitions of the original.
+    /// Known keys, and the recorded partitions of the original.
     #[test]
     fn keys_go_where_the_original_sends_them() {
         let (nf, amf) = (b"7fc42234253dc713734010915cfa3fe6", b"e5c437c4b15eb82bf5d21c2e4c53cdd2");

@@ -109,7 +109,7 @@ fn host_of(text: &str, host: &str) -> Result<Host, String> {
 mod tests {
     use super::*;
 
-    /// The vectors of wire contract §14.4 that the original accepted, refused or died of, and every other form of host.
+    /// Addresses that the original accepted, refused or died of, and every other form of host.
     #[test]
     fn any_host_with_a_port_is_accepted() {
         for text in [

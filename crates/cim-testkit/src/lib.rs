@@ -11,9 +11,10 @@
 //! `skipped: <why>` on standard error, even when the test harness captures output, and never passes silently.
 //!
 //! Between a client and a real server stands a [`ChaosProxy`]: a TCP proxy that delays, cuts, garbles or goes silent
-//! when a test says so, and is byte-exact otherwise.
+//! when a test says so, and is byte-exact otherwise. A [`null_broker`] stands in for Kafka where a real broker cannot be made
+//! to fail as wanted, or would cost more than what is measured.
 //!
-//! Owns the properties, the fakes ([`MemorySink`], [`FlakySink`]), the proxy and the deliberately broken sinks
+//! Owns the properties, the fakes ([`MemorySink`], [`FlakySink`]), the proxy, the broker and the deliberately broken sinks
 //! ([`Mutant`]) that show the properties bite. Left out: what a backend's target is. Invariant: a property judges only
 //! what a reader sees and what the contract says, never how a sink works.
 
@@ -21,6 +22,7 @@ mod flaky;
 mod harness;
 mod memory;
 mod mutant;
+pub mod null_broker;
 mod properties;
 mod property;
 mod proxy;

@@ -3,6 +3,7 @@
 use super::*;
 use crate::deck::{Deck, Traffic};
 use crate::ledger::Ledger;
+use crate::stamp;
 
 const COUNT: u64 = 500;
 

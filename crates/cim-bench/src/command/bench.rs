@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use cim_bench::ratio::{BENCHES, Bench, Line, Rig};
+use cim_bench::ratio::{BENCHES, Bench, KAFKA_BENCHES, KafkaRig, Line, Rig};
 use cim_bench::{BenchError, Result};
 
 #[derive(Debug, Args)]
 pub struct Ratio {
     /// Benches to run: ingest, ingest-memory, file, stdout, barrier, broker, start, footprint, spool, file-sink, tcp, tcp-delay; or all.
+    /// For a `cim` with its Kafka sink: kafka, kafka-events, kafka-latency, kafka-footprint, kafka-backlog; or all-kafka.
     #[arg(required = true)]
     names: Vec<String>,
     /// The `cim` program.
@@ -30,6 +31,18 @@ pub struct Ratio {
     /// Pairs of slices per line.
     #[arg(long, default_value_t = 5)]
     pairs: usize,
+    /// Bootstrap servers of a real Kafka with topics LOGS and EVENT; without it the null broker.
+    #[arg(long)]
+    kafka: Option<String>,
+    /// linger.ms of the librdkafka yardstick.
+    #[arg(long, default_value_t = 5)]
+    linger: u32,
+    /// queue.buffering.max.kbytes of the librdkafka yardstick.
+    #[arg(long, default_value_t = 8192)]
+    queue: u32,
+    /// MiB of the backlog that is drained.
+    #[arg(long, default_value_t = 1024)]
+    backlog: u64,
     /// File for the lines as JSON, one per line.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -51,6 +64,12 @@ impl Ratio {
             slice: Duration::try_from_secs_f64(self.seconds)
                 .map_err(|error| BenchError::Invalid(error.to_string()))?,
             pairs: self.pairs.max(1),
+            kafka: KafkaRig {
+                servers: self.kafka,
+                linger_ms: self.linger,
+                queue_kib: self.queue,
+                backlog: self.backlog << 20,
+            },
         };
         let mut json = match &self.json {
             Some(path) => {
@@ -82,11 +101,14 @@ impl Ratio {
         if self.names.iter().any(|name| name == "all") {
             return Ok(BENCHES.iter().collect());
         }
+        if self.names.iter().any(|name| name == "all-kafka") {
+            return Ok(KAFKA_BENCHES.iter().collect());
+        }
+        let every = || BENCHES.iter().chain(KAFKA_BENCHES);
         let find = |name: &String| {
-            let known = || BENCHES.iter().map(|bench| bench.name).collect::<Vec<_>>().join(", ");
-            let found = BENCHES.iter().find(|bench| bench.name == name);
-            found
-                .ok_or_else(|| BenchError::Invalid(format!("no bench {name}; there are {} and all", known())))
+            let known = || every().map(|bench| bench.name).collect::<Vec<_>>().join(", ");
+            let unknown = || format!("no bench {name}; there are {}, all and all-kafka", known());
+            every().find(|bench| bench.name == name).ok_or_else(|| BenchError::Invalid(unknown()))
         };
         self.names.iter().map(find).collect()
     }

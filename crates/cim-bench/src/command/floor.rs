@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use cim_bench::deck::Traffic;
-use cim_bench::ratio::Rig;
+use cim_bench::ratio::{KafkaRig, Rig};
 use cim_bench::{Result, floor};
 
 #[derive(Debug, Args)]
@@ -22,8 +22,14 @@ pub struct Floor {
 impl Floor {
     pub fn run(self) -> Result<bool> {
         let time = Duration::from_secs(self.seconds);
-        let rig =
-            Rig { cim: PathBuf::new(), nats: PathBuf::new(), dir: self.dir.clone(), slice: time, pairs: 1 };
+        let rig = Rig {
+            cim: PathBuf::new(),
+            nats: PathBuf::new(),
+            dir: self.dir.clone(),
+            slice: time,
+            pairs: 1,
+            kafka: KafkaRig::default(),
+        };
         for payload in [128, 1024, 8192] {
             let rate = rig.pump_rate(&Traffic::Log, payload)?;
             println!("generator to pump, {payload} B: {rate:.0} msg/s");

@@ -7,6 +7,8 @@ mod check;
 mod floor;
 mod generate;
 mod kill;
+mod null_broker;
+mod raw_kafka;
 
 use clap::{Parser, Subcommand};
 
@@ -32,6 +34,10 @@ enum Command {
     Ratio(bench::Ratio),
     /// Kill CIM under load again and again and check that nothing accepted is lost.
     Kill(kill::Kill),
+    /// A Kafka broker that checks and counts records and keeps nothing.
+    NullBroker(null_broker::NullBrokerArguments),
+    /// librdkafka alone, as a plan in JSON says; prints what came of it as JSON.
+    RawKafka(raw_kafka::RawKafka),
 }
 
 impl Arguments {
@@ -43,6 +49,8 @@ impl Arguments {
             Command::Floor(floor) => floor.run(),
             Command::Ratio(ratio) => ratio.run(),
             Command::Kill(kill) => kill.run(),
+            Command::NullBroker(broker) => broker.run(),
+            Command::RawKafka(raw) => raw.run(),
         }
     }
 }

@@ -7,6 +7,8 @@ mod barrier;
 mod broker;
 mod file_sink;
 mod ingest;
+mod kafka;
+mod kafka_service;
 mod line;
 mod output;
 mod pair;
@@ -17,7 +19,7 @@ mod tcp;
 
 pub use line::{Goal, Line, Spread};
 pub use pair::{Pairing, Sample, paired};
-pub use rig::Rig;
+pub use rig::{KafkaRig, Rig};
 
 use crate::error::Result;
 
@@ -61,4 +63,13 @@ pub const BENCHES: &[Bench] = &[
         about: "memory idle and under a dead sink, CPU when idle",
         run: process::footprint,
     },
+];
+
+/// Benches of Kafka delivery, in the order of `all-kafka`; the `cim` program needs its Kafka sink for them.
+pub const KAFKA_BENCHES: &[Bench] = &[
+    Bench { name: "kafka", about: "LOG to Kafka, against librdkafka alone", run: kafka::logs },
+    Bench { name: "kafka-events", about: "EVENT to Kafka, against librdkafka alone", run: kafka::events },
+    Bench { name: "kafka-latency", about: "one event on an idle system", run: kafka_service::latency },
+    Bench { name: "kafka-footprint", about: "memory at 100,000 msg/s", run: kafka_service::footprint },
+    Bench { name: "kafka-backlog", about: "drain of a backlog under load", run: kafka_service::backlog },
 ];

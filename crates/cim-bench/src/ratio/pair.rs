@@ -128,7 +128,14 @@ mod tests {
 
     #[test]
     fn slices_alternate() {
-        let rig = Rig { cim: "".into(), nats: "".into(), dir: "".into(), slice: Duration::ZERO, pairs: 4 };
+        let rig = Rig {
+            cim: "".into(),
+            nats: "".into(),
+            dir: "".into(),
+            slice: Duration::ZERO,
+            pairs: 4,
+            kafka: super::super::KafkaRig::default(),
+        };
         let order = std::cell::RefCell::new(String::new());
         let side = |name: char| {
             let order = &order;

@@ -21,6 +21,21 @@ pub struct Rig {
     pub slice: Duration,
     /// Pairs of slices per line.
     pub pairs: usize,
+    /// What the Kafka benches need beside that.
+    pub kafka: KafkaRig,
+}
+
+/// What only the Kafka benches need.
+#[derive(Debug, Clone, Default)]
+pub struct KafkaRig {
+    /// Bootstrap servers of a real Kafka with topics LOGS and EVENT; none: the null broker.
+    pub servers: Option<String>,
+    /// `linger.ms` of the librdkafka yardstick.
+    pub linger_ms: u32,
+    /// `queue.buffering.max.kbytes` of the librdkafka yardstick.
+    pub queue_kib: u32,
+    /// Payload bytes of the backlog that is drained.
+    pub backlog: u64,
 }
 
 impl Rig {

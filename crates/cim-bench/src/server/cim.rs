@@ -30,6 +30,8 @@ pub enum SinkSpec {
     Stdout,
     /// JSON lines to a TCP receiver.
     Tcp(SocketAddr),
+    /// Topics LOGS and EVENT of the Kafka at these bootstrap servers.
+    Kafka(String),
 }
 
 /// How CIM is to run.
@@ -106,6 +108,13 @@ impl CimSpec {
             SinkSpec::Stdout => writeln!(text, "[sinks.bench]\ntype = \"stdout\""),
             SinkSpec::Tcp(address) => {
                 writeln!(text, "[sinks.bench]\ntype = \"tcp\"\naddress = \"{address}\"")
+            }
+            SinkSpec::Kafka(brokers) => {
+                let list: Vec<&str> = brokers.split(',').collect();
+                writeln!(
+                    text,
+                    "[sinks.bench]\ntype = \"kafka\"\nbrokers = {list:?}\nlogs_topic = \"LOGS\"\nevents_topic = \"EVENT\""
+                )
             }
             SinkSpec::File(dir) => {
                 writeln!(

@@ -1,0 +1,198 @@
+//! Kafka delivery as an operator sees it: the time of a single event, memory at a fixed rate, the way out of a backlog.
+//!
+//! All on the null broker, where the arrival of a record can be seen. Left out: throughput (`kafka.rs`).
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use cim_testkit::null_broker::NullBroker;
+use cim_testkit::{Behaviour, ChaosProxy};
+
+use super::kafka::{Load, sample, spec, start};
+use super::line::{Goal, Line};
+use super::pair::median;
+use super::rig::Rig;
+use crate::deck::Traffic;
+use crate::error::{BenchError, Result};
+use crate::kafka::{RawPlan, RawProducer};
+use crate::pace::Pace;
+use crate::producer::Producer;
+
+const MIB: f64 = 1024.0 * 1024.0;
+/// Longest standstill while held records drain.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Single events per slice, and the idle time before each.
+const SINGLES: usize = 200;
+const IDLE: Duration = Duration::from_millis(10);
+/// Records per second of 1 KiB at which memory is read.
+const STEADY: u64 = 100_000;
+/// Share of the live rate that comes in while a backlog is delivered, and the longest time for that.
+const LIVE_SHARE: f64 = 0.2;
+const LONGEST: Duration = Duration::from_secs(300);
+
+fn broker() -> Result<NullBroker> {
+    NullBroker::start(&[("LOGS", 10), ("EVENT", 5)]).map_err(BenchError::io("start a null broker"))
+}
+
+fn arrived(broker: &NullBroker, topic: &str) -> u64 {
+    broker.end_offsets(topic).iter().map(|end| end.unsigned_abs()).sum()
+}
+
+/// Milliseconds from the start of `send` to the arrival of its record; the median of many, each after an idle pause.
+fn single(broker: &NullBroker, topic: &str, mut send: impl FnMut() -> Result<()>) -> Result<f64> {
+    let mut times = Vec::with_capacity(SINGLES);
+    for _ in 0..SINGLES {
+        std::thread::sleep(IDLE);
+        let before = arrived(broker, topic);
+        let start = Instant::now();
+        send()?;
+        while arrived(broker, topic) == before {
+            if start.elapsed() > PATIENCE {
+                return Err(BenchError::Deadline {
+                    what: "a single event".into(),
+                    seconds: PATIENCE.as_secs(),
+                });
+            }
+            std::thread::yield_now();
+        }
+        times.push(start.elapsed().as_secs_f64() * 1e3);
+    }
+    Ok(median(&times))
+}
+
+/// A single event on an idle system, above librdkafka without linger.
+pub(super) fn latency(rig: &Rig, line: &mut dyn FnMut(Line)) -> Result<()> {
+    let load = Load { traffic: Traffic::EventOfTen, payload: 128 };
+    let record = sample(rig, &load)?;
+    let (mut above, mut theirs) = (Vec::new(), Vec::new());
+    for _ in 0..rig.pairs {
+        let broker = broker()?;
+        let plan = RawPlan {
+            brokers: broker.address().to_string(),
+            topic: load.topic().to_owned(),
+            record: record.clone(),
+            seconds: 0.0,
+            linger_ms: 0,
+            queue_kib: rig.kafka.queue_kib,
+        };
+        let raw = RawProducer::new(&plan)?;
+        raw.round_trip()?;
+        let yardstick = single(&broker, load.topic(), || raw.send_one())?;
+        let (_work, cim) = start(rig, &broker.address().to_string())?;
+        let mut producer = Producer::connect(spec(&cim, &load))?;
+        producer.send(1)?;
+        producer.barrier()?;
+        cim.drained(PATIENCE)?;
+        let ours = single(&broker, load.topic(), || producer.send(1))?;
+        above.push(ours - yardstick);
+        theirs.push(yardstick);
+    }
+    line(
+        Line::figure("single EVENT, idle: p50 above librdkafka alone", "ms", &above, Some(Goal::AtMost(0.2)))
+            .with("librdkafka alone, ms", Some(median(&theirs)))
+            .note("publish to arrival at the null broker"),
+    );
+    Ok(())
+}
+
+/// Memory at a fixed rate.
+pub(super) fn footprint(rig: &Rig, line: &mut dyn FnMut(Line)) -> Result<()> {
+    let broker = broker()?;
+    let (_work, cim) = start(rig, &broker.address().to_string())?;
+    let mut producer = Producer::connect(spec(&cim, &Load::logs(1024)))?;
+    let begin = Instant::now();
+    paced(&mut producer, STEADY, rig.slice)?;
+    let rate = producer.ledger().sent as f64 / begin.elapsed().as_secs_f64();
+    cim.drained(PATIENCE)?;
+    let peak = cim.child.peak_bytes()? as f64 / MIB;
+    line(
+        Line::figure("peak RSS at 100,000 msg/s of 1 KiB to Kafka", "MiB", &[peak], Some(Goal::AtMost(24.0)))
+            .with("msg/s reached", Some(rate))
+            .note("null broker"),
+    );
+    Ok(())
+}
+
+fn paced(producer: &mut Producer, rate: u64, time: Duration) -> Result<()> {
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(time);
+            stop.store(true, Ordering::Relaxed);
+        });
+        Pace { rate, barrier_every: Duration::from_millis(20) }.run(producer, &stop)
+    })
+}
+
+/// A backlog of `rig.kafka.backlog` payload bytes is delivered while new records come in.
+pub(super) fn backlog(rig: &Rig, line: &mut dyn FnMut(Line)) -> Result<()> {
+    let broker = broker()?;
+    let proxy = ChaosProxy::start(broker.address(), 7).map_err(BenchError::io("start a proxy"))?;
+    broker.advertise(proxy.address());
+    let (_work, cim) = start(rig, &proxy.address().to_string())?;
+    let load = Load::logs(1024);
+    let mut producer = Producer::connect(spec(&cim, &load))?;
+    // The live rate: publish and deliver with nothing in the way.
+    let begin = Instant::now();
+    let (quiet, sent) = barriers(&mut producer, None, |_| begin.elapsed() >= rig.slice)?;
+    cim.drained(PATIENCE)?;
+    let live = sent as f64 / begin.elapsed().as_secs_f64();
+
+    proxy.behave(Behaviour::blackhole());
+    let backlog = rig.kafka.backlog / producer.payload_bytes();
+    let mut written = 0u64;
+    while written < backlog {
+        producer.send(producer.block())?;
+        written = written.saturating_add(producer.block());
+    }
+    producer.barrier()?;
+    let before = arrived(&broker, load.topic());
+    proxy.behave(Behaviour::faithful());
+    let begin = Instant::now();
+    let near = producer.block().saturating_mul(4);
+    let (busy, late) = barriers(&mut producer, Some((live * LIVE_SHARE) as u64), |producer| {
+        arrived(&broker, load.topic()).saturating_add(near) >= producer.ledger().sent
+            || begin.elapsed() > LONGEST
+    })?;
+    let seconds = begin.elapsed().as_secs_f64();
+    let drained = arrived(&broker, load.topic()).saturating_sub(before) as f64 / seconds;
+    cim.drained(PATIENCE)?;
+    if arrived(&broker, load.topic()) != producer.ledger().sent {
+        return Err(BenchError::Unclean("not every record arrived once".into()));
+    }
+    let held = format!("{} MiB held; {late} records came meanwhile; null broker", rig.kafka.backlog >> 20);
+    let name = "drain of a backlog / live rate, 1 KiB";
+    line(
+        Line::figure(name, "", &[drained / live], Some(Goal::AtLeast(0.9)))
+            .with("live msg/s", Some(live))
+            .note(held),
+    );
+    let name = "publish to PONG p99, while draining / live";
+    line(Line::figure(name, "", &[busy / quiet], Some(Goal::AtMost(2.0))).with("live p99, ms", Some(quiet)));
+    Ok(())
+}
+
+/// Publishes blocks with a barrier behind each, at most at that rate, until it is enough. Returns the 99th percentile from
+/// publish to PONG in milliseconds, and how many records were sent.
+fn barriers(
+    producer: &mut Producer,
+    rate: Option<u64>,
+    mut enough: impl FnMut(&Producer) -> bool,
+) -> Result<(f64, u64)> {
+    let (start, mut sent, mut times) = (Instant::now(), 0u64, Vec::new());
+    while !enough(producer) {
+        let due = rate.map_or(u64::MAX, |rate| (start.elapsed().as_secs_f64() * rate as f64) as u64);
+        if sent >= due {
+            std::thread::sleep(Duration::from_millis(1));
+            continue;
+        }
+        let begin = Instant::now();
+        producer.send(producer.block())?;
+        producer.barrier()?;
+        times.push(begin.elapsed().as_secs_f64() * 1e3);
+        sent = sent.saturating_add(producer.block());
+    }
+    times.sort_by(f64::total_cmp);
+    let place = times.len().saturating_mul(99) / 100;
+    Ok((times.get(place).copied().unwrap_or(f64::NAN), sent))
+}
