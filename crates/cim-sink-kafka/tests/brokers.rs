@@ -1,6 +1,6 @@
 //! What brokers answer: every row of the error table, outages, producers that must be replaced. Against the mock cluster of
 //! librdkafka, which answers on request what a real one does once a year. It does not look at sequence numbers, so what
-//! they protect is tested against a real broker (`conformance`).
+//! they protect is tested against a real broker (`conformance`) and one that checks them (`producers`).
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -9,15 +9,11 @@
     reason = "test code: a failed step is the failure"
 )]
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+mod target;
 
-use cim_core::{
-    Class, Component as _, DeliveryError, DeliveryErrorKind, Health, Identity, LogFormat, Sink, SinkContext,
-    Undelivered,
-};
-use cim_sink_kafka::{KafkaSettings, KafkaSink, error_table};
-use cim_testkit::{Sample, Subject};
+use cim_core::{Component as _, DeliveryError, DeliveryErrorKind, Health, Undelivered};
+use cim_sink_kafka::error_table;
+use cim_testkit::Sample;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::RDKafkaErrorCode as Code;
@@ -26,15 +22,20 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey as Api, RDKafkaRespErr};
 use rdkafka::{Offset, TopicPartitionList};
-
-const PATIENCE: Duration = Duration::from_secs(30);
+use target::{PATIENCE, Target, samples, texts};
 
 type Mock = MockCluster<'static, DefaultProducerContext>;
 
 struct Rig {
     mock: Mock,
-    sink: Arc<KafkaSink>,
-    subject: Subject,
+    target: Target,
+}
+
+impl std::ops::Deref for Rig {
+    type Target = Target;
+    fn deref(&self) -> &Target {
+        &self.target
+    }
 }
 
 impl Rig {
@@ -47,44 +48,14 @@ impl Rig {
         if partitions > 0 {
             mock.create_topic("LOGS", partitions, 1).unwrap();
         }
-        let mut table = serde_json::json!({
-            "brokers": mock.bootstrap_servers().split(',').collect::<Vec<_>>(),
-            "give_up_after": "1s",
-            "properties": { "retry.backoff.ms": 10, "reconnect.backoff.max.ms": 200 },
-        });
-        table.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        let identity =
-            Identity { namespace: "ns1".to_owned(), pod: "pod-1".to_owned(), ..Identity::default() };
-        let context = SinkContext {
-            name: "broker".to_owned(),
-            identity: Arc::new(identity),
-            log_format: LogFormat::Text,
-        };
-        let sink = Arc::new(KafkaSink::new(&context, &KafkaSettings::read(&table).unwrap()));
-        let subject = Subject::of(Sink::both(Arc::clone(&sink)), Class::Log, PATIENCE).unwrap();
-        Self { mock, sink, subject }
+        let target = Target::new(mock.bootstrap_servers(), &more);
+        Self { mock, target }
     }
 
     /// The next answers to requests of that kind.
     fn answers(&self, api: Api, codes: &[Code]) {
         let codes: Vec<RDKafkaRespErr> = codes.iter().map(|code| raw(*code)).collect();
         self.mock.request_errors(api, &codes);
-    }
-
-    async fn deliver(&self, samples: &[Sample]) -> Result<(), DeliveryError> {
-        tokio::time::timeout(PATIENCE, self.subject.deliver(samples)).await.expect("the delivery did not end")
-    }
-
-    /// Delivers as the engine does: what is undelivered again, in order, until nothing is.
-    async fn insist(&self, samples: &[Sample]) {
-        let mut rest = samples.to_vec();
-        let until = Instant::now() + PATIENCE;
-        while let Err(error) = self.deliver(&rest).await {
-            assert!(Instant::now() < until, "still failing: {error}");
-            if let Undelivered::Only(positions) = error.undelivered() {
-                rest = positions.iter().map(|at| rest[*at].clone()).collect();
-            }
-        }
     }
 
     /// The values in the topic, each partition in its order.
@@ -173,14 +144,6 @@ fn raw(code: Code) -> RDKafkaRespErr {
         .unwrap_or_else(|| panic!("{code:?} is not listed here"))
 }
 
-fn samples(range: std::ops::Range<u64>) -> Vec<Sample> {
-    range.map(|seq| Sample::numbered(seq, "alpha")).collect()
-}
-
-fn texts(range: std::ops::Range<u64>) -> Vec<String> {
-    samples(range).iter().map(|sample| String::from_utf8(sample.body.clone()).unwrap()).collect()
-}
-
 /// Row by row: a broker answers a record with the code once. Either the client repeats it by itself, or the error has
 /// the kind of the table; in the end the record is there once, or is refused for good.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -210,24 +173,6 @@ async fn answered(codes: &[(DeliveryErrorKind, Code)]) {
     // Where the code is answered although the record was written, it may be there twice; never out of order.
     seen.dedup();
     assert_eq!(seen, texts(1..2 + codes.len() as u64));
-}
-
-/// K9: the producer is replaced, by itself, and the order is kept.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_producer_that_must_not_go_on_is_replaced() {
-    for code in [Code::OutOfOrderSequenceNumber, Code::InvalidProducerEpoch, Code::UnknownProducerId] {
-        let rig = Rig::new(2);
-        rig.deliver(&samples(1..11)).await.unwrap();
-        rig.answers(Api::Produce, &[code]);
-        rig.insist(&samples(11..31)).await;
-        rig.insist(&samples(31..41)).await;
-        let seen = rig.seen();
-        let mut all: Vec<_> = seen.iter().flatten().cloned().collect();
-        assert!(seen.iter().all(|partition| partition.is_sorted()), "{code:?}: {seen:?}");
-        all.sort();
-        all.dedup();
-        assert_eq!(all, texts(1..41), "{code:?}");
-    }
 }
 
 /// K6: retryable answers, many of them in a row.
