@@ -11,7 +11,7 @@
 //! offers the same record again, it is recognised and waited for, so the broker sees each record once. What a producer
 //! had not delivered when it had to be replaced is sent again and counted (`cim_kafka_possible_duplicates_total`).
 //!
-//! [`read_back`] reads a topic again, for `cim verify`.
+//! [`read_back()`] reads a topic again, for `cim verify`.
 //!
 //! Left out: retry, batching and queueing (the engine's), creating topics. Invariant: per partition, records are in the
 //! order they were offered in; a record that `deliver` does not report is acknowledged by all in-sync replicas.
