@@ -9,7 +9,7 @@
     reason = "test code: a failed step is the failure"
 )]
 
-mod target;
+mod rig;
 
 use cim_core::{Component as _, DeliveryError, DeliveryErrorKind, Health, Undelivered};
 use cim_sink_kafka::error_table;
@@ -22,7 +22,7 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey as Api, RDKafkaRespErr};
 use rdkafka::{Offset, TopicPartitionList};
-use target::{PATIENCE, Target, samples, texts};
+use rig::{PATIENCE, Target, samples, texts};
 
 type Mock = MockCluster<'static, DefaultProducerContext>;
 

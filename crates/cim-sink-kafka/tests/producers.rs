@@ -7,10 +7,10 @@
     reason = "test code: a failed step is the failure"
 )]
 
-mod target;
+mod rig;
 
 use cim_testkit::null_broker::{Api, Fault, NullBroker, code};
-use target::{Target, samples, texts};
+use rig::{Target, samples, texts};
 
 /// What the broker keeps, each partition in its order.
 fn seen(broker: &NullBroker, partitions: usize) -> Vec<Vec<String>> {
