@@ -9,16 +9,18 @@
     reason = "test code: a failed step is the failure"
 )]
 
-use std::io::Read;
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+mod tcp_peers;
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use cim_bench::server::free_port;
-use cim_tests::{Daemon, PATIENCE, Wire, binary, skip, tool, until};
+use cim_tests::{Daemon, PATIENCE, Wire, binary, skip, until};
+use tcp_peers::authority::Authority;
+use tcp_peers::receiver::Receiver;
+use tcp_peers::sockets::{Manner, Sockets};
 
 /// Settings of both routes towards a TCP sink with these keys.
 fn tcp(keys: &str) -> String {
@@ -26,52 +28,6 @@ fn tcp(keys: &str) -> String {
         "spool.dir = \"{{home}}/spool\"\n[routes.logs]\nsink = \"agent\"\n[routes.events]\nsink = \"agent\"\n\
          [sinks.agent]\ntype = \"tcp\"\n{keys}\n"
     )
-}
-
-/// A receiver in a process group of its own; killed with its children when dropped.
-struct Receiver(Child);
-
-impl Receiver {
-    fn start(command: &mut Command) -> Self {
-        Self(command.process_group(0).stdin(Stdio::null()).spawn().unwrap())
-    }
-
-    /// Socat, every connection appended to one file.
-    fn socat(listen: &str, file: &Path) -> Option<Self> {
-        if Command::new("socat").arg("-V").output().is_err() {
-            skip("socat is not installed");
-            return None;
-        }
-        let file = format!("OPEN:{},creat,append", file.display());
-        Some(Self::start(Command::new("socat").args(["-u", listen, &file]).stderr(Stdio::null())))
-    }
-
-    /// The Forward receiver of the OpenTelemetry Collector, one JSON line per record.
-    fn forward(listen: SocketAddr, file: &Path) -> Option<Self> {
-        let program = tool("bin/cim-fluentforward");
-        if !program.exists() {
-            skip("the Forward receiver is not built (no go toolchain or no module proxy)");
-            return None;
-        }
-        let file = std::fs::OpenOptions::new().create(true).append(true).open(file).unwrap();
-        Some(Self::start(Command::new(program).arg(listen.to_string()).stdout(file)))
-    }
-
-    fn kill(mut self) {
-        self.end();
-    }
-
-    fn end(&mut self) {
-        let group = format!("-{}", self.0.id());
-        let _ = Command::new("kill").args(["-s", "KILL", "--", &group]).stderr(Stdio::null()).status();
-        let _ = self.0.wait();
-    }
-}
-
-impl Drop for Receiver {
-    fn drop(&mut self) {
-        self.end();
-    }
 }
 
 fn publish(wire: &mut Wire, numbers: std::ops::Range<usize>) {
@@ -436,206 +392,4 @@ fn tls_waits_for_the_right_authority() {
     drained(&daemon);
     until("the lines", || lines(&file).len() >= 100);
     assert_eq!(lines(&file), all(100));
-}
-
-/// Signs certificates with the `openssl` program.
-struct Authority {
-    dir: PathBuf,
-    name: &'static str,
-}
-
-impl Authority {
-    fn new(dir: &Path, name: &'static str) -> Option<Self> {
-        let subject = format!("/CN={name}");
-        let made = openssl(
-            dir,
-            &[
-                "req",
-                "-x509",
-                "-newkey",
-                "ec",
-                "-pkeyopt",
-                "ec_paramgen_curve:prime256v1",
-                "-nodes",
-                "-days",
-                "2",
-                "-subj",
-                &subject,
-                "-keyout",
-                &format!("{name}.key"),
-                "-out",
-                &format!("{name}.pem"),
-            ],
-        );
-        made.then(|| Self { dir: dir.to_owned(), name })
-    }
-
-    /// A certificate for that name, as `<path>.pem` and `<path>.key`.
-    fn certificate(&self, dir: &Path, name: &str) -> PathBuf {
-        let file = |ending: &str| format!("{name}.{ending}");
-        std::fs::write(dir.join(file("ext")), format!("subjectAltName=DNS:{name}\n")).unwrap();
-        assert!(openssl(
-            dir,
-            &[
-                "req",
-                "-newkey",
-                "ec",
-                "-pkeyopt",
-                "ec_paramgen_curve:prime256v1",
-                "-nodes",
-                "-subj",
-                &format!("/CN={name}"),
-                "-keyout",
-                &file("key"),
-                "-out",
-                &file("csr")
-            ]
-        ));
-        let (authority, key) =
-            (self.dir.join(format!("{}.pem", self.name)), self.dir.join(format!("{}.key", self.name)));
-        assert!(openssl(
-            dir,
-            &[
-                "x509",
-                "-req",
-                "-in",
-                &file("csr"),
-                "-CA",
-                authority.to_str().unwrap(),
-                "-CAkey",
-                key.to_str().unwrap(),
-                "-CAcreateserial",
-                "-days",
-                "2",
-                "-extfile",
-                &file("ext"),
-                "-out",
-                &file("pem")
-            ]
-        ));
-        dir.join(name)
-    }
-}
-
-fn openssl(dir: &Path, arguments: &[&str]) -> bool {
-    let output = Command::new("openssl").args(arguments).current_dir(dir).output();
-    output.is_ok_and(|output| output.status.success())
-}
-
-/// How a listener in this process treats its connections.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Manner {
-    /// Reads everything.
-    Reads,
-    /// Accepts nothing and reads nothing: the kernel does what it can.
-    Sleeps,
-    /// Reads so many bytes of a connection and resets it.
-    Resets(usize),
-    /// Ends its own half of every connection at once, and reads everything.
-    HalfCloses,
-    /// Ends every connection.
-    Closes,
-}
-
-/// A listener in this process, which keeps what each connection brought.
-struct Sockets {
-    address: SocketAddr,
-    state: Arc<Mutex<SocketState>>,
-}
-
-struct SocketState {
-    manner: Manner,
-    open: Vec<(usize, TcpStream)>,
-    streams: Vec<Vec<u8>>,
-    ended: bool,
-}
-
-impl Sockets {
-    fn listen(address: SocketAddr, manner: Manner) -> Self {
-        Self::over(TcpListener::bind(address).unwrap(), manner)
-    }
-
-    fn over(listener: TcpListener, manner: Manner) -> Self {
-        let address = listener.local_addr().unwrap();
-        if matches!(manner, Manner::Resets(_)) {
-            rustix::net::sockopt::set_socket_recv_buffer_size(&listener, 4_096).unwrap();
-        }
-        listener.set_nonblocking(true).unwrap();
-        let state = SocketState { manner, open: Vec::new(), streams: Vec::new(), ended: false };
-        let state = Arc::new(Mutex::new(state));
-        let shared = Arc::clone(&state);
-        std::thread::spawn(move || {
-            while !shared.lock().unwrap().turn(&listener) {
-                std::thread::sleep(Duration::from_millis(1));
-            }
-        });
-        Self { address, state }
-    }
-
-    fn set(&self, manner: Manner) {
-        self.state.lock().unwrap().manner = manner;
-    }
-
-    /// The numbers of the whole lines, connection by connection.
-    fn lines(&self) -> Vec<usize> {
-        self.state.lock().unwrap().streams.iter().flat_map(|stream| numbers(stream)).collect()
-    }
-
-    /// How many connections there were.
-    fn connections(&self) -> usize {
-        self.state.lock().unwrap().streams.len()
-    }
-
-    /// How many are open.
-    fn open(&self) -> usize {
-        self.state.lock().unwrap().open.len()
-    }
-}
-
-impl Drop for Sockets {
-    fn drop(&mut self) {
-        self.state.lock().unwrap().ended = true;
-    }
-}
-
-impl SocketState {
-    /// Does what can be done now. True: it is over.
-    fn turn(&mut self, listener: &TcpListener) -> bool {
-        if self.manner == Manner::Sleeps {
-            return self.ended;
-        }
-        while let Ok((stream, _)) = listener.accept() {
-            stream.set_nonblocking(true).unwrap();
-            if self.manner == Manner::HalfCloses {
-                stream.shutdown(Shutdown::Write).unwrap();
-            }
-            self.open.push((self.streams.len(), stream));
-            self.streams.push(Vec::new());
-        }
-        let (manner, streams) = (self.manner, &mut self.streams);
-        self.open.retain_mut(|(place, stream)| {
-            manner != Manner::Closes && read(stream, &mut streams[*place], manner)
-        });
-        self.ended
-    }
-}
-
-/// Reads what is there. False: the connection is over.
-fn read(stream: &mut TcpStream, seen: &mut Vec<u8>, manner: Manner) -> bool {
-    let mut buffer = [0; 16 << 10];
-    loop {
-        let room = match manner {
-            Manner::Resets(most) if seen.len() >= most => {
-                rustix::net::sockopt::set_socket_linger(&*stream, Some(Duration::ZERO)).unwrap();
-                return false;
-            }
-            Manner::Resets(most) => (most - seen.len()).min(buffer.len()),
-            _ => buffer.len(),
-        };
-        match stream.read(&mut buffer[..room]) {
-            Ok(0) => return false,
-            Ok(count) => seen.extend_from_slice(&buffer[..count]),
-            Err(error) => return error.kind() == std::io::ErrorKind::WouldBlock,
-        }
-    }
 }

@@ -1,0 +1,54 @@
+//! Receivers that nobody here wrote, as processes.
+
+use std::net::SocketAddr;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use cim_tests::{skip, tool};
+
+/// A receiver in a process group of its own; killed with its children when dropped.
+pub struct Receiver(Child);
+
+impl Receiver {
+    pub fn start(command: &mut Command) -> Self {
+        Self(command.process_group(0).stdin(Stdio::null()).spawn().unwrap())
+    }
+
+    /// Socat, every connection appended to one file.
+    pub fn socat(listen: &str, file: &Path) -> Option<Self> {
+        if Command::new("socat").arg("-V").output().is_err() {
+            skip("socat is not installed");
+            return None;
+        }
+        let file = format!("OPEN:{},creat,append", file.display());
+        Some(Self::start(Command::new("socat").args(["-u", listen, &file]).stderr(Stdio::null())))
+    }
+
+    /// The Forward receiver of the OpenTelemetry Collector, one JSON line per record.
+    pub fn forward(listen: SocketAddr, file: &Path) -> Option<Self> {
+        let program = tool("bin/cim-fluentforward");
+        if !program.exists() {
+            skip("the Forward receiver is not built (no go toolchain or no module proxy)");
+            return None;
+        }
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(file).unwrap();
+        Some(Self::start(Command::new(program).arg(listen.to_string()).stdout(file)))
+    }
+
+    pub fn kill(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        let group = format!("-{}", self.0.id());
+        let _ = Command::new("kill").args(["-s", "KILL", "--", &group]).stderr(Stdio::null()).status();
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.end();
+    }
+}

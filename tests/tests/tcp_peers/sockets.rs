@@ -1,0 +1,126 @@
+//! A listener in this process that can misbehave.
+
+use std::io::Read;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::numbers;
+
+/// How a listener in this process treats its connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manner {
+    /// Reads everything.
+    Reads,
+    /// Accepts nothing and reads nothing: the kernel does what it can.
+    Sleeps,
+    /// Reads so many bytes of a connection and resets it.
+    Resets(usize),
+    /// Ends its own half of every connection at once, and reads everything.
+    HalfCloses,
+    /// Ends every connection.
+    Closes,
+}
+
+/// A listener in this process, which keeps what each connection brought.
+pub struct Sockets {
+    pub address: SocketAddr,
+    state: Arc<Mutex<SocketState>>,
+}
+
+struct SocketState {
+    manner: Manner,
+    open: Vec<(usize, TcpStream)>,
+    streams: Vec<Vec<u8>>,
+    ended: bool,
+}
+
+impl Sockets {
+    pub fn listen(address: SocketAddr, manner: Manner) -> Self {
+        Self::over(TcpListener::bind(address).unwrap(), manner)
+    }
+
+    pub fn over(listener: TcpListener, manner: Manner) -> Self {
+        let address = listener.local_addr().unwrap();
+        if matches!(manner, Manner::Resets(_)) {
+            rustix::net::sockopt::set_socket_recv_buffer_size(&listener, 4_096).unwrap();
+        }
+        listener.set_nonblocking(true).unwrap();
+        let state = SocketState { manner, open: Vec::new(), streams: Vec::new(), ended: false };
+        let state = Arc::new(Mutex::new(state));
+        let shared = Arc::clone(&state);
+        std::thread::spawn(move || {
+            while !shared.lock().unwrap().turn(&listener) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        Self { address, state }
+    }
+
+    pub fn set(&self, manner: Manner) {
+        self.state.lock().unwrap().manner = manner;
+    }
+
+    /// The numbers of the whole lines, connection by connection.
+    pub fn lines(&self) -> Vec<usize> {
+        self.state.lock().unwrap().streams.iter().flat_map(|stream| numbers(stream)).collect()
+    }
+
+    /// How many connections there were.
+    pub fn connections(&self) -> usize {
+        self.state.lock().unwrap().streams.len()
+    }
+
+    /// How many are open.
+    pub fn open(&self) -> usize {
+        self.state.lock().unwrap().open.len()
+    }
+}
+
+impl Drop for Sockets {
+    fn drop(&mut self) {
+        self.state.lock().unwrap().ended = true;
+    }
+}
+
+impl SocketState {
+    /// Does what can be done now. True: it is over.
+    fn turn(&mut self, listener: &TcpListener) -> bool {
+        if self.manner == Manner::Sleeps {
+            return self.ended;
+        }
+        while let Ok((stream, _)) = listener.accept() {
+            stream.set_nonblocking(true).unwrap();
+            if self.manner == Manner::HalfCloses {
+                stream.shutdown(Shutdown::Write).unwrap();
+            }
+            self.open.push((self.streams.len(), stream));
+            self.streams.push(Vec::new());
+        }
+        let (manner, streams) = (self.manner, &mut self.streams);
+        self.open.retain_mut(|(place, stream)| {
+            manner != Manner::Closes && read(stream, &mut streams[*place], manner)
+        });
+        self.ended
+    }
+}
+
+/// Reads what is there. False: the connection is over.
+fn read(stream: &mut TcpStream, seen: &mut Vec<u8>, manner: Manner) -> bool {
+    let mut buffer = [0; 16 << 10];
+    loop {
+        let room = match manner {
+            Manner::Resets(most) if seen.len() >= most => {
+                rustix::net::sockopt::set_socket_linger(&*stream, Some(Duration::ZERO)).unwrap();
+                return false;
+            }
+            Manner::Resets(most) => (most - seen.len()).min(buffer.len()),
+            _ => buffer.len(),
+        };
+        match stream.read(&mut buffer[..room]) {
+            Ok(0) => return false,
+            Ok(count) => seen.extend_from_slice(&buffer[..count]),
+            Err(error) => return error.kind() == std::io::ErrorKind::WouldBlock,
+        }
+    }
+}
