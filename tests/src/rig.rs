@@ -112,7 +112,20 @@ pub struct Settled<'k> {
     pub published: Published,
 }
 
-impl Settled<'_> {
+impl<'k> Settled<'k> {
+    /// Ends the load, waits until everything is delivered, and demands that all of it arrived, clean.
+    pub fn assert_after(load: Load, kafka: &'k Kafka, daemon: Daemon, topics: Topics, patience: Duration) {
+        let published = load.stop();
+        drain(&daemon, patience);
+        Self { kafka, daemon, topics, published }.assert_all_clean();
+    }
+
+    /// Nothing was left out, and what the topics hold is clean.
+    pub fn assert_all_clean(&self) {
+        self.assert_nothing_left_out();
+        assert_clean(&self.daemon, &self.read());
+    }
+
     /// What the topics hold.
     #[must_use]
     pub fn read(&self) -> Outcome {

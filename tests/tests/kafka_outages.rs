@@ -314,11 +314,7 @@ fn an_address_that_leads_nowhere_is_tried_until_somebody_listens() {
     load.run_for(Duration::from_secs(10));
     assert!(daemon.metric("cim_records_delivered_total") < 0.5);
     let _proxy = ChaosProxy::start_at(nowhere, target, 1).unwrap();
-    let published = load.stop();
-    drain(&daemon, Duration::from_secs(60));
-    let settled = Settled { kafka: &kafka, daemon, topics, published };
-    settled.assert_nothing_left_out();
-    assert_clean(&settled.daemon, &settled.read());
+    Settled::assert_after(load, &kafka, daemon, topics, Duration::from_secs(60));
 }
 
 /// Nobody is there at the start, for a while.
@@ -334,11 +330,7 @@ fn brokers_that_are_absent_at_the_start_are_waited_for() {
     let load = Load::start(daemon.nats(), Plan::default());
     load.run_for(Duration::from_secs(5));
     kafka.broker(0).restart();
-    let published = load.stop();
-    drain(&daemon, Duration::from_secs(60));
-    let settled = Settled { kafka: &kafka, daemon, topics, published };
-    settled.assert_nothing_left_out();
-    assert_clean(&settled.daemon, &settled.read());
+    Settled::assert_after(load, &kafka, daemon, topics, Duration::from_secs(60));
 }
 
 /// K12: something that is no broker answers, first with garbage, then with a length of 2 GiB.
@@ -357,11 +349,7 @@ fn a_server_that_is_no_broker_is_survived() {
     assert!(proxy.accepted() > 3, "it gave up after {} connections", proxy.accepted());
     assert!(resident_bytes(&daemon) < 128 << 20, "{} bytes", resident_bytes(&daemon));
     proxy.aim(kafka.broker(0).address(Listener::Plain));
-    let published = load.stop();
-    drain(&daemon, Duration::from_secs(60));
-    let settled = Settled { kafka: &kafka, daemon, topics, published };
-    settled.assert_nothing_left_out();
-    assert_clean(&settled.daemon, &settled.read());
+    Settled::assert_after(load, &kafka, daemon, topics, Duration::from_secs(60));
 }
 
 /// Answers every connection with one of several sorts of nonsense. Its thread ends with the test program.
@@ -449,9 +437,7 @@ fn a_stop_while_the_broker_is_dead_keeps_the_rest_for_the_next_start() {
     daemon.start_again();
     drain(&daemon, Duration::from_secs(60));
     assert_books(&daemon);
-    let settled = Settled { kafka: &kafka, daemon, topics, published };
-    settled.assert_nothing_left_out();
-    assert_clean(&settled.daemon, &settled.read());
+    Settled { kafka: &kafka, daemon, topics, published }.assert_all_clean();
 }
 
 /// D1 with a dead broker: logs are shed by policy and counted, events are not.

@@ -13,7 +13,7 @@ use std::time::Duration;
 use cim_services::kafka::Listener;
 use cim_services::{Authority, Home, Kafka, KafkaPlan};
 use cim_tests::load::{Load, Plan};
-use cim_tests::rig::{Rig, Settled, Topics, assert_clean, drain, settings};
+use cim_tests::rig::{Rig, Settled, Topics, settings};
 use cim_tests::{Daemon, has_time, skip};
 
 const USER: &str = "cim";
@@ -50,11 +50,7 @@ fn sasl(mechanism: &str, password_file: &Path) -> String {
 /// The load of a program that could not deliver at first is delivered in the end.
 fn healed(kafka: &Kafka, daemon: Daemon, topics: Topics, load: Load) {
     cim_services::until("deliveries", HEALING, || daemon.metric("cim_records_delivered_total") > 1_000.0);
-    let published = load.stop();
-    drain(&daemon, HEALING);
-    let settled = Settled { kafka, daemon, topics, published };
-    settled.assert_nothing_left_out();
-    assert_clean(&settled.daemon, &settled.read());
+    Settled::assert_after(load, kafka, daemon, topics, HEALING);
 }
 
 fn degraded(daemon: &Daemon) {
