@@ -93,10 +93,7 @@ impl AppendError {
     }
 }
 
-/// Disk full, quota reached, or out of inodes.
+/// Disk full, quota reached, or out of inodes. Not EFBIG: that is a limit of one file, and removing others is no help.
 pub(crate) fn is_no_space(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
-    )
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

@@ -33,6 +33,8 @@ pub enum Fault {
     NoSpace,
     /// EIO; a write leaves half its bytes.
     Io,
+    /// EFBIG; a write leaves half its bytes.
+    FileTooLarge,
 }
 
 /// The simulated disk. Clones are the same disk.

@@ -160,8 +160,13 @@ impl Stream {
     #[allow(clippy::result_large_err, reason = "the refused records travel back with the reason")]
     pub fn append_over(&mut self, mut buf: FrameBuf, extra: u64) -> Result<Frame, (AppendError, FrameBuf)> {
         let mut written = self.write_frame(&mut buf, extra);
-        if matches!(written, Err(AppendError::NoSpace(_))) && !self.closing.is_empty() {
-            self.closing.clear();
+        let again = match &written {
+            Err(AppendError::NoSpace(_)) => !std::mem::take(&mut self.closing).is_empty(),
+            // The segment is as large as a file may become here (RLIMIT_FSIZE): it is sealed, and the next one has room.
+            Err(AppendError::Io(error)) => error.kind() == io::ErrorKind::FileTooLarge,
+            _ => false,
+        };
+        if again {
             written = self.write_frame(&mut buf, extra);
         }
         match written {

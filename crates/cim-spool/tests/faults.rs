@@ -87,6 +87,23 @@ fn an_io_error_at_every_call() {
 }
 
 #[test]
+fn a_limit_on_the_size_of_files_at_every_call() {
+    fails_at_every_call(Fault::FileTooLarge, 0);
+    fails_at_every_call(Fault::FileTooLarge, 5);
+}
+
+#[test]
+fn a_segment_at_the_limit_of_file_size_is_followed_by_another() {
+    let disk = SimFiles::new(1);
+    let (_spool, mut stream, _) = open(&disk);
+    append(&mut stream, 3);
+    disk.fail(1, 0, Fault::FileTooLarge);
+    append(&mut stream, 2);
+    assert_eq!((stream.segment_count(), stream.next_seq()), (2, 6));
+    assert_eq!(read_all(&stream, 1), vec![]);
+}
+
+#[test]
 fn a_full_disk_gives_up_the_reserve_for_cursors() {
     let disk = SimFiles::new(1);
     let options = SpoolOptions { reserve_bytes: 16 << 10, ..SpoolOptions::new("/spool", "demo/demo-0") };

@@ -59,6 +59,7 @@ pub(super) fn error(fault: Fault) -> io::Error {
     match fault {
         Fault::NoSpace => io::Error::from(io::ErrorKind::StorageFull),
         Fault::Io => io::Error::from_raw_os_error(5),
+        Fault::FileTooLarge => io::Error::from(io::ErrorKind::FileTooLarge),
     }
 }
 
