@@ -44,15 +44,4 @@ impl Failure {
     }
 }
 
-/// An error with everything behind it, in one line.
-#[must_use]
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
-}
+pub use cim_core::chain;

@@ -1,6 +1,6 @@
 //! What the spool stores for one message: the received bytes, and what else delivery needs to know.
 //!
-//! Layout: flags (1 byte: encoding in the low 4 bits, 0x10 headers, 0x20 source) · arrival, milliseconds (8 bytes, little
+//! Layout: flags (1 byte: encoding in the low 4 bits, 0x10 headers, 0x20 source, 0x40 raised by CIM itself) · arrival, milliseconds (8 bytes, little
 //! endian) · headers (4-byte length, bytes) if flagged · source (1-byte length, bytes) if flagged · payload to the end.
 //! Invariant: [`Envelope::parse`] of what [`Prefix::parts`] made gives the same values; any other bytes give `None`.
 
@@ -8,6 +8,7 @@ use cim_wire::Encoding;
 
 const HEADERS: u8 = 0x10;
 const SOURCE: u8 = 0x20;
+const OWN: u8 = 0x40;
 const ENCODING: u8 = 0x0f;
 const FIXED: usize = 9;
 /// Longest source name kept; the rest of a longer one is cut.
@@ -26,6 +27,8 @@ pub(crate) struct Envelope<'a> {
     pub source: &'a [u8],
     /// Payload as received.
     pub payload: &'a [u8],
+    /// CIM raised it itself.
+    pub own: bool,
 }
 
 /// The parts that stand before the payload, without allocation.
@@ -45,6 +48,7 @@ impl<'a> Prefix<'a> {
         arrived_ms: u64,
         headers: Option<&'a [u8]>,
         source: &'a [u8],
+        own: bool,
     ) -> Self {
         let source = match encoding {
             Encoding::FlatBuffer => &[],
@@ -56,6 +60,9 @@ impl<'a> Prefix<'a> {
         }
         if !source.is_empty() {
             flags |= SOURCE;
+        }
+        if own {
+            flags |= OWN;
         }
         let mut fixed = [flags; FIXED];
         if let Some(arrival) = fixed.get_mut(1..) {
@@ -95,7 +102,8 @@ impl<'a> Envelope<'a> {
             let (&len, after) = rest.split_first()?;
             (source, rest) = after.split_at_checked(usize::from(len))?;
         }
-        Some(Self { encoding, arrived_ms: u64::from_le_bytes(*arrival), headers, source, payload: rest })
+        let own = flags & OWN != 0;
+        Some(Self { encoding, arrived_ms: u64::from_le_bytes(*arrival), headers, source, payload: rest, own })
     }
 }
 
@@ -116,10 +124,10 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_stored_is_read_back(
-            encoding in encodings(), arrived_ms: u64, headers: Option<Vec<u8>>,
+            encoding in encodings(), arrived_ms: u64, headers: Option<Vec<u8>>, own: bool,
             source in proptest::collection::vec(any::<u8>(), 0..300), payload: Vec<u8>,
         ) {
-            let prefix = Prefix::new(encoding, arrived_ms, headers.as_deref(), &source);
+            let prefix = Prefix::new(encoding, arrived_ms, headers.as_deref(), &source, own);
             let stored = prefix.parts(&payload).concat();
             let read = Envelope::parse(&stored).unwrap();
             prop_assert_eq!(read.encoding, encoding);

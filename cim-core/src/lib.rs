@@ -12,8 +12,10 @@
 pub mod books;
 pub mod budget;
 pub mod catalog;
+mod chain;
 pub mod cim;
 pub mod clock;
+pub mod configuration;
 pub mod contract;
 pub mod deadletter;
 mod delivery;
@@ -27,11 +29,16 @@ pub mod settings;
 pub mod supervisor;
 
 pub use async_trait::async_trait;
+pub use chain::chain;
 pub use cim::{Cim, CimBuilder, ClassStatus, MemberStatus, StartError, Status, StopReport};
 pub use cim_wire::{Class, LogFormat};
+pub use configuration::Configuration;
 pub use contract::{
-    Batch, CloseError, Component, DeliveryError, DeliveryErrorKind, Durability, Event, EventSink, Health,
-    Identity, Level, LogRecord, LogSink, Meta, Ordering, Record, SinkProfile, Undelivered,
+    Answer, Application, Batch, CallError, ChangeState, ChangeStatus, CloseError, Commit, Component, ConfigEntry,
+    ConfigOutcome, ConfigScope, ConfigSource, ConfigStream, ConfigUpdate, DeliveryError, DeliveryErrorKind, Document,
+    Durability, Event, EventSink, Health, Identity, Lease, Level, LogRecord, LogSink, Meta, Notice, Orchestrator,
+    OrchestratorError, OrchestratorErrorKind, Ordering, Peer, PeerQuery, Push, Record, Reported, RestartReason,
+    Revision, SinkProfile, SourceError, SourceErrorKind, Tmaas, Undelivered,
 };
 pub use delivery::{DeliveryState, DeliveryStatus};
 pub use registry::{Problem, Registry, Sink, SinkContext, SinkKind};

@@ -73,7 +73,7 @@ async fn a_backlog_larger_than_memory_comes_back_in_order() {
     let pad = "x".repeat(1000);
     for n in 0..20_000 {
         let line = format!("{n} {pad}");
-        let offer = Offer { class: Class::Log, headers: None, source: b"app", payload: line.as_bytes() };
+        let offer = Offer { class: Class::Log, headers: None, source: b"app", payload: line.as_bytes(), own: false };
         assert_eq!(lane.offer(&offer, false), Offered::Taken);
     }
     lane.flush();
@@ -96,7 +96,7 @@ fn fill(cim: &Cim) -> (u64, Offered) {
     let mut lane = cim.lane();
     let line = vec![b'x'; 16 << 10];
     for taken in 0..256 {
-        let offer = Offer { class: Class::Log, headers: None, source: b"app", payload: &line };
+        let offer = Offer { class: Class::Log, headers: None, source: b"app", payload: &line, own: false };
         let offered = lane.offer(&offer, false);
         lane.flush();
         if offered != Offered::Taken {

@@ -39,6 +39,10 @@ pub fn of_contract(variables: &Variables) -> (Layer, Vec<Located>) {
             _ if value.is_empty() => continue,
             "K8S_NAMESPACE" => ("identity", "namespace", Some(json!(value))),
             "K8S_POD_ID" => ("identity", "pod", Some(json!(value))),
+            "NF" => ("identity", "own_nf", Some(json!(value))),
+            "NF_TYPE" => ("identity", "own_nf_type", Some(json!(value))),
+            "MS_CONFIG_REVISION" => ("configuration", "ms_revision", Some(json!(value))),
+            "NF_CONFIG_REVISION" => ("configuration", "nf_revision", Some(json!(value))),
             "CIM_REST_PORT" => ("api", "listen", port().map(|port| json!(format!("127.0.0.1:{port}")))),
             "CIM_NATS_PORT" => {
                 let both = |port| json!([format!("127.0.0.1:{port}"), format!("[::1]:{port}")]);

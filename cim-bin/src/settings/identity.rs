@@ -29,6 +29,10 @@ pub struct IdentitySettings {
     pub cnfc_uuid: String,
     /// The network function this pod belongs to.
     pub tmaas: TmaasSettings,
+    /// Network function in events that CIM raises itself; `NF` unless given, else that of `tmaas`.
+    pub own_nf: String,
+    /// Its type there; `NF_TYPE` unless given, else that of `tmaas`.
+    pub own_nf_type: String,
 }
 
 impl Default for IdentitySettings {
@@ -44,6 +48,8 @@ impl Default for IdentitySettings {
             uhn: empty(),
             cnfc_uuid: empty(),
             tmaas: TmaasSettings::default(),
+            own_nf: empty(),
+            own_nf_type: empty(),
         }
     }
 }
@@ -89,6 +95,8 @@ impl From<&IdentitySettings> for cim_core::Identity {
                 nf_service_id: tmaas.nf_service_id,
                 nf_service_type: tmaas.nf_service_type,
             },
+            own_nf: settings.own_nf.clone(),
+            own_nf_type: settings.own_nf_type.clone(),
         }
     }
 }

@@ -148,6 +148,11 @@ impl Cim {
         self.inner.intake.lane()
     }
 
+    /// What of the intake means something to the configuration engine.
+    pub(crate) fn signals(&self) -> &crate::intake::Signals {
+        &self.inner.entrance.signals
+    }
+
     /// What was offered and refused.
     #[must_use]
     pub fn counts(&self) -> &IntakeCounts {

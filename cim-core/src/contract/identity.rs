@@ -35,6 +35,10 @@ pub struct Identity {
     pub cnfc_uuid: String,
     /// Annotation `xgvela.com/tmaas`.
     pub tmaas: Tmaas,
+    /// Environment variable `NF`: replaces the network function in events that CIM raises itself; empty when unset.
+    pub own_nf: String,
+    /// Environment variable `NF_TYPE`: the same for its type.
+    pub own_nf_type: String,
 }
 
 impl Identity {
@@ -42,6 +46,27 @@ impl Identity {
     #[must_use]
     pub fn log_context(&self) -> cim_wire::LogContext {
         cim_wire::LogContext { namespace: self.namespace.clone(), pod: self.pod.clone() }
+    }
+
+    /// What an event that CIM raises itself carries: less than one of the application (wire contract §7.4).
+    #[must_use]
+    pub fn own_headers(&self) -> cim_wire::SourceHeaders {
+        let or = |given: &String, other: &String| if given.is_empty() { other.clone() } else { given.clone() };
+        cim_wire::SourceHeaders {
+            pod_id: self.pod.clone(),
+            microservice: self.microservice.clone(),
+            nf: or(&self.own_nf, &self.tmaas.nf_id),
+            nf_prefix: self.namespace.clone(),
+            nf_type: or(&self.own_nf_type, &self.tmaas.nf_type),
+            svc_version: self.version.clone(),
+            ..cim_wire::SourceHeaders::default()
+        }
+    }
+
+    /// What turns events of this pod into JSON.
+    #[must_use]
+    pub fn event_encoder(&self) -> cim_wire::EventEncoder {
+        cim_wire::EventEncoder::new(&self.source_headers()).with_own(&self.own_headers())
     }
 
     /// What an event of the application carries as `sourceHeaders` (wire contract §7.2).

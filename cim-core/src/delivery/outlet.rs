@@ -132,7 +132,10 @@ impl<'s> Decoder<'s> {
     fn events(&self) -> (Batch<Event<'s>>, Vec<u64>, Vec<u64>) {
         self.decode(|meta, envelope| {
             let event = cim_wire::Event::decode(envelope.encoding, envelope.payload);
-            event.ok().map(|event| Event { meta, headers: envelope.headers, event })
+            event.ok().map(|event| {
+                let event = cim_wire::Event { own: envelope.own, ..event };
+                Event { meta, headers: envelope.headers, event }
+            })
         })
     }
 

@@ -70,6 +70,20 @@ impl Intake {
         self.accept(Class::Log, &payload).await
     }
 
+    /// An event that CIM raises itself (wire contract §7.4); returns once it is accepted.
+    ///
+    /// # Errors
+    /// [`Refused`] when the event is not taken; it is counted.
+    ///
+    /// # Cancel safety
+    /// When dropped, the event may or may not have been taken.
+    pub(crate) async fn raise(&self, event: &cim_wire::Event<'_>) -> Result<Accepted, Refused> {
+        let mut payload = Vec::with_capacity(512);
+        event.encode_flatbuffer(&mut payload);
+        let offer = Offer { class: Class::Event, headers: None, source: b"", payload: &payload, own: true };
+        self.accept_offer(&offer).await
+    }
+
     /// A message as an application would publish it on LOG or EVENT; returns once it is accepted.
     ///
     /// # Errors
@@ -78,7 +92,11 @@ impl Intake {
     /// # Cancel safety
     /// When dropped, the message may or may not have been taken.
     pub async fn accept(&self, class: Class, payload: &[u8]) -> Result<Accepted, Refused> {
-        let (seq, mark) = self.offer(class, payload).await?;
+        self.accept_offer(&Offer { class, headers: None, source: b"", payload, own: false }).await
+    }
+
+    async fn accept_offer(&self, offer: &Offer<'_>) -> Result<Accepted, Refused> {
+        let (seq, mark) = self.offer(offer).await?;
         loop {
             let progress = self.shared.progress.notified();
             tokio::pin!(progress);
@@ -87,19 +105,18 @@ impl Intake {
                 lane.flush();
                 lane.is_accepted(&mark)
             }) {
-                return Ok(Accepted { seq, level: self.entrance.queue(class).level() });
+                return Ok(Accepted { seq, level: self.entrance.queue(offer.class).level() });
             }
             progress.await;
         }
     }
 
-    async fn offer(&self, class: Class, payload: &[u8]) -> Result<(u64, Mark), Refused> {
-        let offer = Offer { class, headers: None, source: b"", payload };
+    async fn offer(&self, offer: &Offer<'_>) -> Result<(u64, Mark), Refused> {
         loop {
             let progress = self.shared.progress.notified();
             tokio::pin!(progress);
             progress.as_mut().enable();
-            match self.with_lane(|lane| lane.place(&offer)) {
+            match self.with_lane(|lane| lane.place(offer)) {
                 Ok(placed) => return Ok(placed),
                 Err(Offered::Refused(reason)) => return Err(Refused(reason)),
                 Err(_) if self.entrance.is_closed() => return Err(Refused(RefusedReason::Closed)),

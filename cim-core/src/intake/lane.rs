@@ -24,6 +24,8 @@ pub struct Offer<'a> {
     pub source: &'a [u8],
     /// Payload as received.
     pub payload: &'a [u8],
+    /// An event that CIM raises itself.
+    pub own: bool,
 }
 
 /// What came of an offer.
@@ -90,6 +92,9 @@ impl Lane {
         let side = self.side(offer.class);
         side.turn.note(offer.payload.len());
         side.push(&parts, sip);
+        if offer.class == Class::Event {
+            self.entrance.signals.event(encoding, offer.payload);
+        }
         Offered::Taken
     }
 
@@ -97,7 +102,7 @@ impl Lane {
         if self.turn_ms == 0 {
             self.turn_ms = clock::now_ms();
         }
-        Prefix::new(encoding, self.turn_ms, offer.headers, offer.source)
+        Prefix::new(encoding, self.turn_ms, offer.headers, offer.source, offer.own)
     }
 
     fn refuse(&mut self, class: Class, reason: RefusedReason) -> Offered {
@@ -211,8 +216,13 @@ impl Lane {
         let mut turn = super::counts::Turn::default();
         turn.note(payload.len());
         counts.publish(&mut turn);
-        counts.refuse(RefusedReason::NoConfiguration, 1);
-        Offered::Refused(RefusedReason::NoConfiguration)
+        match self.entrance.signals.result(payload) {
+            Ok(()) => Offered::Taken,
+            Err(reason) => {
+                counts.refuse(reason, 1);
+                Offered::Refused(reason)
+            }
+        }
     }
 
     /// A message on subject TEST: counted only.

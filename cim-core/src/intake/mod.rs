@@ -7,6 +7,7 @@ mod counts;
 mod handle;
 mod lane;
 mod side;
+mod signals;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,6 +24,7 @@ pub use cim_wire::Class;
 pub use counts::{ClassCounts, ClassTotals, IntakeCounts, SIZE_BOUNDS};
 pub use handle::{Accepted, Intake, Refused};
 pub use lane::{Lane, Mark, Offer, Offered};
+pub(crate) use signals::{Signal, Signals};
 
 /// What all lanes share.
 #[derive(Debug)]
@@ -32,6 +34,7 @@ pub(crate) struct Entrance {
     pub budget: Budget,
     pub sniff: SniffRules,
     pub counts: IntakeCounts,
+    pub signals: Signals,
     closed: AtomicBool,
 }
 
@@ -42,7 +45,15 @@ impl Entrance {
         budget: Budget,
         sniff: SniffRules,
     ) -> Self {
-        Self { logs, events, budget, sniff, counts: IntakeCounts::default(), closed: AtomicBool::new(false) }
+        Self {
+            logs,
+            events,
+            budget,
+            sniff,
+            counts: IntakeCounts::default(),
+            signals: Signals::default(),
+            closed: AtomicBool::new(false),
+        }
     }
 
     /// Refuses everything from now on.

@@ -132,7 +132,7 @@ impl Courier {
     }
 
     fn offer(&mut self, payload: &[u8]) -> Result<(), Stopped> {
-        let offer = Offer { class: Class::Log, headers: None, source: b"", payload };
+        let offer = Offer { class: Class::Log, headers: None, source: b"", payload, own: false };
         loop {
             match self.lane.offer(&offer, false) {
                 Offered::Taken => return Ok(()),

@@ -22,7 +22,7 @@ impl Intake for Lane {
     #[inline]
     fn offer(&mut self, offer: &Offer<'_>, sip: bool) -> Offered {
         let Offer { class, headers, source, payload } = *offer;
-        Self::offer(self, &intake::Offer { class, headers, source, payload }, sip).into()
+        Self::offer(self, &intake::Offer { class, headers, source, payload, own: false }, sip).into()
     }
 
     fn flush(&mut self) -> Mark {

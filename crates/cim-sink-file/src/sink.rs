@@ -82,7 +82,7 @@ impl FileSink {
             name: name.into(),
             pod: identity.pod.clone(),
             namespace: identity.namespace.clone(),
-            encoder: EventEncoder::new(&identity.source_headers()),
+            encoder: identity.event_encoder(),
             durability: settings.durability,
             logs: Lane::new(rules(".log", settings.durability == FileDurability::Synced)),
             events: Lane::new(rules(".jsonl", true)),

@@ -4,7 +4,7 @@
 //! left the payload out: on a compacted topic null would delete.
 
 use cim_core::{Event, Identity, LogFormat, LogRecord, Record};
-use cim_wire::{EventEncoder, LogEncoder, event_key};
+use cim_wire::{EventEncoder, LogEncoder, OWN_EVENT_KEY, event_key};
 
 /// What the records of one pod are made with.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ impl Encoders {
         let tmaas = &identity.tmaas;
         Self {
             logs: LogEncoder::new(&identity.log_context(), format),
-            events: EventEncoder::new(&identity.source_headers()),
+            events: identity.event_encoder(),
             event_key: event_key(&tmaas.nf_type, &tmaas.xgvela_id, &tmaas.nf_id),
         }
     }
@@ -64,7 +64,7 @@ impl Outgoing for Event<'_> {
     }
 
     fn key<'e>(&self, encoders: &'e Encoders) -> Option<&'e str> {
-        Some(&encoders.event_key)
+        Some(if self.event.own { OWN_EVENT_KEY } else { &encoders.event_key })
     }
 
     fn source(&self) -> (&[u8], &[u8]) {

@@ -64,7 +64,7 @@ impl<O: Outlet> StdoutSink<O> {
         Self {
             name: name.into(),
             logs: LogEncoder::new(&identity.log_context(), format),
-            events: EventEncoder::new(&identity.source_headers()),
+            events: identity.event_encoder(),
             desk: Arc::new(tokio::sync::Mutex::new(Desk { page: Page::default(), outlet })),
             writer: Mutex::new(None),
             state: Arc::default(),

@@ -23,7 +23,7 @@ impl EntryEncoder {
         push_text(identity.namespace.as_bytes(), &mut kubernetes);
         push_text(b"pod_name", &mut kubernetes);
         push_text(identity.pod.as_bytes(), &mut kubernetes);
-        Self { kubernetes, events: EventEncoder::new(&identity.source_headers()) }
+        Self { kubernetes, events: identity.event_encoder() }
     }
 
     /// Appends a log line; its time is that of its arrival.

@@ -71,7 +71,7 @@ impl TcpSink {
             chunks: Chunks { tag: settings.tag.clone(), ack_timeout: settings.ack_timeout.get() },
             entries: EntryEncoder::new(&context.identity),
             log_lines: LogEncoder::new(&context.identity.log_context(), format),
-            event_lines: EventEncoder::new(&context.identity.source_headers()),
+            event_lines: context.identity.event_encoder(),
             logs: Lane::new(&context.name, Some(&context.identity.pod)),
             events: Lane::new(&context.name, None),
             closed: AtomicBool::new(false),

@@ -34,6 +34,8 @@ pub struct Event<'a> {
     pub source_name: Cow<'a, [u8]>,
     /// Kind of the source.
     pub event_source_type: Cow<'a, [u8]>,
+    /// CIM raised it itself, which gives it other headers and another key (wire contract §7.4). Never in a payload.
+    pub own: bool,
 }
 
 /// Slots of the five lists.
@@ -63,6 +65,18 @@ impl<'a> Event<'a> {
             _ => Event::decode(encoding, payload).ok()?.event_time,
         };
         Some(time).filter(|time| *time != 0)
+    }
+
+    /// The name in this payload, without reading the rest of a FlatBuffer. `None` when the payload does not say, or is no
+    /// EVENT message.
+    #[must_use]
+    pub fn name(encoding: Encoding, payload: &[u8]) -> Option<Cow<'_, [u8]>> {
+        match encoding {
+            Encoding::FlatBuffer => {
+                Table::root(payload).and_then(|table| table.string(0)).ok()?.map(Cow::Borrowed)
+            }
+            _ => Some(Event::decode(encoding, payload).ok()?.event_name),
+        }
     }
 
     /// Says whether [`Event::decode`] would succeed; walks a FlatBuffer without allocating.

@@ -9,15 +9,21 @@ use crate::{Event, Pair, SourceHeaders, json};
 #[derive(Debug, Clone)]
 pub struct EventEncoder {
     source_headers: Vec<u8>,
+    own_headers: Vec<u8>,
 }
 
 impl EventEncoder {
-    /// An encoder for events of one identity.
+    /// An encoder for events of one identity. Events that CIM raises itself have the same headers.
     #[must_use]
     pub fn new(headers: &SourceHeaders) -> Self {
-        let mut source_headers = b",\"sourceHeaders\":".to_vec();
-        headers.push_json(&mut source_headers);
-        Self { source_headers }
+        let source_headers = rendered(headers);
+        Self { own_headers: source_headers.clone(), source_headers }
+    }
+
+    /// The same with other headers for events that CIM raises itself (wire contract §7.4).
+    #[must_use]
+    pub fn with_own(self, headers: &SourceHeaders) -> Self {
+        Self { own_headers: rendered(headers), ..self }
     }
 
     /// Appends the JSON of `event`, without a separator. Empty optional members are left out; `managedObject` is
@@ -36,13 +42,19 @@ impl EventEncoder {
         push_list(b",\"thresholdInfo\":", event.threshold_info.as_deref(), out);
         push_list(b",\"monitoredAttributes\":", event.monitored_attributes.as_deref(), out);
         push_list(b",\"stateChangeDefinition\":", event.state_change_definition.as_deref(), out);
-        out.extend_from_slice(&self.source_headers);
+        out.extend_from_slice(if event.own { &self.own_headers } else { &self.source_headers });
         out.extend_from_slice(b",\"containerId\":");
         json::push_string(&event.container_id, out);
         push_text(b",\"sourceName\":", &event.source_name, out);
         push_text(b",\"sourceId\":", &event.source_id, out);
         out.push(b'}');
     }
+}
+
+fn rendered(headers: &SourceHeaders) -> Vec<u8> {
+    let mut json = b",\"sourceHeaders\":".to_vec();
+    headers.push_json(&mut json);
+    json
 }
 
 fn push_number(number: i64, out: &mut Vec<u8>) {

@@ -43,6 +43,7 @@ pub(crate) fn decode(payload: &[u8]) -> Result<Event<'static>, DecodeError> {
         source_id: bytes(document.source_id),
         source_name: bytes(document.source_name),
         event_source_type: bytes(document.event_source_type),
+        own: false,
     })
 }
 

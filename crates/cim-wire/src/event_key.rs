@@ -5,6 +5,9 @@
 
 use md5::{Digest as _, Md5};
 
+/// The key of events that CIM raises itself.
+pub const OWN_EVENT_KEY: &str = "EVENT";
+
 /// Lower-case hexadecimal MD5 of `nf_type:xgvela_id:nf_id`.
 #[must_use]
 pub fn event_key(nf_type: &str, xgvela_id: &str, nf_id: &str) -> String {

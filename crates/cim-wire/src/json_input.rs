@@ -21,6 +21,11 @@ pub(crate) fn parse<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<T, Deco
     Ok(serde_json::from_slice(payload)?)
 }
 
+/// The error for a member that must be there.
+pub(crate) fn missing(member: &'static str) -> DecodeError {
+    DecodeError::from(<serde_json::Error as serde::de::Error>::missing_field(member))
+}
+
 /// Counts brackets outside strings. On text that is no JSON the count means nothing, and the parser refuses it.
 fn too_deep(payload: &[u8]) -> bool {
     let mut depth = 0_usize;

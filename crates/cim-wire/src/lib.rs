@@ -23,6 +23,7 @@
 
 mod class;
 mod cloud_event;
+mod config_result;
 mod encoding;
 mod error;
 mod event;
@@ -43,11 +44,12 @@ mod timestamp;
 mod verify;
 
 pub use crate::class::Class;
+pub use crate::config_result::ConfigResult;
 pub use crate::encoding::{Encoding, SniffRules, sniff};
 pub use crate::error::DecodeError;
 pub use crate::event::Event;
 pub use crate::event_encoder::EventEncoder;
-pub use crate::event_key::event_key;
+pub use crate::event_key::{OWN_EVENT_KEY, event_key};
 pub use crate::file_name::{LogFileName, MAX_LOG_FILE_NAME, log_file_name};
 pub use crate::limits::{MAX_APPARENT_BYTES, MAX_JSON_BYTES, MAX_JSON_DEPTH, MAX_PAIRS};
 pub use crate::log::Log;

@@ -24,6 +24,13 @@ impl<'a> Pair<'a> {
         Self { name: Cow::Borrowed(name.as_bytes()), value: Some(Cow::Borrowed(value.as_bytes())) }
     }
 
+    /// A pair that owns its texts.
+    #[must_use]
+    pub fn owned(name: &str, value: &str) -> Pair<'static> {
+        let bytes = |text: &str| Cow::Owned(text.as_bytes().to_vec());
+        Pair { name: bytes(name), value: Some(bytes(value)) }
+    }
+
     pub(crate) fn read(table: Table<'a>, budget: &mut Budget) -> Result<Self, Fault> {
         let name = table.string(0)?.unwrap_or_default();
         let value = table.string(1)?;

@@ -1,0 +1,107 @@
+//! What CIM itself tells the world of configuration: events of its own (wire contract §7.4).
+//!
+//! Owns names and members. Left out: delivery, which is that of every event. Invariant: an announcement follows what it
+//! announces; nothing waits for one.
+
+use cim_wire::{Event, Pair};
+
+use crate::contract::{ChangeState, ConfigOutcome};
+
+/// An event that CIM raises.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Announcement {
+    name: &'static str,
+    managed_object: Vec<(&'static str, String)>,
+    additional_info: Vec<(&'static str, String)>,
+}
+
+impl Announcement {
+    /// What became of a change; `None` when the contract has no event for it.
+    #[must_use]
+    pub fn of_result(outcome: &ConfigOutcome) -> Option<Self> {
+        let (_, status) = outcome.status.as_ref()?;
+        let plain = |name: &'static str, value: &str| (name, value.to_owned());
+        let key = outcome.commit.as_ref().map(|commit| commit.key.clone()).unwrap_or_default();
+        Some(match status.state {
+            ChangeState::Applied => Self {
+                name: "CimConfigUpdateSuccess",
+                managed_object: vec![
+                    plain("Description", "Config update success"),
+                    plain("STATUS", "SUCCESS"),
+                ],
+                additional_info: vec![("Commit_Keys", key)],
+            },
+            ChangeState::Unused => Self {
+                name: "CimConfigUpdateUnused",
+                managed_object: vec![plain("Update_Config_Status", "UNUSED")],
+                additional_info: vec![
+                    plain("Error", "Config patch unused"),
+                    plain("Action", "Check Patch Path and Patch Version"),
+                ],
+            },
+            ChangeState::Failed | ChangeState::RolledBack | ChangeState::Expired => Self {
+                name: "CimConfigUpdateFailure",
+                managed_object: vec![plain("Update_Config_Status", "FAIL")],
+                additional_info: vec![
+                    plain("Error", "Config patch failed"),
+                    plain("Action", "Update Changes Manually"),
+                ],
+            },
+            ChangeState::Received | ChangeState::Pushed | ChangeState::Superseded => return None,
+        })
+    }
+
+    /// A result was stored.
+    #[must_use]
+    pub fn of_commit(key: &str) -> Self {
+        Self {
+            name: "CimCommitConfigSuccess",
+            managed_object: vec![("Update_Etcd_Commit_Status", "SUCCESS".to_owned())],
+            additional_info: vec![("Commit_Keys", key.to_owned())],
+        }
+    }
+
+    /// A result could not be stored in time.
+    #[must_use]
+    pub fn of_lost_commit(key: &str, error: &str) -> Self {
+        Self {
+            name: "CimCommitConfigFailure",
+            managed_object: vec![
+                ("Update_Etcd_Commit_Status", "FAIL".to_owned()),
+                ("Commit_Keys", key.to_owned()),
+            ],
+            additional_info: vec![("Error", error.to_owned())],
+        }
+    }
+
+    /// The first configuration was given up.
+    #[must_use]
+    pub fn of_load_failure(malformed: bool) -> Self {
+        let action = if malformed { "Load config failed" } else { "Load Changes Manually" };
+        Self {
+            name: "LoadConfigRequestFailure",
+            managed_object: vec![("Load_Config_Request", "FAIL".to_owned())],
+            additional_info: vec![
+                ("Error", "Config load failed".to_owned()),
+                ("Action", action.to_owned()),
+            ],
+        }
+    }
+
+    /// The event, raised now by the container of that id.
+    #[must_use]
+    pub fn event(&self, now_ms: u64, container_id: &str) -> Event<'static> {
+        let pairs = |list: &[(&'static str, String)]| {
+            Some(list.iter().map(|(name, value)| Pair::owned(name, value)).collect())
+        };
+        Event {
+            event_name: self.name.as_bytes().into(),
+            event_time: i64::try_from(now_ms).unwrap_or(i64::MAX),
+            container_id: container_id.as_bytes().to_vec().into(),
+            managed_object: pairs(&self.managed_object),
+            additional_info: pairs(&self.additional_info),
+            own: true,
+            ..Event::default()
+        }
+    }
+}

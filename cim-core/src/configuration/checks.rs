@@ -1,0 +1,95 @@
+//! What is known of the application's documents, and what that says of a change before and after it is handed over.
+//!
+//! Owns the documents. Left out: when it is asked. Invariant: a document is kept only while CIM knows exactly what the
+//! application has; a change that cannot be followed makes it unknown.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::patch;
+use super::plan::Check;
+
+/// Documents as the application has them.
+#[derive(Default)]
+pub(crate) struct Documents {
+    known: BTreeMap<String, Value>,
+    /// As they were before the last change.
+    before: BTreeMap<String, Value>,
+    dry_run: bool,
+    check: Option<Arc<dyn Check>>,
+}
+
+impl Documents {
+    pub(crate) fn new(known: BTreeMap<String, Value>, dry_run: bool, check: Option<Arc<dyn Check>>) -> Self {
+        Self { known, before: BTreeMap::new(), dry_run, check }
+    }
+
+    /// The documents, for the next run.
+    pub(crate) fn known(&self) -> &BTreeMap<String, Value> {
+        &self.known
+    }
+
+    /// Takes over a first configuration: an object of documents by name.
+    pub(crate) fn load(&mut self, whole: &[u8]) {
+        if let Ok(documents) = serde_json::from_slice::<BTreeMap<String, Value>>(whole) {
+            self.before.clear();
+            self.known = documents;
+        }
+    }
+
+    /// Judges a change before it is handed over.
+    ///
+    /// # Errors
+    /// Why it must not be.
+    pub(crate) fn judge(&self, data_key: &str, change: &[u8]) -> Result<(), String> {
+        if !self.dry_run && self.check.is_none() {
+            return Ok(());
+        }
+        let Some(document) = self.known.get(data_key) else { return Ok(()) };
+        let changed = patch::apply(document, change)?;
+        self.check.as_ref().map_or(Ok(()), |check| check.judge(data_key, &changed))
+    }
+
+    /// What the document would be with a change; `None` when that cannot be told.
+    pub(crate) fn with(&self, data_key: &str, change: &[u8]) -> Option<Value> {
+        patch::apply(self.known.get(data_key)?, change).ok()
+    }
+
+    /// The patch that undoes a change that is not yet settled.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(crate) fn undo(&self, data_key: &str, change: &[u8]) -> Result<Vec<u8>, String> {
+        let document = self.known.get(data_key).ok_or("the document before the change is not known")?;
+        Ok(patch::between(&patch::apply(document, change)?, document))
+    }
+
+    /// The patch that leads back to the document before the last change.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(crate) fn back(&self, data_key: &str) -> Result<Vec<u8>, String> {
+        let (Some(document), Some(before)) = (self.known.get(data_key), self.before.get(data_key)) else {
+            return Err(format!("what `{data_key}` was before its last change is not known"));
+        };
+        Ok(patch::between(document, before))
+    }
+
+    /// The document went back to what it was before its last change.
+    pub(crate) fn went_back(&mut self, data_key: &str) {
+        if let Some(before) = self.before.remove(data_key) {
+            self.known.insert(data_key.to_owned(), before);
+        }
+    }
+
+    /// The application has the change in force.
+    pub(crate) fn applied(&mut self, data_key: &str, change: &[u8]) {
+        let Some(document) = self.known.remove(data_key) else { return };
+        if let Ok(changed) = patch::apply(&document, change) {
+            self.known.insert(data_key.to_owned(), changed);
+            self.before.insert(data_key.to_owned(), document);
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Whether the application is well with a change: looked at after the change, before its result is told.
+//!
+//! Owns the looking. Left out: what follows from it. Invariant: an application that answers its probe throughout the window
+//! is confirmed; one that fails it several times in a row is not.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::{Instant, sleep};
+
+use crate::contract::Application;
+
+/// What is looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Confirmation {
+    /// Path of the health probe; 2xx is well.
+    pub probe: Option<String>,
+    /// How long it must stay well.
+    pub window: Duration,
+    /// Pause between two looks.
+    pub interval: Duration,
+    /// Failures in a row that decide.
+    pub failures: u32,
+    /// Path where the document can be read back; `{data_key}` stands for its name.
+    pub read_back: Option<String>,
+}
+
+impl Confirmation {
+    /// Looks until the window is over.
+    ///
+    /// # Errors
+    /// What is wrong with the application.
+    ///
+    /// # Cancel safety
+    /// May be dropped at any await point.
+    pub async fn run(
+        &self,
+        application: &dyn Application,
+        data_key: &str,
+        expected: Option<&Value>,
+    ) -> Result<(), String> {
+        if let Some(path) = &self.probe {
+            self.watch(application, path).await?;
+        }
+        match (&self.read_back, expected) {
+            (Some(path), Some(expected)) => {
+                compare(application, &path.replace("{data_key}", data_key), expected).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn watch(&self, application: &dyn Application, path: &str) -> Result<(), String> {
+        let end = Instant::now() + self.window;
+        let mut failures = 0;
+        loop {
+            match application.get(path).await {
+                Ok(answer) if answer.is_success() => failures = 0,
+                other => {
+                    failures += 1;
+                    if failures >= self.failures {
+                        let what = match other {
+                            Ok(answer) => format!("answered {}", answer.status),
+                            Err(error) => error.to_string(),
+                        };
+                        return Err(format!("the probe {path} failed {failures} times in a row: {what}"));
+                    }
+                }
+            }
+            if Instant::now() >= end && failures == 0 {
+                return Ok(());
+            }
+            sleep(self.interval).await;
+        }
+    }
+}
+
+async fn compare(application: &dyn Application, path: &str, expected: &Value) -> Result<(), String> {
+    let answer = application.get(path).await.map_err(|error| format!("reading back {path}: {error}"))?;
+    if !answer.is_success() {
+        return Err(format!("reading back {path}: the application answered {}", answer.status));
+    }
+    let found: Value = serde_json::from_slice(&answer.body)
+        .map_err(|_| format!("reading back {path}: the answer is not the document"))?;
+    if found == *expected {
+        return Ok(());
+    }
+    Err(format!("reading back {path}: the application has another document than the change makes"))
+}

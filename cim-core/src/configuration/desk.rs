@@ -1,0 +1,368 @@
+//! Everything there is to change: one lane per document, fed by the source and by the application.
+//!
+//! Pure as the lanes are. Owns the meaning of keys and results, and what the config server is told. Left out: doing it (see
+//! `driver`), and day-one documents. The invariants: a result counts only for a change that was handed over, so nothing
+//! is ever committed under a foreign key; looking for work costs what there is to do, not what there is.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use super::counts::Counts;
+use super::key::{ChangeKey, DocumentId, Key, OWN_DOCUMENT, commit_key, status_key};
+use super::lane::{Lane, PushStep, Settled, Step, Verdict, Word};
+use super::rules::{Now, Rules};
+use crate::contract::{
+    ChangeState, ChangeStatus, Commit, ConfigEntry, ConfigOutcome, ConfigUpdate, Identity, Lease,
+};
+
+/// Whether the config server learns of a failure in the way that costs the pod its life.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OnFailure {
+    /// `-1`: the pod is replaced.
+    #[default]
+    Report,
+    /// `-2`: the pod lives on with the configuration it has.
+    Tolerate,
+}
+
+/// A lease whose length the engine has to ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeaseQuestion {
+    /// The document.
+    pub document: DocumentId,
+    /// The change.
+    pub revision: i32,
+    /// Its lease.
+    pub lease: Lease,
+}
+
+/// A day-one document as it appears in the source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DayOneEntry {
+    /// Revision in its key, if it has one.
+    pub revision: Option<String>,
+    /// The document.
+    pub value: std::sync::Arc<[u8]>,
+    /// The change of the source that wrote it.
+    pub written: crate::contract::Revision,
+}
+
+/// What a source update brought besides changes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct News {
+    /// Leases to ask for.
+    pub leases: Vec<LeaseQuestion>,
+    /// Day-one documents that were written.
+    pub day_one: Vec<DayOneEntry>,
+}
+
+/// All lanes.
+#[derive(Debug)]
+pub struct Desk {
+    identity: Identity,
+    rules: Rules,
+    on_failure: OnFailure,
+    lanes: BTreeMap<DocumentId, Lane>,
+    /// What earlier runs settled, for lanes that do not exist yet.
+    remembered: BTreeMap<DocumentId, (i32, Option<ChangeStatus>)>,
+    /// CIM's own document has a map of its own.
+    own_map: bool,
+    /// Results that the config server has from earlier runs.
+    committed: BTreeMap<String, i32>,
+    ready: bool,
+    touched: VecDeque<DocumentId>,
+    wakes: BTreeSet<(Duration, DocumentId)>,
+    counts: Counts,
+}
+
+impl Desk {
+    /// A desk without work. `remembered`: the highest settled revision per document, from earlier runs.
+    #[must_use]
+    pub fn new(
+        identity: Identity,
+        rules: Rules,
+        on_failure: OnFailure,
+        remembered: BTreeMap<DocumentId, (i32, Option<ChangeStatus>)>,
+    ) -> Self {
+        Self {
+            identity,
+            rules,
+            on_failure,
+            lanes: BTreeMap::new(),
+            remembered,
+            own_map: false,
+            committed: BTreeMap::new(),
+            ready: false,
+            touched: VecDeque::new(),
+            wakes: BTreeSet::new(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// The same, to be counted on.
+    pub fn counts_mut(&mut self) -> &mut Counts {
+        &mut self.counts
+    }
+
+    /// CIM's own document has a map of its own at the config server.
+    pub fn set_own_map(&mut self, own_map: bool) {
+        self.own_map = own_map;
+    }
+
+    /// The application may be called from now on. `again`: it had registered before, so whatever it was told is gone.
+    pub fn application_ready(&mut self, again: bool) {
+        self.ready = true;
+        for (document, lane) in &mut self.lanes {
+            if again && document.data_key != OWN_DOCUMENT {
+                lane.application_restarted();
+            }
+            self.touched.push_back(document.clone());
+        }
+    }
+
+    /// Whether the application may be called.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.ready
+    }
+
+    /// Takes an update of the source.
+    pub fn update(&mut self, update: ConfigUpdate, now: Now) -> News {
+        let mut news = News::default();
+        match update {
+            ConfigUpdate::Reset { entries, .. } => {
+                let mut there: BTreeMap<DocumentId, BTreeSet<i32>> = BTreeMap::new();
+                for entry in entries {
+                    if let Some((document, revision)) = self.put(entry, now, &mut news) {
+                        there.entry(document).or_default().insert(revision);
+                    }
+                }
+                self.withdraw_all_but(&there);
+            }
+            ConfigUpdate::Put(entry) => {
+                let _ = self.put(entry, now, &mut news);
+            }
+            ConfigUpdate::Delete { key, .. } => {
+                if let Key::Change(key) = Key::parse(&key, &self.identity)
+                    && let Some(lane) = self.lanes.get_mut(&key.document)
+                {
+                    lane.withdraw(key.revision);
+                    self.touched.push_back(key.document);
+                }
+            }
+        }
+        news
+    }
+
+    fn put(&mut self, entry: ConfigEntry, now: Now, news: &mut News) -> Option<(DocumentId, i32)> {
+        match Key::parse(&entry.key, &self.identity) {
+            Key::Change(key) => {
+                let (document, revision) = (key.document.clone(), key.revision);
+                self.offer(key, entry, now, news);
+                Some((document, revision))
+            }
+            Key::DayOne(revision) => {
+                news.day_one.push(DayOneEntry { revision, value: entry.value, written: entry.revision });
+                None
+            }
+            Key::Foreign => {
+                self.counts.foreign_keys += 1;
+                tracing::debug!(key = %String::from_utf8_lossy(&entry.key), "a key of somebody else");
+                None
+            }
+            Key::Malformed(why) => {
+                self.counts.malformed_keys += 1;
+                tracing::warn!(key = %shown(&entry.key), why, "a key that is none of the contract is left alone");
+                None
+            }
+        }
+    }
+
+    fn offer(&mut self, key: ChangeKey, entry: ConfigEntry, now: Now, news: &mut News) {
+        let (document, revision) = (key.document.clone(), key.revision);
+        let (rules, remembered) = (self.rules, &mut self.remembered);
+        let lane = self.lanes.entry(document.clone()).or_insert_with(|| {
+            let (settled, last) = remembered.remove(&document).unwrap_or_default();
+            let confirms = rules.confirms && document.data_key != OWN_DOCUMENT;
+            Lane::new(Rules { confirms, ..rules }, settled, last)
+        });
+        let own = self.own_map && document.data_key == OWN_DOCUMENT;
+        if self.committed.get(&commit_key(&self.identity, document.level, own)) == Some(&revision) {
+            lane.skip_through(revision);
+        }
+        if lane.offer(key, entry.value, None, now) {
+            self.counts.received += 1;
+            if let Some(lease) = entry.lease {
+                news.leases.push(LeaseQuestion { document: document.clone(), revision, lease });
+            }
+        }
+        self.touched.push_back(document);
+    }
+
+    fn withdraw_all_but(&mut self, there: &BTreeMap<DocumentId, BTreeSet<i32>>) {
+        for (document, lane) in &mut self.lanes {
+            let kept = there.get(document);
+            let gone: Vec<i32> =
+                lane.revisions().filter(|revision| kept.is_none_or(|kept| !kept.contains(revision))).collect();
+            for revision in gone {
+                lane.withdraw(revision);
+                self.touched.push_back(document.clone());
+            }
+        }
+    }
+
+    /// The answer to a [`LeaseQuestion`].
+    pub fn limit(&mut self, question: &LeaseQuestion, time_left: Option<Duration>, now: Now) {
+        if let Some(lane) = self.lanes.get_mut(&question.document) {
+            lane.limit(question.revision, time_left, now);
+            self.touched.push_back(question.document.clone());
+        }
+    }
+
+    /// The config server has a result of that revision under that key, from an earlier run: the change of exactly that
+    /// revision is not handed over again. A lower one is, because it may be one of another document of the same map.
+    pub fn already_committed(&mut self, key: String, revision: i32) {
+        self.committed.insert(key, revision);
+    }
+
+    /// A call ended.
+    pub fn answered(&mut self, document: &DocumentId, attempt: u32, verdict: Verdict, now: Now) {
+        if let Some(lane) = self.lanes.get_mut(document) {
+            lane.answered(attempt, verdict, now);
+            self.touched.push_back(document.clone());
+        }
+    }
+
+    /// The application published a result; `Err` says why it counts for nothing.
+    ///
+    /// # Errors
+    /// The key is not one that was handed over, or not of this pod.
+    pub fn result(
+        &mut self,
+        key: &str,
+        revision: Option<i32>,
+        word: Word,
+        now: Now,
+    ) -> Result<Option<Settled>, &'static str> {
+        let key = match Key::parse(key.as_bytes(), &self.identity) {
+            Key::Change(key) => key,
+            Key::Foreign => return Err("its key is that of another pod"),
+            Key::DayOne(_) | Key::Malformed(_) => return Err("its key is none of a change"),
+        };
+        if revision.is_some_and(|revision| revision != key.revision) {
+            return Err("its revision is not that of its key");
+        }
+        let Some(lane) = self.lanes.get_mut(&key.document) else { return Err("no such change was handed over") };
+        self.touched.push_back(key.document);
+        Ok(lane.result(key.revision, word, now))
+    }
+
+    /// What came of a confirmation.
+    pub fn confirmed(
+        &mut self,
+        document: &DocumentId,
+        revision: i32,
+        outcome: Result<(), String>,
+        now: Now,
+    ) -> Option<Settled> {
+        self.touched.push_back(document.clone());
+        self.lanes.get_mut(document)?.confirmed(revision, outcome, now)
+    }
+
+    /// What came of undoing a change.
+    pub fn undone(
+        &mut self,
+        document: &DocumentId,
+        revision: i32,
+        outcome: Result<(), String>,
+        now: Now,
+    ) -> Option<Settled> {
+        self.touched.push_back(document.clone());
+        self.lanes.get_mut(document)?.undone(revision, outcome, now)
+    }
+
+    /// A change is refused before it is handed over.
+    pub fn refuse(&mut self, step: &PushStep, reason: String, now: Now) -> Option<Settled> {
+        self.touched.push_back(step.key.document.clone());
+        let lane = self.lanes.get_mut(&step.key.document)?;
+        lane.answered(step.attempt, Verdict::Refused(reason.clone()), now);
+        lane.refuse(step.key.revision, reason, now)
+    }
+
+    /// What is to be done now. To be asked until it says `None`.
+    pub fn poll(&mut self, now: Now) -> Option<Step> {
+        while let Some((_, document)) = self.wakes.first().filter(|(at, _)| *at <= now.mono).cloned() {
+            self.wakes.pop_first();
+            self.touched.push_back(document);
+        }
+        while let Some(document) = self.touched.front() {
+            let Some(lane) = self.lanes.get_mut(document) else {
+                self.touched.pop_front();
+                continue;
+            };
+            let ready = self.ready || document.data_key == OWN_DOCUMENT;
+            if let Some(step) = lane.poll(now, ready) {
+                return Some(step);
+            }
+            if let Some(at) = lane.wake() {
+                self.wakes.insert((at, document.clone()));
+            }
+            self.touched.pop_front();
+        }
+        None
+    }
+
+    /// When [`poll`](Self::poll) is worth the next call, if nothing else happens.
+    #[must_use]
+    pub fn wake(&self) -> Option<Duration> {
+        self.wakes.first().map(|(at, _)| *at)
+    }
+
+    /// What the config server and the operator are told of a settled change.
+    #[must_use]
+    pub fn outcome(&self, settled: &Settled) -> ConfigOutcome {
+        let document = &settled.key.document;
+        let value = match settled.status.state {
+            ChangeState::Applied => Some(settled.key.revision),
+            ChangeState::Unused => Some(Commit::UNUSED),
+            ChangeState::Failed | ChangeState::RolledBack => Some(match self.on_failure {
+                OnFailure::Report => Commit::FAILED,
+                OnFailure::Tolerate => Commit::UNUSED,
+            }),
+            ChangeState::Received | ChangeState::Pushed | ChangeState::Expired | ChangeState::Superseded => None,
+        };
+        let own = self.own_map && document.data_key == OWN_DOCUMENT;
+        let key = commit_key(&self.identity, document.level, own);
+        ConfigOutcome {
+            commit: value.map(|value| Commit { key, value }),
+            status: Some((status_key(&self.identity, document), settled.status.clone())),
+        }
+    }
+
+    /// Every document with the story of its change at work or of its last one, and how many wait behind.
+    pub fn documents(&self) -> impl Iterator<Item = (&DocumentId, &Lane)> {
+        self.lanes.iter()
+    }
+
+    /// The highest settled revision per document, with its story, for the next run.
+    #[must_use]
+    pub fn settled(&self) -> BTreeMap<DocumentId, (i32, Option<ChangeStatus>)> {
+        let mut all = self.remembered.clone();
+        for (document, lane) in self.lanes.iter().filter(|(_, lane)| lane.settled() > 0) {
+            all.insert(document.clone(), (lane.settled(), lane.last().cloned()));
+        }
+        all
+    }
+}
+
+/// The start of a key, for a log line.
+fn shown(key: &[u8]) -> String {
+    let start = key.get(..200).unwrap_or(key);
+    String::from_utf8_lossy(start).escape_debug().to_string()
+}

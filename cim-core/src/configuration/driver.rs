@@ -1,0 +1,421 @@
+//! The one task that owns the configuration engine: hears, decides by the pure parts, calls.
+//!
+//! Owns the order of things. Left out: every decision (`desk`, `day_one`, `commits`) and every call (`work`). Invariants:
+//! nothing here waits for the application, the source or a sink, so a result is looked at the moment it comes; a result is
+//! stored before it is announced.
+
+mod results;
+mod upkeep;
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
+
+use super::announcement::Announcement;
+use super::checks::Documents;
+use super::commits::{Commits, Report};
+use super::confirmation::Confirmation;
+use super::day_one::DayOne;
+use super::desk::{Desk, News};
+use super::key::{MapLevel, OWN_DOCUMENT, commit_key};
+use super::lane::{PushStep, Settled, Step, Verdict, Word};
+use super::plan::Plan;
+use super::rules::{Now, Rules};
+use super::store::Memory;
+use super::subscription::{Heard, Subscription};
+use super::view::ConfigurationView;
+use super::work::{self, Done, Work};
+use super::{Order, patch};
+use crate::contract::{ChangeState, ConfigScope, ConfigUpdate, Notice};
+use crate::intake::{Intake, Signal};
+
+/// Calls of the application at the same time.
+const CALLS: usize = 8;
+/// Updates that are taken in before work is looked for.
+const GULP: usize = 1024;
+/// Announcements on their way at the same time.
+const ANNOUNCEMENTS: usize = 1000;
+/// Looks at nothing.
+const NOTHING_TO_CONFIRM: Confirmation = Confirmation {
+    probe: None,
+    window: Duration::ZERO,
+    interval: Duration::ZERO,
+    failures: 1,
+    read_back: None,
+};
+/// Pause before a question to the source or the orchestrator is asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+
+/// The configuration engine.
+pub(crate) struct Driver {
+    plan: Plan,
+    desk: Desk,
+    day_one: DayOne,
+    commits: Commits,
+    documents: Documents,
+    memory: Memory,
+    subscription: Option<Subscription>,
+    /// Results of earlier runs that are still to be read; the watch begins when there are none.
+    unread: usize,
+    watching: Option<Result<(), String>>,
+    /// The first reading of the source is done.
+    caught_up: bool,
+    start_committed: bool,
+    /// The first configuration that is being handed over.
+    loading: Option<Arc<[u8]>>,
+    calls: VecDeque<PushStep>,
+    calling: usize,
+    announcing: usize,
+    work: Work,
+    signals: mpsc::Receiver<Signal>,
+    orders: mpsc::Receiver<Order>,
+    intake: Intake,
+    view: Arc<Mutex<ConfigurationView>>,
+    started: Instant,
+    upkeep_at: Option<Instant>,
+    saving: bool,
+    unsaved: bool,
+    saved: Vec<oneshot::Sender<()>>,
+}
+
+impl Driver {
+    pub(crate) fn new(
+        plan: Plan,
+        intake: Intake,
+        signals: mpsc::Receiver<Signal>,
+        orders: mpsc::Receiver<Order>,
+        view: Arc<Mutex<ConfigurationView>>,
+    ) -> Self {
+        let memory = plan.dir.as_deref().map(Memory::load).unwrap_or_default();
+        let rules = Rules { confirms: plan.confirmation.is_some(), ..plan.rules };
+        let mut desk = Desk::new(plan.identity.clone(), rules, plan.on_failure, memory.settled());
+        if memory.registration.is_some() {
+            // The application registers once in its life, and this process is not the first one it meets.
+            desk.application_ready(false);
+        }
+        let scope = ConfigScope {
+            namespace: plan.identity.namespace.clone(),
+            microservice: plan.identity.microservice.clone(),
+        };
+        let nf_revision = memory.nf_revision.clone().or_else(|| plan.nf_revision.clone());
+        let mut this = Self {
+            desk,
+            day_one: DayOne::new(plan.day_one, nf_revision),
+            commits: Commits::new(memory.marks.clone()),
+            documents: Documents::new(memory.known.clone(), plan.dry_run, plan.check.clone()),
+            subscription: plan.source.clone().map(|source| Subscription::new(source, scope)),
+            unread: 0,
+            watching: None,
+            caught_up: false,
+            start_committed: false,
+            loading: None,
+            calls: VecDeque::new(),
+            calling: 0,
+            announcing: 0,
+            work: Work::new(),
+            signals,
+            orders,
+            intake,
+            view,
+            started: Instant::now(),
+            upkeep_at: None,
+            saving: false,
+            unsaved: false,
+            saved: Vec::new(),
+            memory,
+            plan,
+        };
+        this.ask();
+        this.note();
+        this
+    }
+
+    /// What has to be known before anything is handed over.
+    fn ask(&mut self) {
+        let identity = &self.plan.identity;
+        if let Some(source) = &self.plan.source {
+            for (level, own) in [(MapLevel::Ms, false), (MapLevel::Nf, false), (MapLevel::Ms, true)] {
+                let key = commit_key(identity, level, own);
+                self.work.push(Box::pin(work::committed(Arc::clone(source), key, self.started)));
+                self.unread += 1;
+            }
+            self.watching = Some(Err("the store was not reached yet".to_owned()));
+        }
+        self.work.push(Box::pin(work::own_map(Arc::clone(&self.plan.orchestrator), self.own_maps(), self.started)));
+    }
+
+    /// Names under which the config server keeps CIM's own document (wire contract §4.6).
+    fn own_maps(&self) -> Vec<String> {
+        let identity = &self.plan.identity;
+        let (microservice, version) = (&identity.microservice, &identity.version);
+        vec![format!("{microservice}-cim-{version}-mgmt-cfg"), format!("{microservice}-cim-mgmt-cfg")]
+    }
+
+    /// Works until it is told to stop.
+    pub(crate) async fn run(mut self) {
+        loop {
+            self.turn();
+            let wake = self.wake();
+            let watch = self.unread == 0;
+            tokio::select! {
+                heard = hear(&mut self.subscription), if watch => self.hear(heard),
+                Some(done) = self.work.next(), if !self.work.is_empty() => self.done(done),
+                Some(signal) = self.signals.recv() => self.signal(signal),
+                order = self.orders.recv() => match order {
+                    Some(Order::Stop { done }) => {
+                        self.stop().await;
+                        let _ = done.send(());
+                        return;
+                    }
+                    Some(order) => self.order(order),
+                    None => return self.stop().await,
+                },
+                () = sleep_until(wake) => {}
+            }
+        }
+    }
+
+    fn now(&self) -> Now {
+        Now { mono: self.started.elapsed(), wall_ms: crate::clock::now_ms() }
+    }
+
+    fn at(&self, mono: Duration) -> Instant {
+        self.started + mono
+    }
+
+    fn wake(&self) -> Instant {
+        let desk = [self.desk.wake(), self.commits.wake(), self.day_one.wake()].into_iter().flatten().min();
+        let far = Instant::now() + Duration::from_secs(3600);
+        let upkeep = self.upkeep_at.filter(|_| !self.saving);
+        [desk.map(|at| self.at(at)), upkeep].into_iter().flatten().fold(far, Instant::min)
+    }
+
+    /// Does whatever there is to be done now.
+    fn turn(&mut self) {
+        let now = self.now();
+        while let Some(step) = self.desk.poll(now) {
+            self.step(step, now);
+        }
+        if let Some(step) = self.day_one.poll(now, self.desk.is_ready() && self.caught_up) {
+            self.day_one_step(step, now);
+        }
+        while self.calling < CALLS
+            && let Some(step) = self.calls.pop_front()
+        {
+            self.calling += 1;
+            self.desk.counts_mut().push_attempts += 1;
+            self.work.push(Box::pin(work::call(Arc::clone(&self.plan.application), step)));
+        }
+        while let Some(report) = self.commits.overdue(now) {
+            self.lost(&report);
+        }
+        if let Some(source) = self.plan.source.clone() {
+            while let Some((line, outcome)) = self.commits.poll(now) {
+                self.work.push(Box::pin(work::report(Arc::clone(&source), line, outcome)));
+            }
+        }
+        if self.upkeep_at.is_some_and(|at| at <= Instant::now()) && !self.saving {
+            self.upkeep();
+        }
+    }
+
+    fn step(&mut self, step: Step, now: Now) {
+        match step {
+            Step::Push(step) if step.key.document.data_key == OWN_DOCUMENT => self.own(&step, now),
+            Step::Push(step) => match self.documents.judge(&step.key.document.data_key, &step.patch) {
+                Ok(()) => self.calls.push_back(step),
+                Err(why) => {
+                    let refused = self.desk.refuse(&step, format!("refused before it was handed over: {why}"), now);
+                    self.settled(refused);
+                }
+            },
+            Step::Confirm(step) => {
+                let confirmation = Arc::new(self.plan.confirmation.clone().unwrap_or(NOTHING_TO_CONFIRM));
+                let expected = self.documents.with(&step.key.document.data_key, &step.patch);
+                let application = Arc::clone(&self.plan.application);
+                let until = self.at(step.deadline);
+                self.work.push(Box::pin(work::confirm(application, confirmation, step, expected, until)));
+            }
+            Step::Undo(step, reason) => {
+                tracing::warn!(change = %step.key.text, %reason, "a change is undone");
+                let back = self.documents.undo(&step.key.document.data_key, &step.patch);
+                self.work.push(Box::pin(work::undo(Arc::clone(&self.plan.application), step, back)));
+            }
+            Step::Settled(settled) => self.settled(Some(settled)),
+        }
+        self.note();
+    }
+
+    /// A change of CIM's own document.
+    fn own(&mut self, step: &PushStep, now: Now) {
+        let outcome = match &self.plan.own {
+            Some(own) => patch::apply(&own.current(), &step.patch).and_then(|document| own.replace(document)),
+            None => Err("this process has no such document".to_owned()),
+        };
+        let settled = match outcome {
+            Ok(()) => {
+                self.desk.answered(&step.key.document, step.attempt, Verdict::Accepted(200), now);
+                self.desk.result(&step.key.text, None, Word::Success, now).ok().flatten()
+            }
+            Err(why) => self.desk.refuse(step, why, now),
+        };
+        self.settled(settled);
+    }
+
+    fn settled(&mut self, settled: Option<Settled>) {
+        let Some(settled) = settled else { return };
+        let (document, status) = (&settled.key.document, &settled.status);
+        let counts = self.desk.counts_mut();
+        match status.state {
+            ChangeState::Applied => {
+                counts.applied += 1;
+                self.documents.applied(&document.data_key, &settled.patch);
+            }
+            ChangeState::Unused => counts.unused += 1,
+            ChangeState::Expired => counts.expired += 1,
+            _ => counts.failed += 1,
+        }
+        if status.state == ChangeState::Applied || status.state == ChangeState::Unused {
+            tracing::info!(change = %settled.key.text, state = status.state.as_str(), attempts = status.attempts, reason = status.reason, "a change is settled");
+        } else {
+            tracing::error!(change = %settled.key.text, state = status.state.as_str(), attempts = status.attempts, reason = status.reason, "a change is not in force");
+            let message = format!(
+                "change {} of {document} is not in force: {}",
+                status.revision,
+                status.reason.as_deref().unwrap_or("no reason is known")
+            );
+            self.notify("ConfigurationFailed", message);
+        }
+        let outcome = self.desk.outcome(&settled);
+        self.commits.push(Report { outcome, until: settled.commit_by, settled: Some(settled) });
+        self.dirty();
+    }
+
+    fn notify(&mut self, reason: &str, message: String) {
+        let orchestrator = Arc::clone(&self.plan.orchestrator);
+        let notice = Notice { reason: reason.to_owned(), message, is_warning: true };
+        self.work.push(Box::pin(async move {
+            orchestrator.notify(&notice).await;
+            Done::Nothing
+        }));
+    }
+
+    fn announce(&mut self, announcement: &Announcement) {
+        if self.announcing >= ANNOUNCEMENTS {
+            tracing::warn!("an announcement is left out, because too many wait for room");
+            return;
+        }
+        let container = self.memory.registration.as_ref().map(|registration| registration.container_id.as_str());
+        let event = announcement.event(crate::clock::now_ms(), container.unwrap_or_default());
+        let intake = self.intake.clone();
+        self.announcing += 1;
+        self.work.push(Box::pin(async move {
+            let _ = intake.raise(&event).await;
+            Done::Announced
+        }));
+    }
+
+    fn hear(&mut self, heard: Heard) {
+        let mut next = Some(heard);
+        for _ in 0..GULP {
+            let Some(heard) = next.take() else { break };
+            match heard {
+                Heard::Update(update) => {
+                    self.watching = Some(Ok(()));
+                    self.update(update);
+                    next = self.subscription.as_mut().and_then(Subscription::ready);
+                }
+                Heard::Cut(error) => {
+                    let text = crate::chain(&error);
+                    tracing::warn!(kind = error.kind().as_str(), error = %text, "the watch of the configuration ended; it is begun again");
+                    self.desk.counts_mut().watch_restarts += 1;
+                    self.watching = Some(Err(text));
+                }
+            }
+        }
+        self.note();
+    }
+
+    fn update(&mut self, update: ConfigUpdate) {
+        let now = self.now();
+        let is_reset = matches!(update, ConfigUpdate::Reset { .. });
+        let News { leases, day_one } = self.desk.update(update, now);
+        let news = self.caught_up && !is_reset;
+        for entry in day_one {
+            self.day_one.document(entry, news);
+        }
+        self.caught_up |= is_reset;
+        if let Some(source) = &self.plan.source {
+            for question in leases {
+                self.work.push(Box::pin(work::limit(Arc::clone(source), question)));
+            }
+        }
+        self.dirty();
+    }
+
+    fn done(&mut self, done: Done) {
+        let now = self.now();
+        match done {
+            Done::Called { document, attempt, verdict } => {
+                self.calling -= 1;
+                let counts = self.desk.counts_mut();
+                match &verdict {
+                    Verdict::Refused(_) => counts.push_failures += 1,
+                    Verdict::Accepted(_) | Verdict::Deferred => counts.push_successes += 1,
+                }
+                if let Verdict::Refused(why) = &verdict {
+                    tracing::warn!(%document, reason = %why, "a change was not taken; it is handed over again");
+                }
+                self.desk.answered(&document, attempt, verdict, now);
+            }
+            Done::Limited { question, time_left: Ok(time_left) } => {
+                // An ended lease shows as a removal soon.
+                self.desk.limit(&question, time_left.or(Some(Duration::ZERO)), now);
+            }
+            Done::Limited { question, time_left: Err(error) } => {
+                tracing::debug!(%error, "how long a change may take is not known");
+                self.desk.limit(&question, None, now);
+            }
+            Done::Reported { line, outcome } => self.reported(&line, outcome, now),
+            Done::Committed { key, value } => self.committed(key, value),
+            Done::Confirmed { document, revision, outcome } => {
+                let settled = self.desk.confirmed(&document, revision, outcome, now);
+                self.settled(settled);
+            }
+            Done::Undone { document, revision, outcome } => {
+                let settled = self.desk.undone(&document, revision, outcome, now);
+                self.settled(settled);
+            }
+            Done::Loaded { attempt, outcome } => self.loaded(attempt, outcome, now),
+            Done::OwnMap { exists: Some(exists) } => self.desk.set_own_map(exists),
+            Done::OwnMap { exists: None } => {
+                let again = Instant::now() + ASK_AGAIN * 10;
+                let names = self.own_maps();
+                self.work.push(Box::pin(work::own_map(Arc::clone(&self.plan.orchestrator), names, again)));
+            }
+            Done::RolledBack { data_key, outcome, done } => {
+                if outcome.is_ok() {
+                    self.documents.went_back(&data_key);
+                    self.dirty();
+                }
+                let _ = done.send(outcome);
+            }
+            Done::Saved(outcome) => self.was_saved(outcome),
+            Done::Announced => self.announcing -= 1,
+            Done::Nothing => {}
+        }
+        self.note();
+    }
+}
+
+/// The next thing the source tells; never, without a source.
+async fn hear(subscription: &mut Option<Subscription>) -> Heard {
+    match subscription {
+        Some(subscription) => subscription.next().await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,224 @@
+//! What the driver makes of outcomes: results of the application, answers of the store, the first configuration.
+
+use std::sync::Arc;
+
+use cim_wire::ConfigResult;
+use tokio::time::Instant;
+
+use super::super::announcement::Announcement;
+use super::super::commits::Report;
+use super::super::day_one::{AppState, DayOneStep};
+use super::super::key::{MapLevel, commit_key};
+use super::super::lane::Word;
+use super::super::plan::{OnExhausted, RESTART_PERIOD};
+use super::super::rules::Now;
+use super::super::store::Registration;
+use super::super::{Order, work};
+use super::{ASK_AGAIN, Driver};
+use crate::contract::{Commit, ConfigOutcome, Reported, RestartReason, SourceError};
+use crate::intake::Signal;
+
+impl Driver {
+    pub(super) fn signal(&mut self, signal: Signal) {
+        match signal {
+            Signal::Result(payload) => self.result(&payload),
+            Signal::NotConfigured => self.day_one.said(AppState::NotConfigured),
+            Signal::Configured => self.day_one.said(AppState::Configured),
+        }
+        self.note();
+    }
+
+    fn result(&mut self, payload: &[u8]) {
+        self.desk.counts_mut().results_received += 1;
+        let result = match ConfigResult::decode(payload) {
+            Ok(result) => result,
+            Err(error) => return self.ignore("", &crate::chain(&error)),
+        };
+        let word = match result.status.as_deref() {
+            Some("success") => Word::Success,
+            Some("unused") => Word::Unused,
+            _ => Word::Failure,
+        };
+        let revision = match result.revision.as_deref().map(str::parse) {
+            None => None,
+            Some(Ok(revision)) => Some(revision),
+            Some(Err(_)) => return self.ignore(&result.change_set_key, "its revision is not a number"),
+        };
+        match self.desk.result(&result.change_set_key, revision, word, self.now()) {
+            Ok(settled) => self.settled(settled),
+            Err(why) => self.ignore(&result.change_set_key, why),
+        }
+    }
+
+    fn ignore(&mut self, key: &str, why: &str) {
+        self.desk.counts_mut().results_ignored += 1;
+        let key: String = key.chars().take(200).collect();
+        tracing::warn!(%key, why, "a message on CONFIG counts for nothing");
+    }
+
+    pub(super) fn order(&mut self, order: Order) {
+        match order {
+            Order::Register { registration, done } => {
+                self.register(registration);
+                self.saved.push(done);
+                self.upkeep_at = Some(Instant::now());
+            }
+            Order::Rollback { data_key, done } => match self.documents.back(&data_key) {
+                Ok(back) => {
+                    let identity = &self.plan.identity;
+                    let key = format!(
+                        "change-set/{}/{}/{}/ms/{data_key}/0",
+                        identity.namespace, identity.microservice, identity.version
+                    );
+                    let application = Arc::clone(&self.plan.application);
+                    self.work.push(Box::pin(work::roll_back(application, key, data_key, back, done)));
+                }
+                Err(why) => {
+                    let _ = done.send(Err(why));
+                }
+            },
+            Order::Stop { done } => {
+                let _ = done.send(());
+            }
+        }
+    }
+
+    fn register(&mut self, registration: Registration) {
+        let again = self.desk.is_ready();
+        tracing::info!(container = %registration.container_name, again, "the application registered");
+        self.memory.registration = Some(registration);
+        self.day_one.registered();
+        self.desk.application_ready(again);
+        if !std::mem::replace(&mut self.start_committed, true) {
+            self.commit_start();
+        }
+        self.dirty();
+    }
+
+    /// The values of the start (wire contract §4.4).
+    fn commit_start(&mut self) {
+        let identity = &self.plan.identity;
+        let given = [(MapLevel::Ms, &self.plan.ms_revision), (MapLevel::Nf, &self.plan.nf_revision)];
+        for (level, revision) in given {
+            let Some(revision) = revision.as_ref().filter(|revision| !revision.is_empty()) else { continue };
+            let Ok(value) = revision.parse() else {
+                tracing::warn!(%revision, level = level.as_str(), "the revision of the start is not a number; it is not committed");
+                continue;
+            };
+            let commit = Some(Commit { key: commit_key(identity, level, false), value });
+            let outcome = ConfigOutcome { commit, status: None };
+            self.commits.push(Report { outcome, until: None, settled: None });
+        }
+    }
+
+    pub(super) fn reported(&mut self, line: &str, outcome: Result<Reported, SourceError>, now: Now) {
+        match outcome {
+            Ok(_) => {
+                let Some(report) = self.commits.stored(line) else { return };
+                if report.settled.is_some() {
+                    if let Some(announcement) = Announcement::of_result(&report.outcome) {
+                        self.announce(&announcement);
+                    }
+                    if let Some(commit) = &report.outcome.commit {
+                        self.announce(&Announcement::of_commit(&commit.key));
+                    }
+                }
+                self.dirty();
+            }
+            Err(error) => {
+                let text = crate::chain(&error);
+                tracing::warn!(key = line, kind = error.kind().as_str(), error = %text, "a result cannot be stored yet");
+                self.commits.failed(line, now);
+            }
+        }
+    }
+
+    /// A result whose time is over.
+    pub(super) fn lost(&mut self, report: &Report) {
+        self.desk.counts_mut().commit_failures += 1;
+        let key = report.outcome.commit.as_ref().map(|commit| commit.key.as_str()).unwrap_or_default();
+        tracing::error!(key, "a result could not be stored before the time of its change ran out");
+        self.announce(&Announcement::of_lost_commit(key, "the store could not be reached in time"));
+    }
+
+    pub(super) fn committed(&mut self, key: String, value: Result<Option<Vec<u8>>, SourceError>) {
+        match value {
+            Ok(value) => {
+                self.unread -= 1;
+                let revision = value.and_then(|value| std::str::from_utf8(&value).ok()?.trim().parse().ok());
+                if let Some(revision) = revision.filter(|revision| *revision > 0) {
+                    self.desk.already_committed(key, revision);
+                }
+            }
+            Err(error) => {
+                let text = crate::chain(&error);
+                tracing::warn!(%key, error = %text, "the store cannot be read yet");
+                self.watching = Some(Err(text));
+                if let Some(source) = &self.plan.source {
+                    let again = Instant::now() + ASK_AGAIN;
+                    self.work.push(Box::pin(work::committed(Arc::clone(source), key, again)));
+                }
+            }
+        }
+    }
+
+    pub(super) fn day_one_step(&mut self, step: DayOneStep, now: Now) {
+        match step {
+            DayOneStep::Load { value, attempt } => {
+                self.loading = Some(Arc::clone(&value));
+                self.work.push(Box::pin(work::load(Arc::clone(&self.plan.application), value, attempt)));
+            }
+            DayOneStep::GiveUp { reason, malformed } => self.give_up(&reason, malformed, now),
+        }
+        self.note();
+    }
+
+    pub(super) fn loaded(&mut self, attempt: u32, outcome: Result<(), String>, now: Now) {
+        if let Err(why) = &outcome {
+            tracing::warn!(reason = %why, "the first configuration was not taken; it is handed over again");
+        }
+        if self.day_one.loaded(attempt, outcome, now)
+            && let Some(document) = self.loading.take()
+        {
+            tracing::info!(bytes = document.len(), "the first configuration is loaded");
+            self.documents.load(&document);
+            self.memory.last_good = String::from_utf8(document.to_vec()).ok();
+            self.dirty();
+        }
+    }
+
+    /// The first configuration cannot be loaded. A restart mends no document that is wrong in itself.
+    fn give_up(&mut self, reason: &str, malformed: bool, now: Now) {
+        tracing::error!(%reason, "the first configuration is given up");
+        self.announce(&Announcement::of_load_failure(malformed));
+        self.notify("LoadConfigFailed", format!("the first configuration cannot be loaded: {reason}"));
+        match self.plan.on_exhausted {
+            OnExhausted::Restart if !malformed => self.restart(reason, now),
+            OnExhausted::LastGood => {
+                if let Some(document) = &self.memory.last_good {
+                    let document: Arc<[u8]> = document.as_bytes().into();
+                    // Not one of the machine's own calls: its verdict changes nothing there.
+                    self.work.push(Box::pin(work::load(Arc::clone(&self.plan.application), document, 0)));
+                }
+            }
+            OnExhausted::Restart | OnExhausted::Hold => {}
+        }
+    }
+
+    fn restart(&mut self, reason: &str, now: Now) {
+        let period = u64::try_from(RESTART_PERIOD.as_millis()).unwrap_or(u64::MAX);
+        self.memory.restarts_ms.retain(|at| at.saturating_add(period) > now.wall_ms && *at <= now.wall_ms);
+        let budget = usize::try_from(self.plan.restart_budget).unwrap_or(usize::MAX);
+        if self.memory.restarts_ms.len() >= budget {
+            tracing::error!(budget, "the pod is not restarted again today; another document or a person has to help");
+            return;
+        }
+        self.memory.restarts_ms.push(now.wall_ms);
+        self.dirty();
+        let reason = RestartReason {
+            reason: "LoadConfigFailed".to_owned(),
+            message: format!("the first configuration cannot be loaded: {reason}"),
+        };
+        self.work.push(Box::pin(work::restart(Arc::clone(&self.plan.orchestrator), reason)));
+    }
+}

@@ -1,0 +1,114 @@
+//! What the driver does now and then: renew the view, save what is to be remembered, and end.
+
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use tokio::time::{Instant, timeout_at};
+
+use super::super::view::{ConfigurationView, DocumentView};
+use super::super::work::Done;
+use super::Driver;
+
+/// How often the view is renewed and the file is saved, when there is a reason.
+const UPKEEP: Duration = Duration::from_millis(250);
+/// Time for results that are on their way when the engine ends.
+const LAST_COMMITS: Duration = Duration::from_secs(2);
+
+impl Driver {
+    /// Something changed that can be seen.
+    pub(super) fn note(&mut self) {
+        self.upkeep_at.get_or_insert_with(|| Instant::now() + UPKEEP);
+    }
+
+    /// Something changed that has to be remembered.
+    pub(super) fn dirty(&mut self) {
+        self.unsaved = true;
+        self.note();
+    }
+
+    pub(super) fn upkeep(&mut self) {
+        self.upkeep_at = None;
+        self.show();
+        self.save();
+    }
+
+    fn show(&self) {
+        let now = self.now();
+        let documents = self.desk.documents().filter_map(|(_, lane)| {
+            Some(DocumentView {
+                change: lane.status()?.clone(),
+                settled_revision: lane.settled(),
+                pending: lane.pending(),
+                deadline_left_seconds: lane.deadline().map(|at| at.saturating_sub(now.mono).as_secs_f64()),
+            })
+        });
+        let view = ConfigurationView {
+            watching: self.watching.as_ref().map(Result::is_ok),
+            trouble: self.watching.as_ref().and_then(|watching| watching.as_ref().err().cloned()),
+            registered: self.desk.is_ready(),
+            day_one: Some(self.day_one.state()),
+            day_one_reason: self.day_one.reason().map(ToOwned::to_owned),
+            commits_waiting: self.commits.waiting(),
+            documents: documents.collect(),
+            counts: *self.desk.counts(),
+        };
+        *self.view.lock().unwrap_or_else(PoisonError::into_inner) = view;
+    }
+
+    fn save(&mut self) {
+        let Some(dir) = self.plan.dir.clone().filter(|_| self.unsaved || !self.saved.is_empty()) else {
+            return self.was_saved(Ok(()));
+        };
+        self.unsaved = false;
+        self.saving = true;
+        self.remember();
+        let memory = self.memory.clone();
+        let write = tokio::task::spawn_blocking(move || memory.save(&dir));
+        self.work.push(Box::pin(async move {
+            Done::Saved(write.await.unwrap_or_else(|error| Err(std::io::Error::other(error))))
+        }));
+    }
+
+    fn remember(&mut self) {
+        self.memory.set_settled(self.desk.settled());
+        self.memory.marks = self.commits.marks().clone();
+        self.memory.known = self.documents.known().clone();
+        self.memory.nf_revision = self.day_one.wanted().map(ToOwned::to_owned);
+    }
+
+    pub(super) fn was_saved(&mut self, outcome: std::io::Result<()>) {
+        self.saving = false;
+        if let Err(error) = outcome {
+            tracing::error!(%error, "what is known of configuration cannot be saved; a restart repeats some of it");
+            self.dirty();
+        }
+        // Who waits is told either way: what cannot be saved now is in memory, and nobody could do more about it.
+        for done in self.saved.drain(..) {
+            let _ = done.send(());
+        }
+    }
+
+    /// Stores what is on its way, as far as that can be done soon, and saves.
+    pub(super) async fn stop(&mut self) {
+        let until = Instant::now() + LAST_COMMITS;
+        while self.commits.waiting() > 0 && self.plan.source.is_some() {
+            self.turn();
+            match timeout_at(until, self.work.next()).await {
+                Ok(Some(done)) => self.done(done),
+                Ok(None) | Err(_) => break,
+            }
+        }
+        self.remember();
+        if let Some(dir) = &self.plan.dir
+            && let Err(error) = self.memory.save(dir)
+        {
+            tracing::error!(%error, "what is known of configuration cannot be saved");
+        }
+        if let Some(source) = &self.plan.source
+            && let Err(error) = source.close().await
+        {
+            tracing::warn!(%error, "the source of configuration did not close cleanly");
+        }
+    }
+}

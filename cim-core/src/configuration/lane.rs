@@ -1,0 +1,438 @@
+//! The changes of one document: strictly one after the other, never back.
+//!
+//! A pure state machine: inputs come with the time, and [`Lane::poll`] says what is to be done next. Left out: doing it.
+//! Walk of one change: offered → pushed → (a result on CONFIG, or the verdict of the call) → confirmed, where that is
+//! asked for → settled, once. Invariants: one call at a time; changes are pushed in the order of their revisions; a
+//! settled revision is never pushed again, nor is any lower one; the word of the application on CONFIG beats what a
+//! call says.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::key::{ChangeKey, DocumentId};
+use super::rules::{Now, Rules};
+use crate::contract::{ChangeState, ChangeStatus};
+
+/// What the application says of a change on CONFIG (wire contract §3.6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Word {
+    /// It is in force.
+    Success,
+    /// It is of no use here.
+    Unused,
+    /// Anything else.
+    Failure,
+}
+
+/// What came of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Answered with 2xx other than 202.
+    Accepted(u16),
+    /// Answered with 202: taken, not done.
+    Deferred,
+    /// Answered otherwise, or not at all; the text says what happened.
+    Refused(String),
+}
+
+/// What is to be done next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Hand this change to the application.
+    Push(PushStep),
+    /// See whether the application is well with the change; [`Lane::confirmed`] takes the answer.
+    Confirm(PushStep),
+    /// Undo the change, for that reason; [`Lane::undone`] takes the answer.
+    Undo(PushStep, String),
+    /// The change is settled.
+    Settled(Settled),
+}
+
+/// A change to be handed over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PushStep {
+    /// Its key.
+    pub key: ChangeKey,
+    /// The patch.
+    pub patch: Arc<[u8]>,
+    /// Which call this is; comes back with the verdict.
+    pub attempt: u32,
+    /// When the change has to be settled.
+    pub deadline: Duration,
+}
+
+/// A change with a result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settled {
+    /// Its key.
+    pub key: ChangeKey,
+    /// The patch, for those who keep documents.
+    pub patch: Arc<[u8]>,
+    /// When it is too late to store the result; `None`: never.
+    pub commit_by: Option<Duration>,
+    /// The story.
+    pub status: ChangeStatus,
+}
+
+#[derive(Debug)]
+struct Change {
+    key: ChangeKey,
+    patch: Arc<[u8]>,
+    deadline: Duration,
+    commit_by: Option<Duration>,
+    /// Still in the store.
+    live: bool,
+    status: ChangeStatus,
+    phase: Phase,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Phase {
+    /// To be pushed as soon as it is its turn.
+    Waiting,
+    /// Being pushed.
+    Calling,
+    /// Taken by the application, which owes its word until then.
+    Taken { until: Duration, silence: String },
+    /// To be pushed again then.
+    Pausing { until: Duration },
+    /// In force, and to be confirmed; the text is why it counts as in force, if that was not said on CONFIG.
+    ToConfirm(Option<String>),
+    /// Being confirmed.
+    Confirming(Option<String>),
+    /// To be undone.
+    ToUndo(String),
+    /// Being undone.
+    Undoing(String),
+}
+
+impl Change {
+    fn step(&self, attempt: u32) -> PushStep {
+        PushStep { key: self.key.clone(), patch: Arc::clone(&self.patch), attempt, deadline: self.deadline }
+    }
+}
+
+/// The changes of one document.
+#[derive(Debug)]
+pub struct Lane {
+    rules: Rules,
+    /// Highest revision that is settled.
+    settled: i32,
+    /// The story of that one.
+    last: Option<ChangeStatus>,
+    /// The last one was settled by the answer of a call, and the application may still correct it.
+    correctable: Option<Settled>,
+    pending: BTreeMap<i32, Change>,
+    /// The call that is under way.
+    calling: Option<u32>,
+    attempts: u32,
+}
+
+impl Lane {
+    /// A lane whose changes up to `settled` have a result.
+    #[must_use]
+    pub fn new(rules: Rules, settled: i32, last: Option<ChangeStatus>) -> Self {
+        Self { rules, settled, last, correctable: None, pending: BTreeMap::new(), calling: None, attempts: 0 }
+    }
+
+    /// Highest revision with a result; zero before the first.
+    #[must_use]
+    pub fn settled(&self) -> i32 {
+        self.settled
+    }
+
+    /// How many changes wait for a result.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// The story of the change at work, or of the last one.
+    #[must_use]
+    pub fn status(&self) -> Option<&ChangeStatus> {
+        self.pending.values().next().map(|change| &change.status).or(self.last.as_ref())
+    }
+
+    /// The story of the last change with a result.
+    #[must_use]
+    pub fn last(&self) -> Option<&ChangeStatus> {
+        self.last.as_ref()
+    }
+
+    /// When the change at work has to be settled.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Duration> {
+        self.pending.values().next().map(|change| change.deadline)
+    }
+
+    /// Revisions that wait for a result, ascending.
+    pub fn revisions(&self) -> impl Iterator<Item = i32> {
+        self.pending.keys().copied()
+    }
+
+    /// Takes a change. `time_left`: how long its lease lasts, if that is known. Returns whether it is news.
+    pub fn offer(&mut self, key: ChangeKey, patch: Arc<[u8]>, time_left: Option<Duration>, now: Now) -> bool {
+        if key.revision <= self.settled {
+            return false;
+        }
+        if let Some(known) = self.pending.get_mut(&key.revision) {
+            known.live = true;
+            return false;
+        }
+        // A revision that comes after a higher one was handed over is history already.
+        let head = self.pending.values().next();
+        if head.is_some_and(|head| head.status.attempts > 0 && head.key.revision > key.revision) {
+            return false;
+        }
+        let DocumentId { level, data_key } = &key.document;
+        let deadline = now.mono + self.rules.usable(time_left);
+        let status = ChangeStatus {
+            data_key: data_key.clone(),
+            level: level.as_str().to_owned(),
+            revision: key.revision,
+            state: ChangeState::Received,
+            reason: None,
+            attempts: 0,
+            received_ms: now.wall_ms,
+            pushed_ms: None,
+            settled_ms: None,
+            deadline_ms: Some(now.wall(deadline)),
+        };
+        let revision = key.revision;
+        let commit_by = time_left.map(|left| now.mono + Rules::commit_within(left));
+        let change = Change { key, patch, deadline, commit_by, live: true, status, phase: Phase::Waiting };
+        self.pending.insert(revision, change);
+        true
+    }
+
+    /// Changes up to this revision have a result from an earlier run.
+    pub fn skip_through(&mut self, revision: i32) {
+        self.settled = self.settled.max(revision);
+        self.pending = self.pending.split_off(&(revision.saturating_add(1)));
+    }
+
+    /// Learns how long the lease of a change lasts.
+    pub fn limit(&mut self, revision: i32, time_left: Option<Duration>, now: Now) {
+        if let Some(change) = self.pending.get_mut(&revision) {
+            change.deadline = now.mono + self.rules.usable(time_left);
+            change.commit_by = time_left.map(|left| now.mono + Rules::commit_within(left));
+            change.status.deadline_ms = Some(now.wall(change.deadline));
+        }
+    }
+
+    /// The change is no longer in the store: its lease ended, or it was taken back.
+    pub fn withdraw(&mut self, revision: i32) {
+        if let Some(change) = self.pending.get_mut(&revision) {
+            change.live = false;
+        }
+    }
+
+    /// The application registered again: what it was told before is forgotten, what has no result is pushed again.
+    pub fn application_restarted(&mut self) {
+        self.correctable = None;
+        for change in self.pending.values_mut() {
+            change.phase = Phase::Waiting;
+        }
+        // The verdict of a call to the application that is gone means nothing.
+        self.calling = None;
+    }
+
+    /// A call ended.
+    pub fn answered(&mut self, attempt: u32, verdict: Verdict, now: Now) {
+        if self.calling != Some(attempt) {
+            return;
+        }
+        self.calling = None;
+        let rules = self.rules;
+        let Some(change) = self.pending.values_mut().find(|change| change.phase == Phase::Calling) else { return };
+        change.phase = match verdict {
+            Verdict::Accepted(status) => Phase::Taken {
+                until: change.deadline.min(now.mono + rules.result_within),
+                silence: format!("the application answered {status} and published no result"),
+            },
+            Verdict::Deferred => Phase::Taken {
+                until: change.deadline,
+                silence: "the application answered 202 and published no result".to_owned(),
+            },
+            Verdict::Refused(reason) => {
+                change.status.reason = Some(reason);
+                Phase::Pausing { until: now.mono + rules.pause(change.status.attempts) }
+            }
+        };
+    }
+
+    /// The application published a result. `None`: the change is unknown here, has its result already, or is still to be
+    /// confirmed.
+    pub fn result(&mut self, revision: i32, word: Word, now: Now) -> Option<Settled> {
+        if self.correctable.as_ref().is_some_and(|settled| settled.key.revision == revision) {
+            return self.correct(word, now);
+        }
+        let confirms = self.rules.confirms;
+        let change = self.pending.get_mut(&revision)?;
+        let waits = match change.phase {
+            // Handed over in an earlier life of this process, maybe.
+            Phase::Waiting => change.live,
+            Phase::Calling | Phase::Taken { .. } | Phase::Pausing { .. } => true,
+            _ => false,
+        };
+        if !waits {
+            return None;
+        }
+        let (state, reason) = match word {
+            Word::Success if confirms => {
+                change.phase = Phase::ToConfirm(None);
+                return None;
+            }
+            Word::Success => (ChangeState::Applied, None),
+            Word::Unused => (ChangeState::Unused, None),
+            Word::Failure => {
+                (ChangeState::Failed, Some("the application reported a failure".to_owned()))
+            }
+        };
+        self.settle(revision, state, reason, now)
+    }
+
+    /// A late word that contradicts what the answer of the call had said.
+    fn correct(&mut self, word: Word, now: Now) -> Option<Settled> {
+        let mut settled = self.correctable.take()?;
+        let state = match word {
+            Word::Success => {
+                settled.status.reason = None;
+                self.last = Some(settled.status);
+                return None;
+            }
+            Word::Unused => ChangeState::Unused,
+            Word::Failure => ChangeState::Failed,
+        };
+        settled.status.state = state;
+        settled.status.reason = Some("the application corrected its answer on CONFIG".to_owned());
+        settled.status.settled_ms = Some(now.wall_ms);
+        self.last = Some(settled.status.clone());
+        Some(settled)
+    }
+
+    /// What is to be done now; `ready`: the application may be called. To be asked until it says `None`.
+    pub fn poll(&mut self, now: Now, ready: bool) -> Option<Step> {
+        let (&revision, change) = self.pending.iter().next()?;
+        if !change.live {
+            return self.over(revision, now).map(Step::Settled);
+        }
+        let phase = change.phase.clone();
+        match phase {
+            Phase::Taken { until, silence } if now.mono >= until => self.silent(revision, silence, now),
+            Phase::Waiting | Phase::Calling | Phase::Pausing { .. } if now.mono >= change.deadline => {
+                let reason = change.status.reason.clone().unwrap_or_else(|| match change.status.attempts {
+                    0 => "the application was not ready in time".to_owned(),
+                    _ => "the application did not answer in time".to_owned(),
+                });
+                self.settle(revision, ChangeState::Failed, Some(reason), now).map(Step::Settled)
+            }
+            Phase::Waiting if ready && self.calling.is_none() => self.push(revision, now),
+            Phase::Pausing { until } if ready && self.calling.is_none() && now.mono >= until => {
+                self.push(revision, now)
+            }
+            Phase::ToConfirm(silence) => {
+                self.enter(revision, Phase::Confirming(silence)).map(Step::Confirm)
+            }
+            Phase::ToUndo(reason) => {
+                let step = self.enter(revision, Phase::Undoing(reason.clone()))?;
+                Some(Step::Undo(step, reason))
+            }
+            _ => None,
+        }
+    }
+
+    /// The application was called with success and has not said a word since.
+    fn silent(&mut self, revision: i32, silence: String, now: Now) -> Option<Step> {
+        if self.rules.confirms {
+            return self.enter(revision, Phase::Confirming(Some(silence))).map(Step::Confirm);
+        }
+        let settled = self.settle(revision, ChangeState::Applied, Some(silence), now)?;
+        self.correctable = Some(settled.clone());
+        Some(Step::Settled(settled))
+    }
+
+    fn enter(&mut self, revision: i32, phase: Phase) -> Option<PushStep> {
+        let attempt = self.attempts;
+        let change = self.pending.get_mut(&revision)?;
+        change.phase = phase;
+        Some(change.step(attempt))
+    }
+
+    /// What came of a confirmation.
+    pub fn confirmed(&mut self, revision: i32, outcome: Result<(), String>, now: Now) -> Option<Settled> {
+        let change = self.pending.get_mut(&revision)?;
+        let Phase::Confirming(silence) = change.phase.clone() else { return None };
+        match outcome {
+            Ok(()) => self.settle(revision, ChangeState::Applied, silence, now),
+            Err(reason) => {
+                change.phase = Phase::ToUndo(reason);
+                None
+            }
+        }
+    }
+
+    /// What came of undoing a change.
+    pub fn undone(&mut self, revision: i32, outcome: Result<(), String>, now: Now) -> Option<Settled> {
+        let Phase::Undoing(reason) = self.pending.get(&revision)?.phase.clone() else { return None };
+        match outcome {
+            Ok(()) => self.settle(revision, ChangeState::RolledBack, Some(reason), now),
+            Err(error) => {
+                let reason = format!("{reason}; and it could not be undone: {error}");
+                self.settle(revision, ChangeState::Failed, Some(reason), now)
+            }
+        }
+    }
+
+    /// The change is refused before it is handed over.
+    pub fn refuse(&mut self, revision: i32, reason: String, now: Now) -> Option<Settled> {
+        self.settle(revision, ChangeState::Failed, Some(reason), now)
+    }
+
+    /// When [`poll`](Self::poll) is worth the next call, if nothing else happens.
+    #[must_use]
+    pub fn wake(&self) -> Option<Duration> {
+        let change = self.pending.values().next()?;
+        Some(match &change.phase {
+            Phase::Taken { until, .. } => *until,
+            Phase::Pausing { until } => change.deadline.min(*until),
+            _ => change.deadline,
+        })
+    }
+
+    fn push(&mut self, revision: i32, now: Now) -> Option<Step> {
+        let change = self.pending.get_mut(&revision)?;
+        self.attempts = self.attempts.wrapping_add(1);
+        self.calling = Some(self.attempts);
+        self.correctable = None;
+        change.phase = Phase::Calling;
+        change.status.state = ChangeState::Pushed;
+        change.status.attempts += 1;
+        change.status.pushed_ms = Some(now.wall_ms);
+        Some(Step::Push(change.step(self.attempts)))
+    }
+
+    /// The change went away without a result.
+    fn over(&mut self, revision: i32, now: Now) -> Option<Settled> {
+        let change = self.pending.get(&revision)?;
+        let reason = match change.status.attempts {
+            0 => "its lease ended before it could be handed over",
+            _ => "its lease ended before the application gave a result",
+        };
+        let reason = change.status.reason.clone().map_or_else(|| reason.to_owned(), |why| format!("{reason}: {why}"));
+        self.settle(revision, ChangeState::Expired, Some(reason), now)
+    }
+
+    fn settle(&mut self, revision: i32, state: ChangeState, reason: Option<String>, now: Now) -> Option<Settled> {
+        let mut change = self.pending.remove(&revision)?;
+        change.status.state = state;
+        change.status.reason = reason;
+        change.status.settled_ms = Some(now.wall_ms);
+        self.settled = self.settled.max(revision);
+        self.correctable = None;
+        self.last = Some(change.status.clone());
+        let Change { key, patch, commit_by, status, .. } = change;
+        Some(Settled { key, patch, commit_by, status })
+    }
+}

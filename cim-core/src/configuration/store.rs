@@ -1,0 +1,163 @@
+//! What the configuration engine remembers between runs: one small file in the spool directory.
+//!
+//! Owns its form and how it is written. Invariants: the file is replaced whole, so it is never half of anything; a file that
+//! cannot be read costs a repetition of work, never the start.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::key::{DocumentId, MapLevel};
+use crate::contract::ChangeStatus;
+
+/// Its name in the spool directory.
+pub const FILE: &str = "configuration.json";
+/// Largest file that is read.
+const MAX_BYTES: u64 = 64 << 20;
+const FORMAT: u32 = 1;
+
+/// What the application said when it registered (wire contract §6.1).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Registration {
+    /// Name of its container; may be empty.
+    pub container_name: String,
+    /// Id of its container; may be empty.
+    pub container_id: String,
+}
+
+/// One document whose changes have results.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettledDocument {
+    level: String,
+    data_key: String,
+    settled: i32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    last: Option<ChangeStatus>,
+}
+
+/// Everything that is remembered.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Memory {
+    format: u32,
+    /// The last registration; `None` before the first.
+    pub registration: Option<Registration>,
+    /// The values of the start were committed (wire contract §4.4).
+    pub start_committed: bool,
+    /// Highest revision stored per commit key.
+    pub marks: BTreeMap<String, i32>,
+    documents: Vec<SettledDocument>,
+    /// Revision of the network function's map.
+    pub nf_revision: Option<String>,
+    /// The documents as the application has them, as far as they are known.
+    pub known: BTreeMap<String, serde_json::Value>,
+    /// The last document of the first configuration that was loaded, as text.
+    pub last_good: Option<String>,
+    /// When the pod was restarted for want of a first configuration, milliseconds since the Unix epoch.
+    pub restarts_ms: Vec<u64>,
+}
+
+/// The highest settled revision of each document, with its story.
+pub type SettledRevisions = BTreeMap<DocumentId, (i32, Option<ChangeStatus>)>;
+
+impl Memory {
+    /// Reads what an earlier run left; empty when there is nothing, or nothing that can be read.
+    #[must_use]
+    pub fn load(dir: &Path) -> Self {
+        let path = dir.join(FILE);
+        match read(&path) {
+            Ok(memory) => memory,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::default(),
+            Err(error) => {
+                let aside = dir.join(format!("{FILE}.unreadable"));
+                tracing::warn!(
+                    file = %path.display(), %error, aside = %aside.display(),
+                    "what was known of configuration cannot be read; changes that are still valid are handed over again"
+                );
+                let _ = std::fs::rename(&path, aside);
+                Self::default()
+            }
+        }
+    }
+
+    /// Replaces the file.
+    ///
+    /// # Errors
+    /// When it cannot be written; the old one is still there.
+    pub fn save(&self, dir: &Path) -> io::Result<()> {
+        let fresh = dir.join(format!("{FILE}.tmp"));
+        let mut memory = self.clone();
+        memory.format = FORMAT;
+        let mut file = std::fs::File::create(&fresh)?;
+        file.write_all(&serde_json::to_vec(&memory)?)?;
+        file.sync_data()?;
+        std::fs::rename(&fresh, dir.join(FILE))
+    }
+
+    /// The documents whose changes have results.
+    #[must_use]
+    pub fn settled(&self) -> SettledRevisions {
+        let documents = self.documents.iter().filter_map(|document| {
+            let level = match document.level.as_str() {
+                "ms" => MapLevel::Ms,
+                "nf" => MapLevel::Nf,
+                _ => return None,
+            };
+            let id = DocumentId { level, data_key: document.data_key.clone() };
+            Some((id, (document.settled, document.last.clone())))
+        });
+        documents.collect()
+    }
+
+    /// Remembers them.
+    pub fn set_settled(&mut self, settled: SettledRevisions) {
+        let documents = settled.into_iter().map(|(document, (settled, last))| SettledDocument {
+            level: document.level.as_str().to_owned(),
+            data_key: document.data_key,
+            settled,
+            last,
+        });
+        self.documents = documents.collect();
+    }
+}
+
+fn read(path: &Path) -> io::Result<Memory> {
+    if std::fs::metadata(path)?.len() > MAX_BYTES {
+        return Err(io::Error::other("the file is larger than 64 MiB"));
+    }
+    let memory: Memory = serde_json::from_slice(&std::fs::read(path)?)?;
+    if memory.format != FORMAT {
+        return Err(io::Error::other(format!("format {} is not known here", memory.format)));
+    }
+    Ok(memory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_saved_is_read_back() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(Memory::load(dir.path()), Memory::default());
+        let mut memory = Memory { nf_revision: Some("0".to_owned()), ..Memory::default() };
+        let id = DocumentId { level: MapLevel::Nf, data_key: "app.json".to_owned() };
+        memory.set_settled(BTreeMap::from([(id.clone(), (7, None))]));
+        memory.save(dir.path()).unwrap();
+        let read = Memory::load(dir.path());
+        assert_eq!(read.settled().get(&id), Some(&(7, None)));
+        assert_eq!(read.nf_revision.as_deref(), Some("0"));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_put_aside() {
+        let dir = tempfile::tempdir().unwrap();
+        for content in ["", "{", "[]", r#"{"format":2}"#, r#"{"format":1,"marks":7}"#] {
+            std::fs::write(dir.path().join(FILE), content).unwrap();
+            assert_eq!(Memory::load(dir.path()), Memory::default(), "{content}");
+            assert!(!dir.path().join(FILE).exists(), "{content}");
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! The calls that the engine has under way, and what comes of them.
+//!
+//! Owns the futures. Left out: when they are begun and what their outcome means. Invariant: each ends by itself; none
+//! outlives the engine.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::confirmation::Confirmation;
+use super::desk::LeaseQuestion;
+use super::key::DocumentId;
+use super::lane::{PushStep, Verdict};
+use crate::contract::{
+    Answer, Application, CallError, ConfigOutcome, ConfigSource, Orchestrator, Push, Reported, RestartReason, SourceError,
+};
+
+/// What came of a call.
+#[derive(Debug)]
+pub(crate) enum Done {
+    Called { document: DocumentId, attempt: u32, verdict: Verdict },
+    Limited { question: LeaseQuestion, time_left: Result<Option<Duration>, SourceError> },
+    Reported { line: String, outcome: Result<Reported, SourceError> },
+    Committed { key: String, value: Result<Option<Vec<u8>>, SourceError> },
+    Confirmed { document: DocumentId, revision: i32, outcome: Result<(), String> },
+    Undone { document: DocumentId, revision: i32, outcome: Result<(), String> },
+    Loaded { attempt: u32, outcome: Result<(), String> },
+    OwnMap { exists: Option<bool> },
+    RolledBack { data_key: String, outcome: Result<(), String>, done: oneshot::Sender<Result<(), String>> },
+    Saved(std::io::Result<()>),
+    Announced,
+    Nothing,
+}
+
+pub(crate) type Work = FuturesUnordered<Pin<Box<dyn Future<Output = Done> + Send>>>;
+
+/// Hands a change over.
+pub(crate) async fn call(application: Arc<dyn Application>, step: PushStep) -> Done {
+    let revision = step.key.revision.to_string();
+    let push = Push {
+        change_set_key: &step.key.text,
+        patch: &step.patch,
+        data_key: &step.key.document.data_key,
+        revision: &revision,
+    };
+    let verdict = verdict(application.update_config(&push).await);
+    Done::Called { document: step.key.document.clone(), attempt: step.attempt, verdict }
+}
+
+fn verdict(answer: Result<Answer, CallError>) -> Verdict {
+    match answer {
+        Ok(answer) if answer.status == 202 => Verdict::Deferred,
+        Ok(answer) if answer.is_success() => Verdict::Accepted(answer.status),
+        Ok(answer) => Verdict::Refused(format!("the application answered {}", answer.status)),
+        Err(error) => Verdict::Refused(error.to_string()),
+    }
+}
+
+/// Hands the first configuration over. Everything below 400 counts as taken (wire contract §5.2).
+pub(crate) async fn load(application: Arc<dyn Application>, document: Arc<[u8]>, attempt: u32) -> Done {
+    let outcome = match application.load_config(&document).await {
+        Ok(answer) if answer.status < 400 => Ok(()),
+        Ok(answer) => Err(format!("the application answered {}", answer.status)),
+        Err(error) => Err(error.to_string()),
+    };
+    Done::Loaded { attempt, outcome }
+}
+
+/// Asks how long a lease lasts.
+pub(crate) async fn limit(source: Arc<dyn ConfigSource>, question: LeaseQuestion) -> Done {
+    let time_left = source.time_left(question.lease).await;
+    Done::Limited { question, time_left }
+}
+
+/// Stores a result.
+pub(crate) async fn report(source: Arc<dyn ConfigSource>, line: String, outcome: ConfigOutcome) -> Done {
+    let outcome = source.report(&outcome).await;
+    Done::Reported { line, outcome }
+}
+
+/// Reads the result of an earlier run, not before that moment.
+pub(crate) async fn committed(source: Arc<dyn ConfigSource>, key: String, not_before: Instant) -> Done {
+    sleep_until(not_before).await;
+    let value = source.read(&key).await;
+    Done::Committed { key, value }
+}
+
+/// Sees whether the application is well with a change.
+pub(crate) async fn confirm(
+    application: Arc<dyn Application>,
+    confirmation: Arc<Confirmation>,
+    step: PushStep,
+    expected: Option<serde_json::Value>,
+    until: Instant,
+) -> Done {
+    let document = step.key.document.clone();
+    let checked = confirmation.run(application.as_ref(), &document.data_key, expected.as_ref());
+    let outcome = match timeout_at(until, checked).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err("the application was not well before the time of the change ran out".to_owned()),
+    };
+    Done::Confirmed { document, revision: step.key.revision, outcome }
+}
+
+/// Undoes a change by the patch that leads back.
+pub(crate) async fn undo(application: Arc<dyn Application>, step: PushStep, back: Result<Vec<u8>, String>) -> Done {
+    let document = step.key.document.clone();
+    let revision = step.key.revision;
+    let outcome = match back {
+        Err(why) => Err(why),
+        Ok(back) => {
+            let text = revision.to_string();
+            let push = Push {
+                change_set_key: &step.key.text,
+                patch: &back,
+                data_key: &document.data_key,
+                revision: &text,
+            };
+            match verdict(application.update_config(&push).await) {
+                Verdict::Accepted(_) | Verdict::Deferred => Ok(()),
+                Verdict::Refused(why) => Err(why),
+            }
+        }
+    };
+    Done::Undone { document, revision, outcome }
+}
+
+/// Hands over the patch that leads a settled document back. It is no change of the store, so its key has revision 0.
+pub(crate) async fn roll_back(
+    application: Arc<dyn Application>,
+    key: String,
+    data_key: String,
+    back: Vec<u8>,
+    done: oneshot::Sender<Result<(), String>>,
+) -> Done {
+    let push = Push { change_set_key: &key, patch: &back, data_key: &data_key, revision: "0" };
+    let outcome = match verdict(application.update_config(&push).await) {
+        Verdict::Accepted(_) | Verdict::Deferred => Ok(()),
+        Verdict::Refused(why) => Err(why),
+    };
+    Done::RolledBack { data_key, outcome, done }
+}
+
+/// Asks for another pod.
+pub(crate) async fn restart(orchestrator: Arc<dyn Orchestrator>, reason: RestartReason) -> Done {
+    if let Err(error) = orchestrator.restart(&reason).await {
+        tracing::error!(error = %error, reason = %reason.message, "the pod cannot be restarted");
+    }
+    Done::Nothing
+}
+
+/// Asks whether the config server keeps a map for CIM's own document.
+pub(crate) async fn own_map(orchestrator: Arc<dyn Orchestrator>, names: Vec<String>, not_before: Instant) -> Done {
+    sleep_until(not_before).await;
+    let mut exists = Some(false);
+    for name in names {
+        match orchestrator.document(&name).await {
+            Ok(Some(_)) => return Done::OwnMap { exists: Some(true) },
+            Ok(None) => {}
+            Err(error) => {
+                tracing::debug!(%error, name, "whether the config server keeps a map for cim is not known yet");
+                exists = None;
+            }
+        }
+    }
+    Done::OwnMap { exists }
+}
