@@ -366,3 +366,6 @@ fn shown(key: &[u8]) -> String {
     let start = key.get(..200).unwrap_or(key);
     String::from_utf8_lossy(start).escape_debug().to_string()
 }
+
+#[cfg(test)]
+mod tests;

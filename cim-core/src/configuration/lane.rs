@@ -262,14 +262,14 @@ impl Lane {
         };
     }
 
-    /// The application published a result. `None`: the change is unknown here, has its result already, or is still to be
+    /// The application published a result. `None`: the change is not the one at work, has its result already, or is still to be
     /// confirmed.
     pub fn result(&mut self, revision: i32, word: Word, now: Now) -> Option<Settled> {
         if self.correctable.as_ref().is_some_and(|settled| settled.key.revision == revision) {
             return self.correct(word, now);
         }
         let confirms = self.rules.confirms;
-        let change = self.pending.get_mut(&revision)?;
+        let (_, change) = self.pending.iter_mut().next().filter(|(head, _)| **head == revision)?;
         let waits = match change.phase {
             // Handed over in an earlier life of this process, maybe.
             Phase::Waiting => change.live,
@@ -436,3 +436,6 @@ impl Lane {
         Some(Settled { key, patch, commit_by, status })
     }
 }
+
+#[cfg(test)]
+mod tests;

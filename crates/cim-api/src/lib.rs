@@ -1,8 +1,8 @@
-//! HTTP server of CIM: health, status, metrics.
+//! HTTP server of CIM: health, status, metrics, registration.
 //!
 //! Owns sockets, limits, routing, and the text of the metrics that kept their old names. What is true about the
-//! process comes from the program through [`ApiState`]; nothing here knows the engine. Left out: registration and
-//! subscriptions of the application.
+//! process comes from the program through [`ApiState`]; nothing here knows the engine. Left out: subscriptions of
+//! the application.
 //!
 //! The invariant: no client, however slow, large or broken, costs more than one of a small number of connection
 //! slots for a bounded time, and `/livez` never waits for anything.
@@ -10,11 +10,13 @@
 mod idle;
 mod legacy;
 mod listen;
+mod registration;
 mod route;
 mod server;
 mod state;
 
 pub use legacy::{LegacyMetrics, SIZE_BOUNDS, SubjectMetrics};
 pub use listen::{BindError, bind};
+pub use registration::{RegistrationAnswer, RegistrationRefusal, RegistrationRequest};
 pub use server::{Limits, serve};
-pub use state::{ApiState, Face, Readiness};
+pub use state::{ApiState, Face, Readiness, Registering};

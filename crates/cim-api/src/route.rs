@@ -1,7 +1,7 @@
 //! Which request gets which answer.
 //!
 //! Paths are exact; an unknown one answers as the original program does (wire contract §6). Left out: sockets and time
-//! limits of connections. The invariant: a request is answered from memory, after its body was read and bounded.
+//! limits of connections. The invariant: a request is answered after its body was read and bounded.
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
@@ -10,6 +10,7 @@ use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::time::timeout;
 
+use crate::registration::{self, RegistrationRefusal, RegistrationRequest};
 use crate::server::Limits;
 use crate::state::{ApiState, Face, Readiness};
 
@@ -19,7 +20,7 @@ const TEXT: &str = "text/plain; charset=utf-8";
 const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
 const JSON: &str = "application/json";
 
-/// Reads the body away and answers.
+/// Reads the body and answers.
 pub(crate) async fn answer(
     request: Request<Incoming>,
     face: Face,
@@ -27,27 +28,52 @@ pub(crate) async fn answer(
     limits: &Limits,
 ) -> Answer {
     let (head, body) = request.into_parts();
-    if let Some(refusal) = drain(body, limits).await {
-        return refusal;
+    let body = match read(body, limits).await {
+        Ok(body) => body,
+        Err(refusal) => return *refusal,
+    };
+    if head.uri.path() == registration::PATH && face == Face::Full {
+        return register(&head.method, &body, state).await;
     }
     route(&head.method, head.uri.path(), face, state)
 }
 
-/// Reads a body that nobody asked for, within its limits. `Some` is the refusal.
-async fn drain(body: Incoming, limits: &Limits) -> Option<Answer> {
+/// Reads a body, within its limits. The error is the refusal.
+async fn read(body: Incoming, limits: &Limits) -> Result<Bytes, Box<Answer>> {
     if body.is_end_stream() {
-        return None;
+        return Ok(Bytes::new());
     }
-    let too_large = || Some(closing(StatusCode::PAYLOAD_TOO_LARGE, "request body too large\n"));
+    let refused = |status, text| Err(Box::new(closing(status, text)));
+    let too_large = || refused(StatusCode::PAYLOAD_TOO_LARGE, "request body too large\n");
     if body.size_hint().lower() > limits.body_bytes as u64 {
         return too_large();
     }
     match timeout(limits.request_time, Limited::new(body, limits.body_bytes).collect()).await {
-        Ok(Ok(_)) => None,
+        Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => too_large(),
-        Ok(Err(_)) => Some(closing(StatusCode::BAD_REQUEST, "unreadable request body\n")),
-        Err(_) => Some(closing(StatusCode::REQUEST_TIMEOUT, "request body took too long\n")),
+        Ok(Err(_)) => refused(StatusCode::BAD_REQUEST, "unreadable request body\n"),
+        Err(_) => refused(StatusCode::REQUEST_TIMEOUT, "request body took too long\n"),
     }
+}
+
+/// The application registers (wire contract §6.1).
+async fn register(method: &Method, body: &[u8], state: &dyn ApiState) -> Answer {
+    if method != Method::POST {
+        return not_allowed();
+    }
+    let outcome = match RegistrationRequest::parse(body) {
+        Ok(request) => match state.register(request) {
+            Some(registering) => registering.await,
+            None => return not_found(),
+        },
+        Err(text) => Err(RegistrationRefusal::Invalid(text)),
+    };
+    let status = match &outcome {
+        Ok(_) => StatusCode::OK,
+        Err(RegistrationRefusal::Invalid(_)) => StatusCode::BAD_REQUEST,
+        Err(RegistrationRefusal::Unavailable(_)) => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    plain(status, TEXT, registration::body(&outcome))
 }
 
 fn route(method: &Method, path: &str, face: Face, state: &dyn ApiState) -> Answer {
@@ -65,7 +91,11 @@ fn read_only(method: &Method, answer: impl FnOnce() -> Answer) -> Answer {
     if matches!(*method, Method::GET | Method::HEAD) {
         return answer();
     }
-    // The original sends neither a body nor `Allow` (wire contract §6).
+    not_allowed()
+}
+
+/// The original sends neither a body nor `Allow` (wire contract §6).
+fn not_allowed() -> Answer {
     let mut refused = Response::new(Full::default());
     *refused.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
     refused

@@ -1,6 +1,15 @@
-//! What the server asks of the program: readiness, status and metrics, each as a plain value.
+//! What the server asks of the program: readiness, status, metrics, each as a plain value, and registration.
 //!
-//! Left out: how they are found. The invariant: every call is answered from memory, at once.
+//! Left out: how they are found. The invariant: every call but a registration is answered from memory, at once.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use crate::registration::{RegistrationAnswer, RegistrationRefusal, RegistrationRequest};
+
+/// What comes of a registration.
+pub type Registering<'a> =
+    Pin<Box<dyn Future<Output = Result<RegistrationAnswer, RegistrationRefusal>> + Send + 'a>>;
 
 /// Whether one part of the process can do its work.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +32,11 @@ pub trait ApiState: Send + Sync + 'static {
 
     /// The text of `/metrics` (exposition format 0.0.4).
     fn metrics(&self) -> String;
+
+    /// The application registers; ready once that is remembered. `None`: nobody takes registrations here.
+    fn register(&self, _request: RegistrationRequest) -> Option<Registering<'_>> {
+        None
+    }
 }
 
 /// Which paths a listener serves.
