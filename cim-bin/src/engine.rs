@@ -6,24 +6,26 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use cim_core::settings::SinkSettings;
-use cim_core::{Cim, Identity, LogFormat, Problem, Registry, Sink, SinkContext, StartError};
+use cim_core::{Cim, LogFormat, Problem, Registry, Sink, SinkContext, StartError};
 use serde_json::Value;
 
+use crate::awaiting;
 use crate::exit::{Failure, chain};
 use crate::settings::{Settings, durability};
+use crate::who::Who;
 
 /// Starts an engine. Needs the runtime it will live on.
 ///
 /// # Errors
 /// What [`sinks`] says, or a spool that cannot be opened.
-pub fn start(settings: &Settings, registry: &Registry) -> Result<Cim, Failure> {
+pub fn start(settings: &Settings, who: &Who, registry: &Registry) -> Result<Cim, Failure> {
     let mut builder = Cim::builder()
-        .identity(Identity::from(&settings.identity))
+        .identity(who.identity.clone())
         .memory(settings.memory.clone())
         .spool(settings.spool.clone())
         .leftovers(settings.leftovers.clone())
         .routes(settings.routes.clone());
-    for (name, sink) in sinks(settings, registry)? {
+    for (name, sink) in sinks(settings, who, registry)? {
         builder = builder.sink(name, sink);
     }
     builder.start().map_err(|error| Failure::cannot_start(advice(&error)))
@@ -41,12 +43,16 @@ fn advice(error: &StartError) -> String {
     }
 }
 
-/// Builds the sinks that routes name.
+/// Builds the sinks that routes name. While it is not known who this pod is, they hold events back.
 ///
 /// # Errors
 /// A sink that cannot be built, or one that is not good enough for its route.
-pub fn sinks(settings: &Settings, registry: &Registry) -> Result<BTreeMap<String, Sink>, Failure> {
-    let identity = Arc::new(Identity::from(&settings.identity));
+pub fn sinks(
+    settings: &Settings,
+    who: &Who,
+    registry: &Registry,
+) -> Result<BTreeMap<String, Sink>, Failure> {
+    let identity = Arc::new(who.identity.clone());
     let mut problems = Vec::new();
     let mut built = BTreeMap::new();
     for name in used(settings) {
@@ -55,6 +61,7 @@ pub fn sinks(settings: &Settings, registry: &Registry) -> Result<BTreeMap<String
         let context = SinkContext { name: name.to_owned(), identity: Arc::clone(&identity), log_format };
         match build(table, context, registry) {
             Ok(sink) => {
+                let sink = if who.is_known { sink } else { awaiting::identity(sink) };
                 built.insert(name.to_owned(), sink);
             }
             Err(problem) => problems.push(problem),

@@ -1,4 +1,4 @@
-//! What the process says about itself over HTTP: readiness, status document, metrics.
+//! What the process says about itself over HTTP: readiness, status document, metrics; and registration.
 //!
 //! Left out: HTTP. The invariant: a broken sink or backend never makes the pod unready, because restarting the pod or
 //! taking it out of service mends nothing; it is told as `degraded`.
@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use cim_api::{ApiState, Readiness};
+use cim_api::{ApiState, Readiness, Registering, RegistrationRequest};
 use cim_core::Cim;
 use cim_core::DeliveryState;
 use cim_core::settings::OnFault;
@@ -16,6 +16,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Value, json};
 
 use crate::metrics_page;
+use crate::registration::{self, Engine};
 use crate::settings::Settings;
 
 /// The state behind the HTTP servers.
@@ -33,6 +34,8 @@ pub struct Face {
     pub settings: Settings,
     /// When the process was ready.
     pub started: Instant,
+    /// The configuration engine, once it works.
+    pub engine: Engine,
 }
 
 impl ApiState for Face {
@@ -47,6 +50,7 @@ impl ApiState for Face {
         }];
         parts.extend(status.classes.iter().map(|class| self.class(class)));
         parts.extend(status.members.iter().map(member));
+        parts.push(self.configuration());
         parts
     }
 
@@ -56,7 +60,8 @@ impl ApiState for Face {
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "uptime_seconds": self.started.elapsed().as_secs(),
-            "identity": { "namespace": identity.namespace, "pod": identity.pod, "known": true },
+            "identity": { "namespace": identity.namespace, "pod": identity.pod, "known": self.engine.borrow().is_some() },
+            "configuration": self.engine.borrow().as_ref().map(|(configuration, _)| configuration.view()),
             "nats": { "listen": self.addresses, "connections": self.nats.snapshot().connections },
             "classes": status.classes.iter().map(class_document).collect::<Vec<_>>(),
             "routes": status.members.iter().map(member_document).collect::<Vec<_>>(),
@@ -68,11 +73,33 @@ impl ApiState for Face {
 
     fn metrics(&self) -> String {
         let counts = self.nats.snapshot();
-        metrics_page::render(&self.exporter, &self.cim, &counts, &self.settings.identity.pod)
+        let view = self.engine.borrow().as_ref().map(|(configuration, _)| configuration.view());
+        let pod = &self.settings.identity.pod;
+        metrics_page::render(&self.exporter, &self.cim, &counts, view.as_ref(), pod)
+    }
+
+    fn register(&self, request: RegistrationRequest) -> Option<Registering<'_>> {
+        let engine = self.engine.clone();
+        Some(Box::pin(registration::register(engine, &self.settings.registration, request)))
     }
 }
 
 impl Face {
+    /// A source that cannot be reached never makes the pod unready: the configuration it has is still in force.
+    fn configuration(&self) -> Readiness {
+        let text = match self.engine.borrow().as_ref().map(|(configuration, _)| configuration.view()) {
+            None => "degraded: it is not known yet who this pod is; events are held".to_owned(),
+            Some(view) => match (view.watching, &view.trouble) {
+                (None, _) => "no source".to_owned(),
+                (Some(true), _) => format!("watching; {} documents changed", view.documents.len()),
+                (Some(false), trouble) => {
+                    format!("degraded: not watching: {}", trouble.as_deref().unwrap_or("no reason is known"))
+                }
+            },
+        };
+        Readiness { name: "configuration".to_owned(), ready: true, text }
+    }
+
     fn class(&self, class: &ClassStatus) -> Readiness {
         let (level, wanted) = (class.level.as_str(), class.configured.as_str());
         let below = class.level < class.configured;

@@ -2,8 +2,10 @@
 //!
 //! A library beside the binary, so that tests reach its parts; nobody else depends on it.
 
+mod awaiting;
 pub mod backends;
 pub mod cli;
+pub mod configuration;
 pub mod control;
 pub mod diagnostics;
 pub mod engine;
@@ -14,6 +16,8 @@ pub mod limits;
 pub mod listeners;
 pub mod metrics_page;
 pub mod reference;
+pub mod registration;
 pub mod reload;
 pub mod run;
 pub mod settings;
+pub mod who;

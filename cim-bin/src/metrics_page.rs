@@ -3,8 +3,9 @@
 //! Owns the one recorder of the process. Left out: names, which stand in the catalog. The invariant: counts are
 //! written as absolute values when somebody reads them, never per message.
 
-use cim_api::{LegacyMetrics, SIZE_BOUNDS, SubjectMetrics};
+use cim_api::{ConfigurationMetrics, LegacyMetrics, SIZE_BOUNDS, SubjectMetrics};
 use cim_core::Cim;
+use cim_core::configuration::ConfigurationView;
 use cim_core::catalog::{self, CATALOG, MetricKind};
 use cim_core::intake::ClassTotals;
 use cim_nats::{ListenerCounts, ROUTES};
@@ -30,12 +31,69 @@ pub fn install() -> PrometheusHandle {
 
 /// The whole page.
 #[must_use]
-pub fn render(handle: &PrometheusHandle, cim: &Cim, nats: &ListenerCounts, pod: &str) -> String {
+pub fn render(
+    handle: &PrometheusHandle,
+    cim: &Cim,
+    nats: &ListenerCounts,
+    configuration: Option<&ConfigurationView>,
+    pod: &str,
+) -> String {
     cim.publish_metrics();
     publish(nats);
+    if let Some(view) = configuration {
+        publish_configuration(view);
+    }
     let mut page = handle.render();
-    page.push_str(&legacy(cim, pod).render());
+    let mut legacy = legacy(cim, pod);
+    legacy.configuration = configuration.map(old_counts).unwrap_or_default();
+    page.push_str(&legacy.render());
     page
+}
+
+fn publish_configuration(view: &ConfigurationView) {
+    let counts = &view.counts;
+    for (result, count) in [
+        ("applied", counts.applied),
+        ("unused", counts.unused),
+        ("failed", counts.failed),
+        ("expired", counts.expired),
+    ] {
+        counter!(catalog::CONFIG_CHANGES, "result" => result).absolute(count);
+    }
+    counter!(catalog::CONFIG_RECEIVED).absolute(counts.received);
+    counter!(catalog::CONFIG_IGNORED_RESULTS).absolute(counts.results_ignored);
+    counter!(catalog::CONFIG_WATCH_RESTARTS).absolute(counts.watch_restarts);
+    counter!(catalog::CONFIG_LOST_COMMITS).absolute(counts.commit_failures);
+    counter!(catalog::CONFIG_ODD_KEYS, "reason" => "foreign").absolute(counts.foreign_keys);
+    counter!(catalog::CONFIG_ODD_KEYS, "reason" => "malformed").absolute(counts.malformed_keys);
+    gauge!(catalog::CONFIG_COMMITS_WAITING).set(as_f64(view.commits_waiting as u64));
+    if let Some(watching) = view.watching {
+        gauge!(catalog::CONFIG_WATCHING).set(f64::from(u8::from(watching)));
+    }
+    for document in &view.documents {
+        let labels = [
+            ("level", document.change.level.clone()),
+            ("data_key", document.change.data_key.clone()),
+        ];
+        gauge!(catalog::CONFIG_REVISION, &labels).set(f64::from(document.settled_revision));
+        gauge!(catalog::CONFIG_PENDING, &labels).set(as_f64(document.pending as u64));
+        gauge!(catalog::CONFIG_DEADLINE, &labels).set(document.deadline_left_seconds.unwrap_or_default());
+    }
+}
+
+/// The counters that kept their old names, in the order of the old page.
+fn old_counts(view: &ConfigurationView) -> ConfigurationMetrics {
+    let counts = &view.counts;
+    ConfigurationMetrics {
+        push_attempts: counts.push_attempts,
+        push_successes: counts.push_successes,
+        push_failures: counts.push_failures,
+        commit_failures: counts.commit_failures,
+        results: counts.results_received,
+        results_success: counts.applied,
+        results_unused: counts.unused,
+        results_failure: counts.failed,
+    }
 }
 
 fn publish(counts: &ListenerCounts) {
@@ -74,6 +132,7 @@ fn legacy(cim: &Cim, pod: &str) -> LegacyMetrics {
         log_messages: logs.messages,
         log_bytes: logs.bytes,
         last_log_bytes: logs.last_size,
+        configuration: ConfigurationMetrics::default(),
         subjects: subjects
             .into_iter()
             .map(|(subject, counts)| of_subject(subject, &counts.totals()))

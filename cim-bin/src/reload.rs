@@ -6,7 +6,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
-use cim_core::{Cim, Registry};
+use cim_core::{Cim, Identity, Registry};
 use serde_json::Value;
 
 use crate::diagnostics::LevelSwitch;
@@ -14,6 +14,7 @@ use crate::engine;
 use crate::exit::chain;
 use crate::run::announce_routes;
 use crate::settings::{Credentials, Loaded, Request, Settings, load};
+use crate::who::Who;
 
 /// What a file looked like: device, inode, size, time of change. `None`: it is not there.
 type Look = Option<(u64, u64, u64, i64, i64)>;
@@ -29,14 +30,15 @@ pub struct Reload {
     credentials: Option<Credentials>,
     looks: Vec<(PathBuf, Look)>,
     level: LevelSwitch,
+    who: Who,
 }
 
 impl Reload {
     /// Watches what `loaded` was read from; `files` are the ones of the command line.
     #[must_use]
-    pub fn new(files: Vec<PathBuf>, loaded: Loaded, level: LevelSwitch) -> Self {
+    pub fn new(files: Vec<PathBuf>, loaded: Loaded, level: LevelSwitch, who: Who) -> Self {
         let looks = look_at(loaded.files);
-        Self { files, in_force: loaded.settings, credentials: loaded.credentials, looks, level }
+        Self { files, in_force: loaded.settings, credentials: loaded.credentials, looks, level, who }
     }
 
     /// Whether there is anything to watch.
@@ -51,6 +53,22 @@ impl Reload {
         let changed = looks != self.looks;
         self.looks = looks;
         changed
+    }
+
+    /// It is known now who this pod is: sinks that held events back are replaced.
+    ///
+    /// # Cancel safety
+    /// As [`Cim::reload`].
+    pub async fn known(&mut self, identity: Identity, cim: &Cim, registry: &Registry) {
+        self.who = Who { identity, is_known: true };
+        let sinks = engine::sinks(&self.in_force, &self.who, registry).map_err(|failure| failure.text);
+        let swapped = match sinks {
+            Ok(sinks) => cim.reload(sinks, &self.in_force.routes).await.map_err(|error| chain(&error)),
+            Err(why) => Err(why),
+        };
+        if let Err(why) = swapped {
+            tracing::error!("events are still held back: {why}");
+        }
     }
 
     /// Loads again. A bad configuration leaves everything as it is and says why.
@@ -95,7 +113,7 @@ impl Reload {
     /// Puts the live sections into force: all of them, or none.
     async fn swap(&self, next: &Settings, cim: &Cim, registry: &Registry) -> Result<(), String> {
         if next.routes != self.in_force.routes || next.sinks != self.in_force.sinks {
-            let sinks = engine::sinks(next, registry).map_err(|failure| failure.text)?;
+            let sinks = engine::sinks(next, &self.who, registry).map_err(|failure| failure.text)?;
             cim.reload(sinks, &next.routes).await.map_err(|error| chain(&error))?;
             announce_routes(next);
         }

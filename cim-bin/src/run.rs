@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use cim_api::{Face as Paths, Limits};
 use cim_core::supervisor::OnPanic;
-use cim_core::{Cim, Registry, StopReport};
+use cim_core::configuration::Plan;
+use cim_core::{Cim, Configuration, Identity, Registry, StopReport};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{interval, timeout};
@@ -18,9 +19,11 @@ use tokio::time::{interval, timeout};
 use crate::exit::{self, Failure, chain};
 use crate::face::Face;
 use crate::listeners::Listeners;
+use crate::registration::Engine;
 use crate::reload::Reload;
 use crate::settings::{Loaded, Request, Settings, load};
-use crate::{backends, control, diagnostics, engine, limits, listeners, metrics_page};
+use crate::who::{self, Who};
+use crate::{backends, configuration, control, diagnostics, engine, limits, listeners, metrics_page};
 
 /// Name of the listener thread on the status page.
 pub const NATS_PART: &str = "nats listener";
@@ -28,6 +31,8 @@ pub const NATS_PART: &str = "nats listener";
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Time to hand on what clients sent before the end.
 const CLOSE_TIME: Duration = Duration::from_secs(3);
+/// Time for results of configuration that are on their way at the end.
+const COMMIT_TIME: Duration = Duration::from_secs(3);
 /// Time for delivery at the end when the rest is safe in a spool.
 const DRAIN_WITH_SPOOL: Duration = Duration::from_secs(5);
 /// Time for delivery at the end when the rest would be lost: the usual 30 s of a pod, minus a margin.
@@ -49,10 +54,16 @@ pub fn run(files: Vec<PathBuf>) -> Result<u8, Failure> {
     runtime.block_on(async {
         let signals = Signals::new().map_err(|error| Failure::cannot_start(chain(&error)))?;
         limits::survive_file_size_limit().map_err(|error| Failure::cannot_start(chain(&error)))?;
-        let cim = engine::start(&loaded.settings, &registry)?;
-        let process = Process::start(cim, open, &loaded)?;
-        announce(&loaded, &process);
-        process.work(signals, Reload::new(files, loaded, level), &registry).await
+        let settings = &loaded.settings;
+        let wrong = |problem: cim_core::Problem| Failure::cannot_start(problem.to_string());
+        let orchestrator = configuration::orchestrator(settings, &registry).map_err(wrong)?;
+        let given = Identity::from(&settings.identity);
+        let who = who::at_once(orchestrator.as_ref(), &given, settings.spool.dir.as_deref());
+        let plan = configuration::plan(settings, &registry, who.identity.clone(), orchestrator).map_err(wrong)?;
+        let cim = engine::start(settings, &who, &registry)?;
+        let process = Process::start(cim, open, &loaded, plan, &who)?;
+        announce(&loaded, &process, &who);
+        process.work(signals, Reload::new(files, loaded, level, who), &registry).await
     })
 }
 
@@ -100,6 +111,10 @@ struct Process {
     stop_http: watch::Sender<bool>,
     http: HttpAddresses,
     has_spool: bool,
+    plan: Plan,
+    engine: watch::Sender<Option<(Configuration, Identity)>>,
+    /// Ready when it is known who this pod is.
+    identity: oneshot::Receiver<Identity>,
 }
 
 /// Where the HTTP servers really listen; the configuration may say port 0.
@@ -110,12 +125,17 @@ struct HttpAddresses {
 
 impl Process {
     /// Starts serving the open ports.
-    fn start(cim: Cim, open: Listeners, loaded: &Loaded) -> Result<Self, Failure> {
+    fn start(cim: Cim, open: Listeners, loaded: &Loaded, plan: Plan, who: &Who) -> Result<Self, Failure> {
         let settings = loaded.settings.clone();
         let has_spool = settings.spool.dir.is_some();
         let (nats, stats, addresses) = (open.nats.control(), open.nats.stats(), open.nats.local_addrs());
         // First, for applications wait: the clock inside the recorder takes milliseconds to calibrate itself.
         let nats_ended = serve_nats(&cim, open.nats)?;
+        let engine = watch::Sender::new(None);
+        if who.is_known {
+            start_engine(&engine, &cim, plan.clone());
+        }
+        let identity = ask_identity(&cim, &plan, who);
         let face = Arc::new(Face {
             cim: cim.clone(),
             nats: stats,
@@ -123,6 +143,7 @@ impl Process {
             exporter: metrics_page::install(),
             settings,
             started: Instant::now(),
+            engine: engine.subscribe(),
         });
         let http = HttpAddresses {
             api: open.api.local_addr().ok(),
@@ -136,12 +157,12 @@ impl Process {
         if let Some(dir) = &loaded.settings.spool.dir {
             serve_control(&cim, dir, &stopping);
         }
-        Ok(Self { cim, face, nats, nats_ended, stop_http, http, has_spool })
+        Ok(Self { cim, face, nats, nats_ended, stop_http, http, has_spool, plan, engine, identity })
     }
 
     /// Works until a signal asks for the end or an essential part dies.
     async fn work(
-        self,
+        mut self,
         mut signals: Signals,
         mut reload: Reload,
         registry: &Registry,
@@ -157,6 +178,7 @@ impl Process {
                     None => reload.reload(&self.cim, registry).await,
                 },
                 what = self.cim.supervisor().failed() => break Some(what),
+                Ok(identity) = &mut self.identity => self.known(identity, &mut reload, registry).await,
                 _ = look.tick(), if reload.watches() => {
                     if reload.changed() {
                         reload.reload(&self.cim, registry).await;
@@ -171,14 +193,27 @@ impl Process {
         }
     }
 
+    /// It is known now who this pod is.
+    async fn known(&mut self, identity: Identity, reload: &mut Reload, registry: &Registry) {
+        tracing::info!(namespace = %identity.namespace, pod = %identity.pod, microservice = %identity.microservice, "identity");
+        if let Some(dir) = &self.plan.dir {
+            who::remember(&identity, dir);
+        }
+        reload.known(identity.clone(), &self.cim, registry).await;
+        if self.engine.borrow().is_none() {
+            start_engine(&self.engine, &self.cim, Plan { identity, ..self.plan.clone() });
+        }
+    }
+
     /// Stops in stages. A second signal cuts the waiting: what is left goes to the spool at once.
     async fn stop(self, signals: &mut Signals) -> StopReport {
         let drain = if self.has_spool { DRAIN_WITH_SPOOL } else { DRAIN_WITHOUT_SPOOL };
-        let Self { cim, nats, nats_ended, stop_http, face, .. } = self;
+        let Self { cim, nats, nats_ended, stop_http, face, engine, .. } = self;
         nats.stop_accepting();
         nats.close();
         let orderly = async {
             let _ = timeout(CLOSE_TIME, nats_ended).await;
+            stop_engine(&engine.subscribe()).await;
             cim.stop(drain).await
         };
         let report = tokio::select! {
@@ -196,6 +231,41 @@ impl Process {
         tell(&report);
         report
     }
+}
+
+/// Starts the configuration engine and tells whoever waits for it.
+fn start_engine(engine: &watch::Sender<Option<(Configuration, Identity)>>, cim: &Cim, plan: Plan) {
+    let identity = plan.identity.clone();
+    if let Some(configuration) = Configuration::start(cim, plan) {
+        let _ = engine.send_replace(Some((configuration, identity)));
+    }
+}
+
+/// Takes the last results and announcements, before delivery ends.
+async fn stop_engine(engine: &Engine) {
+    let configuration = engine.borrow().as_ref().map(|(configuration, _)| configuration.clone());
+    if let Some(configuration) = configuration {
+        configuration.stop(COMMIT_TIME).await;
+    }
+}
+
+/// Asks the orchestrator who this pod is, unless it has told already. What an earlier run learned is asked for again, because
+/// another pod of the same name may follow it.
+fn ask_identity(cim: &Cim, plan: &Plan, who: &Who) -> oneshot::Receiver<Identity> {
+    let (tell, told) = oneshot::channel();
+    let (orchestrator, known) = (Arc::clone(&plan.orchestrator), who.is_known.then(|| who.identity.clone()));
+    let tell = Arc::new(std::sync::Mutex::new(Some(tell)));
+    cim.supervisor().task("identity", OnPanic::Restart, move || {
+        let (orchestrator, known, tell) = (Arc::clone(&orchestrator), known.clone(), Arc::clone(&tell));
+        async move {
+            let identity = who::asked(orchestrator).await;
+            let tell = tell.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+            if let (Some(tell), true) = (tell, known != Some(identity.clone())) {
+                let _ = tell.send(identity);
+            }
+        }
+    });
+    told
 }
 
 /// Runs the listener on a thread of its own; the receiver is ready when it has ended.
@@ -264,7 +334,7 @@ fn serve_control(cim: &Cim, spool: &std::path::Path, stopping: &watch::Receiver<
 }
 
 /// Says what was chosen.
-fn announce(loaded: &Loaded, process: &Process) {
+fn announce(loaded: &Loaded, process: &Process, who: &Who) {
     let settings = &loaded.settings;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
@@ -281,8 +351,14 @@ fn announce(loaded: &Loaded, process: &Process) {
         ),
     }
     announce_routes(settings);
-    let identity = &settings.identity;
-    tracing::info!(namespace = %identity.namespace, pod = %identity.pod, "identity");
+    let identity = &who.identity;
+    tracing::info!(namespace = %identity.namespace, pod = %identity.pod, known = who.is_known, "identity");
+    tracing::info!(
+        source = %settings.configuration.source,
+        application = %settings.application.url,
+        orchestrator = %settings.orchestrator.kind,
+        "configuration"
+    );
     let HttpAddresses { api, health } = process.http;
     tracing::info!(
         nats = ?process.face.addresses,

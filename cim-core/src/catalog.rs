@@ -105,6 +105,28 @@ catalog! {
         "Producers of a Kafka sink that were replaced, for a refused record, a fatal error or a changed secret.";
     KAFKA_POSSIBLE_DUPLICATES = "cim_kafka_possible_duplicates_total" Counter ["sink"]
         "Records a broker may have although they were sent again or given to a fallback; an upper bound.";
+    CONFIG_WATCHING = "cim_config_watching" Gauge []
+        "1 while changes of the configuration source arrive, 0 while it cannot be watched.";
+    CONFIG_RECEIVED = "cim_config_changes_received_total" Counter []
+        "Changes read from the configuration source.";
+    CONFIG_CHANGES = "cim_config_changes_total" Counter ["result"]
+        "Changes with a result: applied, unused, failed (given up or undone), expired.";
+    CONFIG_REVISION = "cim_config_settled_revision" Gauge ["level", "data_key"]
+        "Highest revision of a document that has a result.";
+    CONFIG_PENDING = "cim_config_pending_changes" Gauge ["level", "data_key"]
+        "Changes of a document that have no result yet.";
+    CONFIG_DEADLINE = "cim_config_deadline_seconds" Gauge ["level", "data_key"]
+        "Time until the change at work must have a result; 0 when none is at work.";
+    CONFIG_COMMITS_WAITING = "cim_config_commits_waiting" Gauge []
+        "Results that are not stored at the configuration source yet.";
+    CONFIG_LOST_COMMITS = "cim_config_commits_lost_total" Counter []
+        "Results that could not be stored before the time of their change ran out.";
+    CONFIG_IGNORED_RESULTS = "cim_config_results_ignored_total" Counter []
+        "Messages on CONFIG that counted for nothing.";
+    CONFIG_ODD_KEYS = "cim_config_odd_keys_total" Counter ["reason"]
+        "Keys of the configuration source that were left alone: foreign or malformed.";
+    CONFIG_WATCH_RESTARTS = "cim_config_watch_restarts_total" Counter []
+        "Watches of the configuration source that ended and were begun again.";
     NATS_CONNECTIONS = "cim_nats_connections" Gauge []
         "Open client connections of the listener.";
     NATS_CONNECTS = "cim_nats_connections_total" Counter ["result"]

@@ -26,6 +26,7 @@ pub mod null;
 mod queue;
 pub mod registry;
 pub mod settings;
+pub mod standalone;
 pub mod supervisor;
 
 pub use async_trait::async_trait;
@@ -41,4 +42,4 @@ pub use contract::{
     Revision, SinkProfile, SourceError, SourceErrorKind, Tmaas, Undelivered,
 };
 pub use delivery::{DeliveryState, DeliveryStatus};
-pub use registry::{Problem, Registry, Sink, SinkContext, SinkKind};
+pub use registry::{OrchestratorKind, PartContext, Problem, Registry, Sink, SinkContext, SinkKind, SourceKind};

@@ -12,6 +12,7 @@
     reason = "test code: a failed step is the failure, and the environment says where the binaries are"
 )]
 
+pub mod application;
 pub mod check;
 pub mod load;
 mod mount;
@@ -218,9 +219,23 @@ impl Daemon {
     /// One page of the API, head included; `None` when there is no answer.
     #[must_use]
     pub fn get(&self, path: &str) -> Option<String> {
+        self.ask(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"))
+    }
+
+    /// Registers the application; the answer, head included.
+    #[must_use]
+    pub fn register(&self) -> String {
+        let body = r#"{"container_name":"app","container_id":"cid1"}"#;
+        let path = "/api/v1/_operations/xgvela/register";
+        let kind = "text/plain;charset=ISO-8859-1";
+        let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: {kind}");
+        self.ask(&format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len())).expect("an answer")
+    }
+
+    fn ask(&self, request: &str) -> Option<String> {
         let mut stream = TcpStream::connect_timeout(&self.api, Duration::from_secs(1)).ok()?;
-        stream.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).ok()?;
+        stream.write_all(request.as_bytes()).ok()?;
         let mut page = String::new();
         stream.read_to_string(&mut page).ok()?;
         Some(page)

@@ -17,6 +17,7 @@ use super::spool::directory;
 use crate::control::{self, Request};
 use crate::exit::{Failure, chain};
 use crate::settings::{Request as LoadRequest, load};
+use crate::who::Who;
 use crate::{backends, engine, letters};
 
 /// Characters of a payload that `list` shows on a terminal.
@@ -154,7 +155,7 @@ mod offline {
             .build()
             .map_err(|error| Failure::failed(format!("cannot start the runtime: {error}")))?;
         runtime.block_on(async {
-            let cim = engine::start(&loaded.settings, &registry)?;
+            let cim = engine::start(&loaded.settings, &Who::given(&loaded.settings), &registry)?;
             let answer = control::carry_out(request, &cim);
             let time = if request == Request::DlqReplay { REPLAY_TIME } else { Duration::ZERO };
             cim.stop(time).await;

@@ -101,8 +101,12 @@ pub fn of_cim(variables: &Variables, lower: &Value, registry: &Registry) -> (Lay
     (layer, problems)
 }
 
-/// The schemas of the kinds of the sinks that are named.
-struct Kinds(BTreeMap<String, Value>);
+/// The schemas of the kinds that are named: of each sink, of the source and of the orchestrator.
+struct Kinds {
+    sinks: BTreeMap<String, Value>,
+    sources: BTreeMap<String, Value>,
+    orchestrator: Option<Value>,
+}
 
 impl Kinds {
     fn of(named: &BTreeMap<String, (Vec<String>, String)>, lower: &Value, registry: &Registry) -> Self {
@@ -122,14 +126,30 @@ impl Kinds {
             }
         }
         let schema = |kind: &str| registry.find(kind, "").ok().map(|kind| (kind.schema)());
-        Self(kinds.into_iter().filter_map(|(sink, kind)| Some((sink, schema(&kind)?))).collect())
+        let orchestrator = named.values().find(|(keys, _)| *keys == ["orchestrator", "type"]);
+        let orchestrator = orchestrator.map(|(_, value)| value.as_str());
+        let orchestrator =
+            orchestrator.or_else(|| lower.pointer("/orchestrator/type").and_then(Value::as_str)).unwrap_or_default();
+        Self {
+            sinks: kinds.into_iter().filter_map(|(sink, kind)| Some((sink, schema(&kind)?))).collect(),
+            sources: registry.sources().iter().map(|kind| (kind.name.to_owned(), (kind.schema)())).collect(),
+            orchestrator: registry.orchestrators().find(orchestrator, "").ok().map(|kind| (kind.schema)()),
+        }
     }
 
     /// `text` in the type that the schema wants at that path; as text when it has none.
     fn convert(&self, root: Schema<'_>, keys: &[String], text: &str) -> Value {
         let (schema, rest) = match keys {
             [section, sink, rest @ ..] if section == "sinks" && !rest.is_empty() => {
-                (self.0.get(sink).map(Schema::new), rest)
+                (self.sinks.get(sink).map(Schema::new), rest)
+            }
+            [section, source, rest @ ..]
+                if section == "configuration" && !rest.is_empty() && self.sources.contains_key(source) =>
+            {
+                (self.sources.get(source).map(Schema::new), rest)
+            }
+            [section, key] if section == "orchestrator" && key != "type" => {
+                (self.orchestrator.as_ref().map(Schema::new), std::slice::from_ref(key))
             }
             _ => (Some(root), keys),
         };

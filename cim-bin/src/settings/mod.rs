@@ -3,6 +3,7 @@
 //! Files, environment variables and old variable names are read here and nowhere else. Left out: acting on values.
 
 mod check;
+mod configuration;
 mod credentials;
 mod document;
 mod environment;
@@ -11,6 +12,7 @@ mod listen;
 mod load;
 mod path;
 mod place;
+mod registration;
 mod relations;
 mod root;
 mod schema;
@@ -19,6 +21,9 @@ mod toml_text;
 mod yaml_text;
 
 pub use cim_core::settings::Secret;
+pub use configuration::{
+    ConfigurationSettings, ConfirmSettings, DayOneSettings, OnExhausted, OnFailure, OrchestratorSettings,
+};
 pub use credentials::Credentials;
 pub use environment::Variables;
 pub use identity::{IdentitySettings, TmaasSettings};
@@ -26,9 +31,7 @@ pub use listen::{Addresses, ApiSettings, HealthSettings, NatsAuth, NatsSettings}
 pub use load::{Loaded, Request, load};
 pub use path::member as member_path;
 pub use place::{Located, Place, Places, Problems};
+pub use registration::RegistrationSettings;
 pub use relations::durability;
-pub use root::{
-    ApplicationSettings, ConfigurationSettings, ConfigurationSource, LogFormat, LogLevel, LogSettings,
-    OrchestratorKind, OrchestratorSettings, Settings,
-};
+pub use root::{LogFormat, LogLevel, LogSettings, Settings};
 pub use schema::complete as complete_schema;

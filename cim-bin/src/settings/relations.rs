@@ -10,9 +10,10 @@ use std::path::Path;
 use cim_core::settings::{RoutesSettings, SinkDurability, SpoolSettings};
 use cim_core::{Class, Problem, Registry, SinkProfile};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::check::check;
+use super::configuration::ConfigurationSettings;
 use super::credentials::Credentials;
 use super::listen::NatsAuth;
 use super::path;
@@ -22,6 +23,8 @@ use super::schema::Schema;
 #[must_use]
 pub fn problems(merged: &Value, registry: &Registry) -> Vec<Problem> {
     let mut problems = sinks(merged, registry);
+    problems.extend(source(merged, registry));
+    problems.extend(orchestrator(merged, registry));
     problems.extend(route("logs", merged));
     problems.extend(route("events", merged));
     if merged.pointer("/spool/dir").is_some_and(|dir| *dir == "") {
@@ -81,20 +84,60 @@ fn sinks(merged: &Value, registry: &Registry) -> Vec<Problem> {
                 continue;
             }
         };
-        let mut members = members.clone();
-        members.remove("type");
-        let members = Value::Object(members);
-        let found = check(Schema::new(&(kind.schema)()), &members, &at);
-        if found.is_empty() {
-            let relative = (kind.validate)(&members).into_iter();
-            problems.extend(relative.map(|problem| beneath(&at, problem)));
-        }
-        problems.extend(found);
+        problems.extend(table_of_kind((kind.schema)(), kind.validate, without_type(members), &at));
     }
     problems
 }
 
-/// A problem of a kind, whose path starts at the table of the sink.
+fn without_type(members: &Map<String, Value>) -> Value {
+    let mut members = members.clone();
+    members.remove("type");
+    Value::Object(members)
+}
+
+/// Judges a table by the schema of its kind, then by the rules of the kind.
+fn table_of_kind(
+    schema: Value,
+    validate: fn(&Value) -> Vec<Problem>,
+    members: Value,
+    at: &str,
+) -> Vec<Problem> {
+    let found = check(Schema::new(&schema), &members, at);
+    if !found.is_empty() {
+        return found;
+    }
+    validate(&members).into_iter().map(|problem| beneath(at, problem)).collect()
+}
+
+/// The source of configuration that was chosen, and its table.
+fn source(merged: &Value, registry: &Registry) -> Vec<Problem> {
+    let Some(name) = merged.pointer("/configuration/source").and_then(Value::as_str) else { return Vec::new() };
+    if name == ConfigurationSettings::NONE {
+        return Vec::new();
+    }
+    let kind = match registry.sources().find(name, "configuration.source") {
+        Ok(kind) => kind,
+        Err(problem) => return vec![problem],
+    };
+    let at = path::member("configuration", name);
+    let members = merged.pointer(&format!("/configuration/{name}")).filter(|table| table.is_object());
+    let members = members.cloned().unwrap_or_else(|| Value::Object(Map::new()));
+    table_of_kind((kind.schema)(), kind.validate, members, &at)
+}
+
+/// The orchestrator that was chosen, and its table.
+fn orchestrator(merged: &Value, registry: &Registry) -> Vec<Problem> {
+    let Some(members) = merged.get("orchestrator").and_then(Value::as_object) else { return Vec::new() };
+    let Some(name) = members.get("type").and_then(Value::as_str) else { return Vec::new() };
+    match registry.orchestrators().find(name, "orchestrator.type") {
+        Ok(kind) => {
+            table_of_kind((kind.schema)(), kind.validate, without_type(members), "orchestrator")
+        }
+        Err(problem) => vec![problem],
+    }
+}
+
+/// A problem of a kind, whose path starts at its table.
 fn beneath(at: &str, problem: Problem) -> Problem {
     let path = if problem.path.is_empty() { at.to_owned() } else { format!("{at}.{}", problem.path) };
     Problem { path, ..problem }

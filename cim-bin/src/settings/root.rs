@@ -9,8 +9,11 @@ use cim_core::settings::{LeftoverSettings, MemorySettings, RoutesSettings, SinkS
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::configuration::{ConfigurationSettings, OrchestratorSettings};
 use super::identity::IdentitySettings;
 use super::listen::{ApiSettings, HealthSettings, NatsSettings};
+use super::registration::RegistrationSettings;
+use cim_app::ApplicationSettings;
 
 /// The configuration of `cim`. Everything has a default.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
@@ -40,55 +43,10 @@ pub struct Settings {
     pub configuration: ConfigurationSettings,
     /// What runs the pod.
     pub orchestrator: OrchestratorSettings,
+    /// What a registration is answered with.
+    pub registration: RegistrationSettings,
     /// Diagnostics of CIM itself, on standard error.
     pub log: LogSettings,
-}
-
-/// `[application]`
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct ApplicationSettings {
-    /// Where the application is called. Read, but nothing in this build calls it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub url: Option<String>,
-}
-
-/// `[configuration]`
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(extend("x-later" = ["etcd", "file"]))]
-pub struct ConfigurationSettings {
-    /// Kind of source.
-    pub source: ConfigurationSource,
-}
-
-/// Where configuration of the application comes from.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(extend("x-later" = ["etcd", "file"]))]
-pub enum ConfigurationSource {
-    /// Nowhere.
-    #[default]
-    None,
-}
-
-/// `[orchestrator]`
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct OrchestratorSettings {
-    /// Kind of orchestrator.
-    #[serde(rename = "type")]
-    pub kind: OrchestratorKind,
-}
-
-/// What runs the pod.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(extend("x-later" = ["kubernetes"]))]
-pub enum OrchestratorKind {
-    /// Nothing that could be asked: identity comes from the configuration and the environment.
-    #[default]
-    Standalone,
 }
 
 /// `[log]`

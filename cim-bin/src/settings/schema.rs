@@ -1,4 +1,4 @@
-//! The JSON Schema of the configuration: the structs, with the sinks of this build.
+//! The JSON Schema of the configuration: the structs, with the kinds of this build.
 //!
 //! Owns finding a schema by path and what a schema accepts. Left out: judging values (`check`). The invariant: what is
 //! printed by `cim config schema` is what values are judged against.
@@ -126,36 +126,66 @@ pub fn of_structs() -> Value {
     schemars::schema_for!(Settings).to_value()
 }
 
-/// The whole schema of this build, as `cim config schema` prints it: each kind of sink with its members.
+/// The whole schema of this build, as `cim config schema` prints it: each kind of part with its members.
 #[must_use]
 pub fn complete(registry: &Registry) -> Value {
     let mut schema = of_structs();
-    let mut kinds = Vec::new();
     let mut definitions = Map::new();
-    for kind in registry.sinks() {
-        let mut table = (kind.schema)();
-        if let Some(Value::Object(inner)) = table.get_mut("$defs").map(Value::take) {
-            definitions.extend(inner);
-        }
-        if let Some(table) = table.as_object_mut() {
-            table.remove("$defs");
-            table.remove("$schema");
-            table.insert("title".to_owned(), json!(kind.name));
-            table.insert("description".to_owned(), json!(kind.summary));
-            require_kind(table, kind.name);
-        }
-        kinds.push(table);
+    let sinks = registry.sinks().map(|kind| {
+        let mut table = described((kind.schema)(), kind.name, kind.summary, &mut definitions);
+        require_kind(&mut table, kind.name);
+        table
+    });
+    let sinks = json!({ "oneOf": sinks.collect::<Vec<_>>() });
+    let orchestrators = registry.orchestrators().iter().map(|kind| {
+        let mut table = described((kind.schema)(), kind.name, kind.summary, &mut definitions);
+        require_kind(&mut table, kind.name);
+        table
+    });
+    let orchestrators = json!({ "oneOf": orchestrators.collect::<Vec<_>>() });
+    let mut sources = Map::new();
+    for kind in registry.sources().iter() {
+        let table = described((kind.schema)(), kind.name, kind.summary, &mut definitions);
+        sources.insert(kind.name.to_owned(), Value::Object(table));
     }
-    if let Some(sinks) = schema.pointer_mut("/properties/sinks/additionalProperties") {
-        *sinks = json!({ "oneOf": kinds });
+    for (pointer, node) in
+        [("/properties/sinks/additionalProperties", sinks), ("/properties/orchestrator", orchestrators)]
+    {
+        if let Some(place) = schema.pointer_mut(pointer) {
+            *place = node;
+        }
+    }
+    if let Some(members) =
+        schema.pointer_mut("/$defs/ConfigurationSettings/properties").and_then(Value::as_object_mut)
+    {
+        members.retain(|name, _| !["etcd", "file"].contains(&name.as_str()));
+        members.extend(sources);
     }
     if let Some(all) = schema.get_mut("$defs").and_then(Value::as_object_mut) {
         all.remove("SinkSettings");
+        all.remove("OrchestratorSettings");
         for (name, definition) in definitions {
             all.entry(name).or_insert(definition);
         }
     }
     schema
+}
+
+/// The table of a kind, fit for the whole document: its definitions go to those of the document.
+fn described(
+    table: Value,
+    name: &str,
+    summary: &str,
+    definitions: &mut Map<String, Value>,
+) -> Map<String, Value> {
+    let Value::Object(mut table) = table else { return Map::new() };
+    if let Some(Value::Object(inner)) = table.remove("$defs") {
+        definitions.extend(inner);
+    }
+    table.remove("$schema");
+    table.insert("title".to_owned(), json!(name));
+    table.insert("description".to_owned(), json!(summary));
+    table
 }
 
 fn require_kind(table: &mut Map<String, Value>, kind: &str) {

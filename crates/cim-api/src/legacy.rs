@@ -39,6 +39,22 @@ pub struct LegacyMetrics {
     pub last_log_bytes: u64,
     /// Per subject.
     pub subjects: Vec<SubjectMetrics>,
+    /// Of configuration.
+    pub configuration: ConfigurationMetrics,
+}
+
+/// Everything with an old name that configuration moves.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are those of the metrics; wire contract §10.1 describes them")]
+pub struct ConfigurationMetrics {
+    pub push_attempts: u64,
+    pub push_successes: u64,
+    pub push_failures: u64,
+    pub commit_failures: u64,
+    pub results: u64,
+    pub results_success: u64,
+    pub results_unused: u64,
+    pub results_failure: u64,
 }
 
 impl LegacyMetrics {
@@ -46,6 +62,7 @@ impl LegacyMetrics {
     #[must_use]
     pub fn render(&self) -> String {
         let mut text = Page { label: format!("pod=\"{}\"", escaped(&self.pod)), text: String::new() };
+        text.configuration(&self.configuration);
         let mut subjects: Vec<_> = self.subjects.iter().filter(|subject| subject.messages > 0).collect();
         subjects.sort_by(|a, b| a.subject.cmp(&b.subject));
         for subject in subjects {
@@ -78,6 +95,22 @@ impl Page {
     fn single(&mut self, name: &str, help: &str, kind: &str, value: u64) {
         self.head(name, help, kind);
         let _ = writeln!(self.text, "{name}{{{}}} {}", self.label, number(value));
+    }
+
+    fn configuration(&mut self, counts: &ConfigurationMetrics) {
+        let families = [
+            ("cim_commit_config_push_failure_total", "Total no of config commit push failures", counts.commit_failures),
+            ("cim_config_push_attempt_total", "Total no of config push attempts", counts.push_attempts),
+            ("cim_config_push_failure_total", "Total no of config push failures", counts.push_failures),
+            ("cim_config_push_success_total", "Total no of config push successes", counts.push_successes),
+            ("cim_config_resp_failure_total", "Total no of config failures reported", counts.results_failure),
+            ("cim_config_resp_received_total", "Total no of config responses received", counts.results),
+            ("cim_config_resp_success_total", "Total no of config successes reported", counts.results_success),
+            ("cim_config_resp_unused_total", "Total no of unused configs reported", counts.results_unused),
+        ];
+        for (name, help, count) in families.into_iter().filter(|(_, _, count)| *count > 0) {
+            self.single(name, help, "counter", count);
+        }
     }
 
     fn subject(&mut self, subject: &SubjectMetrics) {

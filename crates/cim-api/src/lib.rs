@@ -15,7 +15,7 @@ mod route;
 mod server;
 mod state;
 
-pub use legacy::{LegacyMetrics, SIZE_BOUNDS, SubjectMetrics};
+pub use legacy::{ConfigurationMetrics, LegacyMetrics, SIZE_BOUNDS, SubjectMetrics};
 pub use listen::{BindError, bind};
 pub use registration::{RegistrationAnswer, RegistrationRefusal, RegistrationRequest};
 pub use server::{Limits, serve};

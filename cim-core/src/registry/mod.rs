@@ -1,15 +1,19 @@
-//! The kinds of sink this program was built with, as an explicit table of function pointers.
+//! The kinds of sink, configuration source and orchestrator this program was built with, as explicit tables of function
+//! pointers.
 //!
 //! No link-time magic and no globals: the program (or an embedder) registers what it wants. A kind that was compiled
 //! out registers a stand-in, so that the error can name the feature. Left out: reading configuration files.
 
-use std::collections::BTreeMap;
+mod kinds;
+
 use std::fmt;
 use std::sync::Arc;
 
 use cim_wire::LogFormat;
 
-use crate::contract::{EventSink, Identity, LogSink};
+use crate::contract::{ConfigSource, EventSink, Identity, LogSink, Orchestrator};
+
+pub use kinds::{Kind, Kinds};
 
 /// One thing that is wrong with a configuration value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,69 +108,135 @@ impl fmt::Debug for SinkKind {
     }
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Entry {
-    Present(SinkKind),
-    CompiledOut { feature: &'static str },
+/// What a configuration source or an orchestrator gets to know when it is built.
+#[derive(Debug, Clone)]
+pub struct PartContext {
+    /// Its name on the status page.
+    pub name: String,
+    /// Who this pod is, as far as settings and environment tell.
+    pub identity: Arc<Identity>,
+}
+
+/// One kind of configuration source: its `name` is the value of `source` under `[configuration]`, and its table is
+/// `[configuration.<name>]`.
+pub type SourceKind = PartKind<dyn ConfigSource>;
+
+/// One kind of orchestrator: its `name` is the value of `type` under `[orchestrator]`, and its table is that section.
+pub type OrchestratorKind = PartKind<dyn Orchestrator>;
+
+/// One kind of part of which a process has one.
+pub struct PartKind<T: ?Sized> {
+    /// What selects it.
+    pub name: &'static str,
+    /// One line for `cim config schema` and the reference page.
+    pub summary: &'static str,
+    /// JSON Schema of its table.
+    pub schema: fn() -> serde_json::Value,
+    /// What the schema cannot say. Paths are relative to the table.
+    pub validate: fn(&serde_json::Value) -> Vec<Problem>,
+    /// Builds the part. Opens nothing that may be absent.
+    pub build: fn(PartContext, &serde_json::Value) -> Result<Arc<T>, Problem>,
+}
+
+impl<T: ?Sized> Clone for PartKind<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T: ?Sized> Copy for PartKind<T> {}
+
+impl<T: ?Sized> fmt::Debug for PartKind<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PartKind").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Kind for SinkKind {
+    const WHAT: &'static str = "sink type";
+    fn name(&self) -> &'static str {
+        self.name
+    }
+}
+
+impl Kind for SourceKind {
+    const WHAT: &'static str = "configuration source";
+    fn name(&self) -> &'static str {
+        self.name
+    }
+}
+
+impl Kind for OrchestratorKind {
+    const WHAT: &'static str = "orchestrator type";
+    fn name(&self) -> &'static str {
+        self.name
+    }
 }
 
 /// All kinds the program knows.
 #[derive(Debug, Clone, Default)]
 pub struct Registry {
-    sinks: BTreeMap<&'static str, Entry>,
+    sinks: Kinds<SinkKind>,
+    sources: Kinds<SourceKind>,
+    orchestrators: Kinds<OrchestratorKind>,
 }
 
 impl Registry {
-    /// A registry with the built-in kind `null` only.
+    /// A registry with what is built in: sinks of kind `null`, and the orchestrator `standalone`.
     #[must_use]
     pub fn new() -> Self {
         let mut registry = Self::default();
         registry.sink(crate::null::KIND);
+        registry.orchestrators.add(crate::standalone::KIND);
         registry
     }
 
-    /// Adds a kind; a later one of the same name replaces it.
+    /// Adds a kind of sink; a later one of the same name replaces it.
     pub fn sink(&mut self, kind: SinkKind) -> &mut Self {
-        self.sinks.insert(kind.name, Entry::Present(kind));
+        self.sinks.add(kind);
         self
     }
 
-    /// Notes a kind that exists but was compiled out.
+    /// Notes a kind of sink that exists but was compiled out.
     pub fn compiled_out(&mut self, name: &'static str, feature: &'static str) -> &mut Self {
-        self.sinks.insert(name, Entry::CompiledOut { feature });
+        self.sinks.compiled_out(name, feature);
         self
     }
 
-    /// The kinds that can be built, by name.
+    /// The kinds of sink that can be built, by name.
     pub fn sinks(&self) -> impl Iterator<Item = &SinkKind> {
-        self.sinks.values().filter_map(|entry| match entry {
-            Entry::Present(kind) => Some(kind),
-            Entry::CompiledOut { .. } => None,
-        })
+        self.sinks.iter()
     }
 
-    /// The kind of that name; `path` is where the name stands, for the error.
+    /// The kind of sink of that name; `path` is where the name stands, for the error.
     ///
     /// # Errors
     /// [`Problem`] for an unknown kind (with the list and a suggestion) and for one that was compiled out (with the
     /// feature to build with).
     pub fn find(&self, name: &str, path: &str) -> Result<&SinkKind, Problem> {
-        match self.sinks.get(name) {
-            Some(Entry::Present(kind)) => Ok(kind),
-            Some(Entry::CompiledOut { feature }) => Err(Problem::new(
-                path,
-                format!("sink type `{name}` is not part of this build; build with `--features {feature}`"),
-            )),
-            None => Err(Problem::new(path, self.unknown(name))),
-        }
+        self.sinks.find(name, path)
     }
 
-    fn unknown(&self, name: &str) -> String {
-        let known: Vec<_> = self.sinks().map(|kind| kind.name).collect();
-        let hint = suggest(name, known.iter().copied())
-            .map(|near| format!("; did you mean `{near}`?"))
-            .unwrap_or_default();
-        format!("unknown sink type `{name}`{hint} (this build has: {})", known.join(", "))
+    /// The kinds of configuration source.
+    #[must_use]
+    pub fn sources(&self) -> &Kinds<SourceKind> {
+        &self.sources
+    }
+
+    /// The same, to be added to.
+    pub fn sources_mut(&mut self) -> &mut Kinds<SourceKind> {
+        &mut self.sources
+    }
+
+    /// The kinds of orchestrator.
+    #[must_use]
+    pub fn orchestrators(&self) -> &Kinds<OrchestratorKind> {
+        &self.orchestrators
+    }
+
+    /// The same, to be added to.
+    pub fn orchestrators_mut(&mut self) -> &mut Kinds<OrchestratorKind> {
+        &mut self.orchestrators
     }
 }
 

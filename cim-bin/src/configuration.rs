@@ -1,0 +1,123 @@
+//! From settings to a running configuration engine.
+//!
+//! Left out: the engine. The invariant: nothing here opens a connection.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use cim_app::HttpApplication;
+use cim_core::configuration::{Check, Confirmation, DayOneRules, OnExhausted, OnFailure, Plan, Rules};
+use cim_core::{Identity, Orchestrator, PartContext, Problem, Registry};
+use jsonschema::Validator;
+use serde_json::Value;
+
+use crate::settings::{self, ConfigurationSettings, Settings};
+
+/// The orchestrator that the settings choose.
+///
+/// # Errors
+/// What is wrong with its section.
+pub fn orchestrator(settings: &Settings, registry: &Registry) -> Result<Arc<dyn Orchestrator>, Problem> {
+    let table = &settings.orchestrator;
+    let kind = registry.orchestrators().find(&table.kind, "orchestrator.type")?;
+    let members = table.members.clone().into_iter().collect::<Value>();
+    (kind.build)(context("orchestrator", settings), &members).map_err(|problem| beneath("orchestrator", problem))
+}
+
+/// Everything the engine needs.
+///
+/// # Errors
+/// What is wrong with the sections it comes from.
+pub fn plan(
+    settings: &Settings,
+    registry: &Registry,
+    identity: Identity,
+    orchestrator: Arc<dyn Orchestrator>,
+) -> Result<Plan, Problem> {
+    let chosen = &settings.configuration;
+    let application = HttpApplication::new(&settings.application)
+        .map_err(|problem| beneath("application", problem))?;
+    let mut plan = Plan::new(identity, Arc::new(application), orchestrator);
+    if chosen.source != ConfigurationSettings::NONE {
+        let kind = registry.sources().find(&chosen.source, "configuration.source")?;
+        let at = format!("configuration.{}", chosen.source);
+        let built = (kind.build)(context("configuration", settings), &chosen.members());
+        plan.source = Some(built.map_err(|problem| beneath(&at, problem))?);
+    }
+    plan.dir.clone_from(&settings.spool.dir);
+    plan.rules = Rules {
+        patience: chosen.patience.get(),
+        result_within: chosen.result_within.get(),
+        ..Rules::default()
+    };
+    plan.on_failure = match chosen.on_failure {
+        settings::OnFailure::Report => OnFailure::Report,
+        settings::OnFailure::Tolerate => OnFailure::Tolerate,
+    };
+    plan.dry_run = chosen.dry_run;
+    plan.check = checks(&chosen.schemas)?;
+    plan.confirmation = chosen.confirm.as_ref().map(|confirm| Confirmation {
+        probe: confirm.probe.clone(),
+        window: confirm.window.get(),
+        interval: confirm.interval.get(),
+        failures: confirm.failures,
+        read_back: confirm.read_back.clone(),
+    });
+    plan.day_one = DayOneRules { attempts: chosen.day_one.attempts, ..DayOneRules::default() };
+    plan.on_exhausted = match chosen.day_one.on_exhausted {
+        settings::OnExhausted::Restart => OnExhausted::Restart,
+        settings::OnExhausted::Hold => OnExhausted::Hold,
+        settings::OnExhausted::LastGood => OnExhausted::LastGood,
+    };
+    plan.restart_budget = chosen.day_one.restart_budget;
+    plan.ms_revision.clone_from(&chosen.ms_revision);
+    plan.nf_revision.clone_from(&chosen.nf_revision);
+    Ok(plan)
+}
+
+fn context(name: &str, settings: &Settings) -> PartContext {
+    PartContext { name: name.to_owned(), identity: Arc::new(Identity::from(&settings.identity)) }
+}
+
+fn beneath(at: &str, problem: Problem) -> Problem {
+    let path = if problem.path.is_empty() { at.to_owned() } else { format!("{at}.{}", problem.path) };
+    Problem { path, ..problem }
+}
+
+/// JSON Schemas by name of the document.
+struct Schemas(BTreeMap<String, Validator>);
+
+impl Check for Schemas {
+    fn judge(&self, data_key: &str, document: &Value) -> Result<(), String> {
+        let Some(schema) = self.0.get(data_key) else { return Ok(()) };
+        match schema.iter_errors(document).next() {
+            None => Ok(()),
+            Some(error) => {
+                let place = error.instance_path().to_string();
+                let place = if place.is_empty() { "the document".to_owned() } else { place };
+                Err(format!("`{data_key}` would not fit its schema: {place}: {error}"))
+            }
+        }
+    }
+}
+
+fn checks(files: &BTreeMap<String, std::path::PathBuf>) -> Result<Option<Arc<dyn Check>>, Problem> {
+    let mut schemas = BTreeMap::new();
+    for (data_key, file) in files {
+        let schema = schema(file).map_err(|message| {
+            let at = settings::member_path("configuration.schemas", data_key);
+            Problem::new(at, message)
+        })?;
+        schemas.insert(data_key.clone(), schema);
+    }
+    Ok((!schemas.is_empty()).then(|| Arc::new(Schemas(schemas)) as Arc<dyn Check>))
+}
+
+fn schema(file: &Path) -> Result<Validator, String> {
+    let text = std::fs::read(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+    let value: Value =
+        serde_json::from_slice(&text).map_err(|error| format!("{} is not JSON: {error}", file.display()))?;
+    jsonschema::validator_for(&value)
+        .map_err(|error| format!("{} is not a JSON Schema: {error}", file.display()))
+}

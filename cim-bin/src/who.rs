@@ -1,0 +1,119 @@
+//! Who this pod is: from the orchestrator, or from what it said in an earlier run.
+//!
+//! Owns the file that remembers it. Left out: what an identity is needed for. The invariant: intake never waits for it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cim_core::{Identity, Orchestrator, chain};
+use futures_util::FutureExt;
+use serde::{Deserialize, Serialize};
+use tokio::time::sleep;
+
+use crate::settings::Settings;
+
+/// Who this pod is, as far as that is known.
+#[derive(Debug, Clone)]
+pub struct Who {
+    /// What is known; namespace and pod always are.
+    pub identity: Identity,
+    /// Whether that is all.
+    pub is_known: bool,
+}
+
+impl Who {
+    /// What settings and environment tell; all there is where no orchestrator can be asked.
+    #[must_use]
+    pub fn given(settings: &Settings) -> Self {
+        let is_known = settings.orchestrator.kind == cim_core::standalone::KIND.name;
+        Self { identity: Identity::from(&settings.identity), is_known }
+    }
+}
+
+/// Name of the file in the spool directory.
+const FILE: &str = "identity.json";
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+
+/// The members of an identity that an orchestrator tells, as they are remembered.
+#[derive(Serialize, Deserialize)]
+struct Remembered {
+    namespace: String,
+    pod: String,
+    microservice: String,
+    version: String,
+    uid: String,
+    node: String,
+    uhn: String,
+    cnfc_uuid: String,
+    tmaas: cim_core::Tmaas,
+}
+
+/// What can be told at once: an orchestrator that answers from memory, or an earlier run of this very pod.
+#[must_use]
+pub fn at_once(orchestrator: &dyn Orchestrator, given: &Identity, spool: Option<&Path>) -> Who {
+    let told = orchestrator.identity().now_or_never().and_then(Result::ok);
+    match told.or_else(|| remembered(given, spool?)) {
+        Some(identity) => Who { identity, is_known: true },
+        None => Who { identity: given.clone(), is_known: false },
+    }
+}
+
+fn remembered(given: &Identity, spool: &Path) -> Option<Identity> {
+    let text = std::fs::read(spool.join(FILE)).ok()?;
+    let known: Remembered = serde_json::from_slice(&text).ok()?;
+    (known.namespace == given.namespace && known.pod == given.pod).then(|| Identity {
+        namespace: known.namespace,
+        pod: known.pod,
+        microservice: known.microservice,
+        version: known.version,
+        uid: known.uid,
+        node: known.node,
+        uhn: known.uhn,
+        cnfc_uuid: known.cnfc_uuid,
+        tmaas: known.tmaas,
+        ..given.clone()
+    })
+}
+
+/// Asks until the orchestrator tells.
+///
+/// # Cancel safety
+/// May be dropped at any await point.
+pub async fn asked(orchestrator: Arc<dyn Orchestrator>) -> Identity {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match orchestrator.identity().await {
+            Ok(identity) => return identity,
+            Err(error) => {
+                tracing::warn!(error = %chain(&error), "who this pod is cannot be told yet");
+            }
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Remembers an identity for the next run. Failing is no harm: it is asked for again.
+pub fn remember(identity: &Identity, spool: &Path) {
+    let known = Remembered {
+        namespace: identity.namespace.clone(),
+        pod: identity.pod.clone(),
+        microservice: identity.microservice.clone(),
+        version: identity.version.clone(),
+        uid: identity.uid.clone(),
+        node: identity.node.clone(),
+        uhn: identity.uhn.clone(),
+        cnfc_uuid: identity.cnfc_uuid.clone(),
+        tmaas: identity.tmaas.clone(),
+    };
+    let fresh = spool.join(format!("{FILE}.tmp"));
+    let written = serde_json::to_vec(&known)
+        .map_err(std::io::Error::from)
+        .and_then(|text| std::fs::write(&fresh, text))
+        .and_then(|()| std::fs::rename(&fresh, spool.join(FILE)));
+    if let Err(error) = written {
+        tracing::warn!(%error, "who this pod is cannot be remembered; the next start asks again");
+    }
+}
