@@ -21,4 +21,6 @@ skip() {
 
 need_cargo() {
   command -v cargo >/dev/null || die "cargo is not installed; get Rust from your distribution or with rustup (1.90 or newer)"
+  # The etcd client is built with it.
+  type -P protoc >/dev/null || scripts/tools protoc
 }

@@ -22,6 +22,7 @@
 )]
 
 mod certificate;
+pub mod etcd;
 mod home;
 pub mod kafka;
 mod ports;
@@ -31,6 +32,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 pub use certificate::{Authority, Identity};
+pub use etcd::{Etcd, EtcdPlan, EtcdVersion};
 pub use home::Home;
 pub use kafka::{Broker, Kafka, KafkaPlan, Record, Version};
 pub use ports::free_port;

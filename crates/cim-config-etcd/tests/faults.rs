@@ -1,0 +1,266 @@
+//! Members that die, freeze and are cut off; stores that are set back.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code: a failed step is the failure"
+)]
+
+mod rig;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use cim_config_etcd::{EtcdSource, Pace};
+use cim_core::Component as _;
+use cim_core::{Commit, ConfigOutcome, ConfigSource as _, Health, Reported, SourceErrorKind};
+use cim_services::{Etcd, EtcdPlan, EtcdVersion};
+use cim_testkit::{Behaviour, ChaosProxy, has_time};
+use rig::{PATIENCE, Tail, change, hasty, scope, text};
+use tokio::time::{Instant, timeout};
+
+/// A cluster of three, each member behind a proxy that tells which one is used.
+struct Proxied {
+    etcd: Arc<Etcd>,
+    proxies: Vec<ChaosProxy>,
+}
+
+impl Proxied {
+    fn start(plan: EtcdPlan<'_>) -> Option<Self> {
+        let etcd = Arc::new(plan.start()?);
+        let proxies = etcd.members().iter().map(|member| ChaosProxy::start(member.address(), 1).unwrap());
+        let proxies = proxies.collect();
+        Some(Self { etcd, proxies })
+    }
+
+    fn endpoints(&self) -> Vec<String> {
+        self.proxies.iter().map(|proxy| proxy.address().to_string()).collect()
+    }
+
+    /// The member that is used.
+    fn used(&self) -> usize {
+        self.proxies.iter().position(|proxy| proxy.live() > 0).expect("a connection")
+    }
+}
+
+/// Puts one change after the other until it is told to stop.
+struct Writer {
+    stop: Arc<AtomicBool>,
+    written: Arc<AtomicU32>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Writer {
+    fn start(etcd: &Arc<Etcd>) -> Self {
+        let (stop, written) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
+        let (etcd, stopped, count) = (Arc::clone(etcd), Arc::clone(&stop), Arc::clone(&written));
+        let thread = std::thread::spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                let key = change("amf", count.load(Ordering::Relaxed) + 1);
+                // Fails while there is no leader, or when it goes to a member that was just killed.
+                if etcd.command().args(["put", &key, "x", "--command-timeout=2s"]).output().unwrap().status.success() {
+                    count.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        });
+        Self { stop, written, thread: Some(thread) }
+    }
+
+    /// Stops; how many were written.
+    fn stop(&mut self) -> u32 {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.take().unwrap().join().unwrap();
+        self.written.load(Ordering::Relaxed)
+    }
+}
+
+/// Reads updates and begins again after errors, as the engine does, until `done`; the longest time between an error and
+/// the next update.
+async fn follow(tail: &mut Tail, source: &EtcdSource, mut done: impl FnMut(&Tail) -> bool) -> Duration {
+    let (mut longest, mut cut) = (Duration::ZERO, None);
+    let deadline = Instant::now() + 3 * PATIENCE;
+    while !done(tail) {
+        assert!(Instant::now() < deadline, "at {}", tail.revision);
+        let before = tail.revision;
+        match tail.within(Duration::from_millis(50)).await {
+            Some(Ok(_)) => {
+                assert!(tail.revision > before, "{} comes again", tail.revision);
+                longest = cut.take().map_or(longest, |cut: Instant| longest.max(cut.elapsed()));
+            }
+            Some(Err(error)) => {
+                assert_eq!(error.kind(), SourceErrorKind::Unavailable, "{error}");
+                cut.get_or_insert_with(Instant::now);
+                tokio::time::sleep(Duration::from_millis(50)).await; // the engine's first pause
+                tail.resume(source, &scope("amf"));
+            }
+            None => {}
+        }
+    }
+    longest
+}
+
+/// The keys of the store with their revisions, as etcdctl sees them.
+fn stored(etcd: &Etcd) -> usize {
+    etcd.etcdctl(&["get", "--prefix", "change-set/ns/amf/", "--keys-only"]).lines().filter(|line| !line.is_empty()).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_revision_is_missed_or_repeated_while_members_die_and_leaders_move() {
+    for version in EtcdVersion::ALL {
+        let Some(cluster) = Proxied::start(EtcdPlan::new().version(version).members(3)) else { return };
+        let etcd = &cluster.etcd;
+        let source = hasty(&cluster.endpoints());
+        let mut tail = Tail::new(&source, &scope("amf"), None);
+        tail.reset().await;
+        let mut writer = Writer::start(etcd);
+        let written = || writer.written.load(Ordering::Relaxed);
+        for round in 0..3 {
+            let target = written() + 10;
+            follow(&mut tail, &source, |_| written() >= target).await;
+            let used = cluster.used();
+            // The member that is watched, then another one, then the leader.
+            let victim = [used, (used + 1) % 3, etcd.leader()][round];
+            etcd.member(victim).kill();
+            let target = written() + 10;
+            let away = follow(&mut tail, &source, |_| written() >= target).await;
+            assert!(away < Duration::from_secs(2), "away for {away:?} in round {round}");
+            etcd.member(victim).restart();
+            let next = (etcd.leader() + 1) % 3;
+            etcd.move_leader(next);
+        }
+        let count = writer.stop() as usize;
+        assert!(count >= 60);
+        let everything = stored(etcd);
+        follow(&mut tail, &source, |tail| tail.state.len() >= everything).await;
+        tail.quiet().await;
+        assert_eq!((tail.state.len(), tail.resets), (everything, 1));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_quorum_the_watch_ends_and_reports_fail_until_it_is_back() {
+    let Some(etcd) = Etcd::cluster(3) else { return };
+    let source = hasty(&etcd.endpoints());
+    let mut tail = Tail::new(&source, &scope("amf"), None);
+    tail.reset().await;
+    let result = ConfigOutcome {
+        commit: Some(Commit { key: "commit-config/ns/amf/v1/ms/pod".to_owned(), value: 1 }),
+        status: None,
+    };
+    etcd.member(1).kill();
+    etcd.member(2).kill();
+    assert_eq!(tail.error().await.kind(), SourceErrorKind::Unavailable);
+    let begin = Instant::now();
+    assert_eq!(source.report(&result).await.unwrap_err().kind(), SourceErrorKind::Unavailable);
+    assert!(begin.elapsed() < Duration::from_secs(4), "a call has a time limit");
+    assert!(matches!(source.probe().await, Health::Degraded(text) if text.contains("cannot watch the configuration")));
+    etcd.launch_all();
+    let reported = timeout(PATIENCE, async {
+        loop {
+            if let Ok(reported) = source.report(&result).await {
+                return reported;
+            }
+        }
+    });
+    assert_eq!(reported.await.unwrap(), Reported::Stored);
+    etcd.put(&change("amf", 1), "1");
+    follow(&mut tail, &source, |tail| !tail.state.is_empty()).await;
+    assert_eq!(tail.resets, 1);
+    assert_eq!(source.probe().await, Health::Ready);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_freezes_ends_the_watch_and_the_next_goes_elsewhere() {
+    for version in EtcdVersion::ALL {
+        let Some(cluster) = Proxied::start(EtcdPlan::new().version(version).members(3)) else { return };
+        freezes(&cluster, rig::pace(), Duration::from_secs(4)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_freezes_is_left_within_twenty_seconds_by_default() {
+    if !has_time("a frozen member is noticed after 15 s") {
+        return;
+    }
+    let Some(cluster) = Proxied::start(EtcdPlan::new().members(3)) else { return };
+    freezes(&cluster, Pace::default(), Duration::from_secs(20)).await;
+}
+
+async fn freezes(cluster: &Proxied, pace: Pace, limit: Duration) {
+    let etcd = &cluster.etcd;
+    let settings = rig::settings(&cluster.endpoints());
+    let source = EtcdSource::paced("etcd", &settings, pace).unwrap();
+    let mut tail = Tail::new(&source, &scope("amf"), None);
+    tail.reset().await;
+    etcd.put(&change("amf", 1), "1");
+    tail.put().await;
+    // At least one sign of life was asked for and given.
+    assert!(tail.within(pace.progress * 2).await.is_none());
+    let used = cluster.used();
+    etcd.member(used).pause();
+    let begin = Instant::now();
+    let error = tail.error_within(limit).await;
+    assert_eq!(error.kind(), SourceErrorKind::Unavailable, "{error}");
+    let other = etcd.member((used + 1) % 3);
+    other.etcdctl(&["put", &change("amf", 2), "2"]).unwrap();
+    tail.resume(&source, &scope("amf"));
+    assert_eq!(text(&tail.put().await.key), change("amf", 2));
+    assert!(begin.elapsed() < limit + Duration::from_secs(2));
+    assert_eq!(tail.resets, 1);
+    etcd.member(used).resume();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_is_cut_or_swallows_everything_costs_no_change() {
+    let Some(cluster) = Proxied::start(EtcdPlan::new()) else { return };
+    let (etcd, proxy) = (&cluster.etcd, &cluster.proxies[0]);
+    let source = hasty(&cluster.endpoints());
+    let mut tail = Tail::new(&source, &scope("amf"), None);
+    tail.reset().await;
+    etcd.put(&change("amf", 1), "1");
+    tail.put().await;
+    proxy.behave(Behaviour::blackhole());
+    etcd.put(&change("amf", 2), "2");
+    assert_eq!(tail.error().await.kind(), SourceErrorKind::Unavailable);
+    proxy.behave(Behaviour::refusing());
+    tail.resume(&source, &scope("amf"));
+    assert_eq!(tail.error().await.kind(), SourceErrorKind::Unavailable);
+    etcd.put(&change("amf", 3), "3");
+    proxy.behave(Behaviour::faithful());
+    tail.resume(&source, &scope("amf"));
+    assert_eq!(text(&tail.put().await.key), change("amf", 2));
+    assert_eq!(text(&tail.put().await.key), change("amf", 3));
+    tail.quiet().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_was_set_back_is_read_again_as_a_whole() {
+    for version in EtcdVersion::ALL {
+        // The revision is lower; it has grown beyond ours again; another cluster answers.
+        for (more, token) in [(0, None), (5, None), (0, Some("--initial-cluster-token=other")), (5, Some("--initial-cluster-token=other"))] {
+            let Some(etcd) = EtcdPlan::new().version(version).start() else { return };
+            let source = hasty(&etcd.endpoints());
+            etcd.put(&change("amf", 1), "kept");
+            let file = etcd.home().join("snapshot");
+            etcd.save(&file);
+            let mut tail = Tail::new(&source, &scope("amf"), None);
+            tail.reset().await;
+            for n in 2..5 {
+                etcd.put(&change("amf", n), "lost");
+                tail.put().await;
+            }
+            etcd.restore(&file, token.as_slice());
+            assert_eq!(tail.error().await.kind(), SourceErrorKind::Unavailable);
+            for n in 0..more {
+                etcd.put(&change("amf", 10 + n), "new");
+            }
+            tail.resume(&source, &scope("amf"));
+            let (revision, entries) = tail.reset().await;
+            assert_eq!((revision, entries.len()), (etcd.revision(), 1 + more as usize), "{version:?} {more} {token:?}");
+            etcd.put(&change("amf", 99), "after");
+            assert_eq!(tail.put().await.revision.0, revision + 1);
+        }
+    }
+}
