@@ -24,6 +24,7 @@
 mod certificate;
 mod home;
 pub mod kafka;
+pub mod kubernetes;
 mod ports;
 mod process;
 
@@ -33,6 +34,7 @@ use std::time::{Duration, Instant};
 pub use certificate::{Authority, Identity};
 pub use home::Home;
 pub use kafka::{Broker, Kafka, KafkaPlan, Record, Version};
+pub use kubernetes::Kubernetes;
 pub use ports::free_port;
 pub use process::Process;
 
