@@ -12,12 +12,14 @@
 //!
 //! Between a client and a real server stands a [`ChaosProxy`]: a TCP proxy that delays, cuts, garbles or goes silent
 //! when a test says so, and is byte-exact otherwise. A [`null_broker`] stands in for Kafka where a real broker cannot be made
-//! to fail as wanted, or would cost more than what is measured.
+//! to fail as wanted, or would cost more than what is measured. A [`CannedHttp`] gives prepared answers in place of an HTTP
+//! server.
 //!
 //! Owns the properties, the fakes ([`MemorySink`], [`FlakySink`]), the proxy, the broker and the deliberately broken sinks
 //! ([`Mutant`]) that show the properties bite. Left out: what a backend's target is. Invariant: a property judges only
 //! what a reader sees and what the contract says, never how a sink works.
 
+mod canned_http;
 mod flaky;
 mod harness;
 mod memory;
@@ -32,6 +34,7 @@ mod seeded;
 mod skip;
 mod subject;
 
+pub use canned_http::CannedHttp;
 #[doc(hidden)]
 pub use cim_core::Class;
 pub use flaky::FlakySink;

@@ -25,6 +25,7 @@ mod certificate;
 pub mod etcd;
 mod home;
 pub mod kafka;
+pub mod kubernetes;
 mod ports;
 mod process;
 
@@ -35,6 +36,7 @@ pub use certificate::{Authority, Identity};
 pub use etcd::{Etcd, EtcdPlan, EtcdVersion};
 pub use home::Home;
 pub use kafka::{Broker, Kafka, KafkaPlan, Record, Version};
+pub use kubernetes::Kubernetes;
 pub use ports::free_port;
 pub use process::Process;
 
