@@ -2,6 +2,12 @@
 //!
 //! A backend that was left out registers a stand-in, so that its error names the feature to build with.
 
+#[cfg(feature = "config-etcd")]
+mod config_etcd;
+#[cfg(feature = "config-file")]
+mod config_file;
+#[cfg(feature = "orchestrator-kubernetes")]
+mod orchestrator_kubernetes;
 #[cfg(all(feature = "sink-tcp", feature = "tls"))]
 mod tcp_tls;
 
@@ -34,6 +40,21 @@ pub fn registry() -> Registry {
     registry.sink(cim_sink_tcp::kind::<cim_sink_tcp::NoSecurity>());
     #[cfg(not(feature = "sink-tcp"))]
     registry.compiled_out("tcp", "sink-tcp");
+
+    #[cfg(feature = "config-etcd")]
+    registry.sources_mut().add(config_etcd::KIND);
+    #[cfg(not(feature = "config-etcd"))]
+    registry.sources_mut().compiled_out("etcd", "config-etcd");
+
+    #[cfg(feature = "config-file")]
+    registry.sources_mut().add(config_file::KIND);
+    #[cfg(not(feature = "config-file"))]
+    registry.sources_mut().compiled_out("file", "config-file");
+
+    #[cfg(feature = "orchestrator-kubernetes")]
+    registry.orchestrators_mut().add(orchestrator_kubernetes::KIND);
+    #[cfg(not(feature = "orchestrator-kubernetes"))]
+    registry.orchestrators_mut().compiled_out("kubernetes", "orchestrator-kubernetes");
 
     registry
 }
