@@ -113,8 +113,8 @@ struct Process {
     has_spool: bool,
     plan: Plan,
     engine: watch::Sender<Option<(Configuration, Identity)>>,
-    /// Ready when it is known who this pod is.
-    identity: oneshot::Receiver<Identity>,
+    /// Tells who this pod is, if that was not known at the start or turns out to be wrong.
+    identity: Option<oneshot::Receiver<Identity>>,
 }
 
 /// Where the HTTP servers really listen; the configuration may say port 0.
@@ -157,6 +157,7 @@ impl Process {
         if let Some(dir) = &loaded.settings.spool.dir {
             serve_control(&cim, dir, &stopping);
         }
+        let identity = Some(identity);
         Ok(Self { cim, face, nats, nats_ended, stop_http, http, has_spool, plan, engine, identity })
     }
 
@@ -178,7 +179,7 @@ impl Process {
                     None => reload.reload(&self.cim, registry).await,
                 },
                 what = self.cim.supervisor().failed() => break Some(what),
-                Ok(identity) = &mut self.identity => self.known(identity, &mut reload, registry).await,
+                identity = told(&mut self.identity) => self.known(identity, &mut reload, registry).await,
                 _ = look.tick(), if reload.watches() => {
                     if reload.changed() {
                         reload.reload(&self.cim, registry).await;
@@ -266,6 +267,21 @@ fn ask_identity(cim: &Cim, plan: &Plan, who: &Who) -> oneshot::Receiver<Identity
         }
     });
     told
+}
+
+/// Waits until it is told who this pod is; for ever, when there is nothing to tell.
+///
+/// # Cancel safety
+/// May be dropped and called again.
+async fn told(identity: &mut Option<oneshot::Receiver<Identity>>) -> Identity {
+    if let Some(receiver) = identity {
+        let told = receiver.await;
+        *identity = None;
+        if let Ok(told) = told {
+            return told;
+        }
+    }
+    std::future::pending().await
 }
 
 /// Runs the listener on a thread of its own; the receiver is ready when it has ended.

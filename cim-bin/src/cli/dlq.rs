@@ -17,7 +17,6 @@ use super::spool::directory;
 use crate::control::{self, Request};
 use crate::exit::{Failure, chain};
 use crate::settings::{Request as LoadRequest, load};
-use crate::who::Who;
 use crate::{backends, engine, letters};
 
 /// Characters of a payload that `list` shows on a terminal.
@@ -144,6 +143,7 @@ mod offline {
     use super::{
         Duration, Failure, LoadRequest, PathBuf, REPLAY_TIME, Request, Value, backends, control, engine, load,
     };
+    use crate::who::Who;
 
     /// Starts an engine without listeners, carries the request out, and stops it.
     pub(super) fn change(request: Request, files: &[PathBuf]) -> Result<Value, Failure> {
