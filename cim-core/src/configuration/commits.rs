@@ -1,7 +1,8 @@
 //! Results on their way to the source: in order per key, repeated until they are stored or their time is over.
 //!
 //! Pure bookkeeping. Left out: the calls. Invariants: one report per key at a time, so that no earlier value is written
-//! after a later one; what this process has stored once is never followed by a lower revision.
+//! after a later one; a result that was stored is never followed by that of a lower revision, even where it was no revision
+//! itself: `-2` for revision 12 must not become 11, because the config server looks for 12 in the same place.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -50,27 +51,28 @@ impl Commits {
         Self { lines: BTreeMap::new(), marks }
     }
 
-    /// Takes a report. A revision below the one stored before is not written any more; its story is.
-    pub fn push(&mut self, mut report: Report) {
+    /// Takes a report.
+    pub fn push(&mut self, report: Report) {
         let line = report.outcome.commit.as_ref().map_or_else(|| STORIES.to_owned(), |commit| commit.key.clone());
-        if report.outcome.commit.as_ref().is_some_and(|commit| self.is_lower(commit)) {
-            report.outcome.commit = None;
-        }
         self.lines.entry(line).or_default().waiting.push_back(report);
     }
 
-    fn is_lower(&self, commit: &Commit) -> bool {
-        commit.value >= 0 && self.marks.get(&commit.key).is_some_and(|mark| *mark > commit.value)
-    }
-
-    /// The next report to be made, with the name of its line.
+    /// The next report to be made, with the name of its line. A revision below the one stored before is not written any
+    /// more; its story is.
     pub fn poll(&mut self, now: Now) -> Option<(String, ConfigOutcome)> {
         let (name, line) = self
             .lines
             .iter_mut()
             .find(|(_, line)| !line.busy && line.not_before <= now.mono && !line.waiting.is_empty())?;
         line.busy = true;
-        line.waiting.front().map(|report| (name.clone(), report.outcome.clone()))
+        let report = line.waiting.front_mut()?;
+        let lower = |commit: &Commit| {
+            commit.value >= 0 && self.marks.get(&commit.key).is_some_and(|mark| *mark > commit.value)
+        };
+        if report.outcome.commit.as_ref().is_some_and(lower) {
+            report.outcome.commit = None;
+        }
+        Some((name.clone(), report.outcome.clone()))
     }
 
     /// Reports whose time is over before they could be stored.
@@ -92,9 +94,10 @@ impl Commits {
         if line.waiting.is_empty() {
             self.lines.remove(name);
         }
-        if let Some(commit) = report.outcome.commit.as_ref().filter(|commit| commit.value >= 0) {
-            let mark = self.marks.entry(commit.key.clone()).or_insert(commit.value);
-            *mark = commit.value.max(*mark);
+        if let Some(commit) = &report.outcome.commit {
+            let revision = report.settled.as_ref().map_or(commit.value, |settled| settled.key.revision);
+            let mark = self.marks.entry(commit.key.clone()).or_insert(revision);
+            *mark = revision.max(*mark);
         }
         Some(report)
     }
@@ -135,6 +138,9 @@ impl Commits {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::configuration::key::{ChangeKey, DocumentId, MapLevel};
+    use crate::contract::{ChangeState, ChangeStatus};
+    use std::sync::Arc;
 
     fn at(ms: u64) -> Now {
         Now { mono: Duration::from_millis(ms), wall_ms: ms }
@@ -144,6 +150,26 @@ mod tests {
         let commit = Some(Commit { key: "k".to_owned(), value });
         let outcome = ConfigOutcome { commit, status: None };
         Report { outcome, until: until.map(Duration::from_millis), settled: None }
+    }
+
+    /// The report of a change of that revision.
+    fn of_change(revision: i32, value: i32) -> Report {
+        let document = DocumentId { level: MapLevel::Ms, data_key: "a.json".to_owned() };
+        let status = ChangeStatus {
+            data_key: "a.json".to_owned(),
+            level: "ms".to_owned(),
+            revision,
+            state: ChangeState::Unused,
+            reason: None,
+            attempts: 1,
+            received_ms: 0,
+            pushed_ms: None,
+            settled_ms: None,
+            deadline_ms: None,
+        };
+        let key = ChangeKey { text: String::new(), document, revision };
+        let settled = Settled { key, patch: Arc::from(&b""[..]), commit_by: None, status };
+        Report { settled: Some(settled), ..report(value, None) }
     }
 
     fn value(outcome: &ConfigOutcome) -> Option<i32> {
@@ -176,6 +202,19 @@ mod tests {
         assert_eq!(value(&outcome), None);
         commits.stored(&name);
         assert_eq!(value(&commits.poll(at(0)).unwrap().1), Some(-1));
+    }
+
+    #[test]
+    fn a_result_that_is_no_revision_is_not_overwritten_by_that_of_an_earlier_change() {
+        let mut commits = Commits::default();
+        commits.push(of_change(12, Commit::UNUSED));
+        commits.push(of_change(11, 11));
+        commits.push(of_change(13, 13));
+        for expected in [Some(Commit::UNUSED), None, Some(13)] {
+            let (name, outcome) = commits.poll(at(0)).unwrap();
+            assert_eq!(value(&outcome), expected);
+            commits.stored(&name);
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@
     reason = "test code: a failed step is the failure"
 )]
 
+#[allow(dead_code, reason = "each test uses its part")]
 mod support;
 
 use std::io::Write as _;

@@ -8,6 +8,7 @@
     reason = "test code: a failed step is the failure, and a server needs a task"
 )]
 
+#[allow(dead_code, reason = "each test uses its part")]
 mod support;
 
 use std::convert::Infallible;

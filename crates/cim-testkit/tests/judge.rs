@@ -85,6 +85,11 @@ async fn life(seed: u64, changes: i32, mood: fn(&mut Random) -> Mood) -> Verdict
         written = living => written,
         () = judging => unreachable!("the judge never rests"),
     };
+    if std::env::var_os("CIM_SEED").is_some() {
+        for report in store.reports() {
+            println!("{report:?}");
+        }
+    }
     configuration.stop(Duration::from_secs(1)).await;
     cim.stop(Duration::ZERO).await;
     Verdict { deaths: auditor.deaths(), handed_over: app.handed_over(), written }
