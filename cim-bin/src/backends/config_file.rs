@@ -8,13 +8,16 @@ use serde_json::Value;
 
 /// The kind.
 pub const KIND: SourceKind = SourceKind {
-    name: cim_config_file::NAME,
+    name: "file",
     summary: "a directory with files for keys: for laptops, tests and GitOps",
-    schema: cim_config_file::schema,
-    validate: cim_config_file::validate,
+    schema: || schemars::schema_for!(FileSettings).to_value(),
+    validate: |table| match FileSettings::read(table) {
+        Ok(settings) => settings.problems(),
+        Err(problem) => vec![problem],
+    },
     build,
 };
 
 fn build(context: PartContext, table: &Value) -> Result<Arc<dyn ConfigSource>, Problem> {
-    Ok(Arc::new(FileSource::new(context.name, &FileSettings::read(table)?)?))
+    Ok(Arc::new(FileSource::new(context.name, &FileSettings::read(table)?)))
 }
