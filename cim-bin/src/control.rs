@@ -1,4 +1,4 @@
-//! The control socket of a running CIM: `<spool>/cim.sock`, for commands that change its dead letters.
+//! The control socket of a running CIM: `<spool>/cim.sock`, for commands about its dead letters and its configuration.
 //!
 //! One line of JSON in, one line of JSON out, then the connection ends. Left out: what a command prints. The
 //! invariant: only who may write into the spool directory (mode 0700) reaches the socket (mode 0600).
@@ -15,23 +15,39 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
 
+use crate::registration::Engine;
+
 /// Longest request, in bytes.
 const MAX_REQUEST: u64 = 4096;
 /// Longest answer, in bytes.
-const MAX_ANSWER: u64 = 64 << 10;
+const MAX_ANSWER: u64 = 16 << 20;
 /// Time for one request to arrive, and for one answer to leave.
 const REQUEST_TIME: Duration = Duration::from_secs(5);
 /// Time for the whole exchange, seen from the caller.
 const ANSWER_TIME: Duration = Duration::from_secs(60);
 
 /// What a running CIM can be asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
     /// Puts the dead letters back into their queues.
     DlqReplay,
     /// Forgets the dead letters.
     DlqPurge,
+    /// Tells how configuration is doing.
+    ConfigStatus,
+    /// Tells the last changes that were settled.
+    ConfigHistory,
+    /// Tells what the last change of a document changed.
+    ConfigDiff {
+        /// Name of the document.
+        document: String,
+    },
+    /// Undoes the last change of a document.
+    ConfigRollback {
+        /// Name of the document.
+        document: String,
+    },
 }
 
 /// What it answers.
@@ -70,7 +86,7 @@ pub fn open(spool: &Path) -> io::Result<std::os::unix::net::UnixListener> {
 ///
 /// # Cancel safety
 /// Dropping it closes the socket; a request that was begun may have been carried out.
-pub async fn serve(listener: std::os::unix::net::UnixListener, cim: Cim) {
+pub async fn serve(listener: std::os::unix::net::UnixListener, cim: Cim, engine: Engine) {
     let listener = match UnixListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => {
@@ -81,7 +97,7 @@ pub async fn serve(listener: std::os::unix::net::UnixListener, cim: Cim) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                if let Err(error) = exchange(stream, &cim).await {
+                if let Err(error) = exchange(stream, &cim, &engine).await {
                     tracing::debug!(%error, "a control connection ended early");
                 }
             }
@@ -93,12 +109,15 @@ pub async fn serve(listener: std::os::unix::net::UnixListener, cim: Cim) {
     }
 }
 
-async fn exchange(mut stream: UnixStream, cim: &Cim) -> io::Result<()> {
+async fn exchange(mut stream: UnixStream, cim: &Cim, engine: &Engine) -> io::Result<()> {
     let mut line = String::new();
     let (reading, mut writing) = stream.split();
     timeout(REQUEST_TIME, BufReader::new(reading.take(MAX_REQUEST)).read_line(&mut line)).await??;
     let answer = match serde_json::from_str(&line) {
-        Ok(request) => carry_out(request, cim).unwrap_or_else(Answer::Error),
+        Ok(request) => match about_configuration(&request, engine).await {
+            Some(answer) => answer.map_or_else(Answer::Error, Answer::Ok),
+            None => carry_out(&request, cim).unwrap_or_else(Answer::Error),
+        },
         Err(error) => Answer::Error(format!("not a request: {error}")),
     };
     let mut text = serde_json::to_vec(&answer)?;
@@ -107,16 +126,43 @@ async fn exchange(mut stream: UnixStream, cim: &Cim) -> io::Result<()> {
     Ok(())
 }
 
+/// Answers a request about configuration; `None` for any other.
+async fn about_configuration(request: &Request, engine: &Engine) -> Option<Result<Value, String>> {
+    let about = matches!(
+        request,
+        Request::ConfigStatus
+            | Request::ConfigHistory
+            | Request::ConfigDiff { .. }
+            | Request::ConfigRollback { .. }
+    );
+    if !about {
+        return None;
+    }
+    let configuration = engine.borrow().as_ref().map(|(configuration, _)| configuration.clone());
+    let Some(configuration) = configuration else {
+        return Some(Err("it is not known yet who this pod is; try again".to_owned()));
+    };
+    Some(match request {
+        Request::ConfigHistory => Ok(json!(configuration.view().history)),
+        Request::ConfigDiff { document } => configuration.last_change(document).await.map(|patch| json!(patch)),
+        Request::ConfigRollback { document } => {
+            configuration.roll_back(document).await.map(|()| json!({ "rolled_back": document }))
+        }
+        _ => Ok(json!(configuration.view())),
+    })
+}
+
 /// Carries a request out on an engine in this process.
 ///
 /// # Errors
 /// A text for the person who asked.
-pub fn carry_out(request: Request, cim: &Cim) -> Result<Answer, String> {
+pub fn carry_out(request: &Request, cim: &Cim) -> Result<Answer, String> {
     let store = cim.dead_letters().ok_or("there is no dead-letter store without a spool")?;
     let wrong = |error: io::Error| error.to_string();
     let value = match request {
         Request::DlqReplay => json!({ "replayed": cim.replay_dead_letters().map_err(wrong)? }),
         Request::DlqPurge => json!({ "purged": store.purge().map_err(wrong)? }),
+        _ => return Err("configuration is that of a running cim".to_owned()),
     };
     Ok(Answer::Ok(value))
 }
@@ -125,7 +171,7 @@ pub fn carry_out(request: Request, cim: &Cim) -> Result<Answer, String> {
 ///
 /// # Errors
 /// A CIM is there but does not answer as expected.
-pub fn ask(spool: &Path, request: Request) -> io::Result<Option<Answer>> {
+pub fn ask(spool: &Path, request: &Request) -> io::Result<Option<Answer>> {
     use std::io::{BufRead, BufReader, Read, Write};
     let mut stream = match std::os::unix::net::UnixStream::connect(path(spool)) {
         Ok(stream) => stream,
@@ -136,7 +182,7 @@ pub fn ask(spool: &Path, request: Request) -> io::Result<Option<Answer>> {
     };
     stream.set_read_timeout(Some(ANSWER_TIME))?;
     stream.set_write_timeout(Some(REQUEST_TIME))?;
-    let mut text = serde_json::to_vec(&request)?;
+    let mut text = serde_json::to_vec(request)?;
     text.push(b'\n');
     stream.write_all(&text)?;
     let mut line = String::new();

@@ -155,7 +155,7 @@ impl Process {
             serve_http(&cim, "http health", health, Paths::Probes, &face, &stopping);
         }
         if let Some(dir) = &loaded.settings.spool.dir {
-            serve_control(&cim, dir, &stopping);
+            serve_control(&cim, dir, &engine.subscribe(), &stopping);
         }
         let identity = Some(identity);
         Ok(Self { cim, face, nats, nats_ended, stop_http, http, has_spool, plan, engine, identity })
@@ -329,17 +329,22 @@ fn serve_http(
     });
 }
 
-fn serve_control(cim: &Cim, spool: &std::path::Path, stopping: &watch::Receiver<bool>) {
+fn serve_control(
+    cim: &Cim,
+    spool: &std::path::Path,
+    configuration: &Engine,
+    stopping: &watch::Receiver<bool>,
+) {
     match control::open(spool) {
         Ok(listener) => {
-            let (engine, stopping) = (cim.clone(), stopping.clone());
+            let (engine, configuration, stopping) = (cim.clone(), configuration.clone(), stopping.clone());
             cim.supervisor().task("control socket", OnPanic::Restart, move || {
-                let (listener, engine, mut stopping) =
-                    (listener.try_clone(), engine.clone(), stopping.clone());
+                let (listener, engine, configuration, mut stopping) =
+                    (listener.try_clone(), engine.clone(), configuration.clone(), stopping.clone());
                 async move {
                     let Ok(listener) = listener else { return };
                     tokio::select! {
-                        () = control::serve(listener, engine) => {}
+                        () = control::serve(listener, engine, configuration) => {}
                         _ = stopping.wait_for(|stop| *stop) => {}
                     }
                 }

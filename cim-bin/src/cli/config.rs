@@ -1,4 +1,4 @@
-//! `cim validate` and `cim config`.
+//! `cim validate` and `cim config`: CIM's own configuration; that of the application is the business of `change`.
 //!
 //! Left out: loading. The invariant: no secret is printed.
 
@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::Answer;
+use super::{Answer, change};
 use crate::backends;
 use crate::exit::{CANNOT_START, Failure};
 use crate::settings::{Loaded, Located, Place, Request, complete_schema, load};
@@ -19,11 +19,32 @@ pub(super) enum Command {
     Show,
     /// Prints the JSON Schema of the configuration of this build.
     Schema,
+    /// How the application's configuration is doing, as a running CIM tells.
+    Status,
+    /// The last changes of the application's configuration that have a result.
+    History,
+    /// What the last change of a document changed.
+    Diff {
+        /// Name of the document, for example `app.json`.
+        document: String,
+    },
+    /// Has the application undo the last change of a document.
+    Rollback {
+        /// Name of the document, for example `app.json`.
+        document: String,
+    },
+    /// Writes a change into the directory of the source `file`.
+    Push(change::Push),
 }
 
 pub(super) fn answer(command: &Command, files: &[PathBuf]) -> Result<Answer, Failure> {
     let registry = backends::registry();
     match command {
+        Command::Status => change::status(files, &registry),
+        Command::History => change::history(files, &registry),
+        Command::Diff { document } => change::diff(document, files, &registry),
+        Command::Rollback { document } => change::rollback(document, files, &registry),
+        Command::Push(push) => change::push(push, files, &registry),
         Command::Schema => {
             let schema = complete_schema(&registry);
             Ok(Answer::done(format!("{schema:#}"), schema))

@@ -70,7 +70,7 @@ fn read(dir: &Path) -> Result<Vec<Value>, Failure> {
 }
 
 fn ask(dir: &Path, request: Request) -> Result<Option<Value>, Failure> {
-    let asked = control::ask(dir, request);
+    let asked = control::ask(dir, &request);
     match asked.map_err(|error| Failure::failed(format!("the running cim does not answer: {error}")))? {
         None => Ok(None),
         Some(control::Answer::Ok(value)) => Ok(Some(value)),
@@ -156,8 +156,9 @@ mod offline {
             .map_err(|error| Failure::failed(format!("cannot start the runtime: {error}")))?;
         runtime.block_on(async {
             let cim = engine::start(&loaded.settings, &Who::given(&loaded.settings), &registry)?;
-            let answer = control::carry_out(request, &cim);
-            let time = if request == Request::DlqReplay { REPLAY_TIME } else { Duration::ZERO };
+            let replays = request == Request::DlqReplay;
+            let answer = control::carry_out(&request, &cim);
+            let time = if replays { REPLAY_TIME } else { Duration::ZERO };
             cim.stop(time).await;
             match answer.map_err(Failure::failed)? {
                 control::Answer::Ok(value) => Ok(value),

@@ -77,6 +77,17 @@ impl Documents {
         Ok(patch::between(document, before))
     }
 
+    /// The patch that led to the document from what it was before its last change.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(crate) fn last_change(&self, data_key: &str) -> Result<Value, String> {
+        let (Some(document), Some(before)) = (self.known.get(data_key), self.before.get(data_key)) else {
+            return Err(format!("what `{data_key}` was before its last change is not known"));
+        };
+        serde_json::from_slice(&patch::between(before, document)).map_err(|error| error.to_string())
+    }
+
     /// The document went back to what it was before its last change.
     pub(crate) fn went_back(&mut self, data_key: &str) {
         if let Some(before) = self.before.remove(data_key) {

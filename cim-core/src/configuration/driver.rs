@@ -30,13 +30,15 @@ use super::subscription::{Heard, Subscription};
 use super::view::ConfigurationView;
 use super::work::{self, Done, Work};
 use super::{Order, patch};
-use crate::contract::{ChangeState, ConfigScope, ConfigUpdate, Notice};
+use crate::contract::{ChangeState, ChangeStatus, ConfigScope, ConfigUpdate, Notice};
 use crate::intake::{Intake, Signal};
 
 /// Calls of the application at the same time.
 const CALLS: usize = 8;
 /// Updates that are taken in before work is looked for.
 const GULP: usize = 1024;
+/// Settled changes that are remembered for people.
+const HISTORY: usize = 64;
 /// Announcements on their way at the same time.
 const ANNOUNCEMENTS: usize = 1000;
 /// Looks at nothing.
@@ -65,6 +67,8 @@ pub(crate) struct Driver {
     /// The first reading of the source is done.
     caught_up: bool,
     start_committed: bool,
+    /// The last changes with a result.
+    history: VecDeque<ChangeStatus>,
     /// The first configuration that is being handed over.
     loading: Option<Arc<[u8]>>,
     calls: VecDeque<PushStep>,
@@ -112,6 +116,7 @@ impl Driver {
             watching: None,
             caught_up: false,
             start_committed: false,
+            history: VecDeque::new(),
             loading: None,
             calls: VecDeque::new(),
             calling: 0,
@@ -253,13 +258,16 @@ impl Driver {
     /// A change of CIM's own document.
     fn own(&mut self, step: &PushStep, now: Now) {
         let outcome = match &self.plan.own {
-            Some(own) => patch::apply(&own.current(), &step.patch).and_then(|document| own.replace(document)),
-            None => Err("this process has no such document".to_owned()),
+            Some(own) => patch::apply(&own.current(), &step.patch)
+                .and_then(|document| own.replace(document))
+                .map(|()| Word::Success),
+            // Not at fault, and no reason to lose the pod: this process is configured otherwise.
+            None => Ok(Word::Unused),
         };
         let settled = match outcome {
-            Ok(()) => {
+            Ok(word) => {
                 self.desk.answered(&step.key.document, step.attempt, Verdict::Accepted(200), now);
-                self.desk.result(&step.key.text, None, Word::Success, now).ok().flatten()
+                self.desk.result(&step.key.text, None, word, now).ok().flatten()
             }
             Err(why) => self.desk.refuse(step, why, now),
         };
@@ -290,6 +298,10 @@ impl Driver {
             );
             self.notify("ConfigurationFailed", message);
         }
+        if self.history.len() == HISTORY {
+            self.history.pop_front();
+        }
+        self.history.push_back(settled.status.clone());
         let outcome = self.desk.outcome(&settled);
         self.commits.push(Report { outcome, until: settled.commit_by, settled: Some(settled) });
         self.dirty();

@@ -49,6 +49,8 @@ use driver::Driver;
 pub(crate) enum Order {
     /// The application registered.
     Register { registration: Registration, done: oneshot::Sender<()> },
+    /// Tell what the last change of a document changed.
+    LastChange { data_key: String, done: oneshot::Sender<Result<serde_json::Value, String>> },
     /// Undo what is in force of a document.
     Rollback { data_key: String, done: oneshot::Sender<Result<(), String>> },
     /// Save everything and end.
@@ -109,6 +111,21 @@ impl Configuration {
     pub async fn roll_back(&self, data_key: &str) -> Result<(), String> {
         let (done, doing) = oneshot::channel();
         let order = Order::Rollback { data_key: data_key.to_owned(), done };
+        let ended = || "the configuration engine has ended".to_owned();
+        self.orders.send(order).await.map_err(|_| ended())?;
+        doing.await.map_err(|_| ended())?
+    }
+
+    /// What the last change of a document changed, as a patch.
+    ///
+    /// # Errors
+    /// Why that is not known.
+    ///
+    /// # Cancel safety
+    /// May be dropped at any await point.
+    pub async fn last_change(&self, data_key: &str) -> Result<serde_json::Value, String> {
+        let (done, doing) = oneshot::channel();
+        let order = Order::LastChange { data_key: data_key.to_owned(), done };
         let ended = || "the configuration engine has ended".to_owned();
         self.orders.send(order).await.map_err(|_| ended())?;
         doing.await.map_err(|_| ended())?

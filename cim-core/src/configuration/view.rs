@@ -41,6 +41,9 @@ pub struct ConfigurationView {
     pub commits_waiting: usize,
     /// Every document that was changed.
     pub documents: Vec<DocumentView>,
+    /// The last changes with a result, oldest first.
+    #[serde(skip)]
+    pub history: Vec<ChangeStatus>,
     /// Counters.
     #[serde(skip)]
     pub counts: Counts,

@@ -63,6 +63,9 @@ impl Driver {
                 self.saved.push(done);
                 self.upkeep_at = Some(Instant::now());
             }
+            Order::LastChange { data_key, done } => {
+                let _ = done.send(self.documents.last_change(&data_key));
+            }
             Order::Rollback { data_key, done } => match self.documents.back(&data_key) {
                 Ok(back) => {
                     let identity = &self.plan.identity;

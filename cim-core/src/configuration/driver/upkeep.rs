@@ -51,6 +51,7 @@ impl Driver {
             day_one_reason: self.day_one.reason().map(ToOwned::to_owned),
             commits_waiting: self.commits.waiting(),
             documents: documents.collect(),
+            history: self.history.iter().cloned().collect(),
             counts: *self.desk.counts(),
         };
         *self.view.lock().unwrap_or_else(PoisonError::into_inner) = view;
