@@ -87,10 +87,15 @@ pub(crate) fn of(doing: &str, error: Error) -> Failure {
     }
 }
 
+/// Whether a watch was cancelled because its token is not valid any more. Newer servers look at it before each event.
+pub(crate) fn is_logged_out(reason: &str) -> bool {
+    ["invalid auth token", "auth store is old"].iter().any(|text| reason.contains(text))
+}
+
 /// What the text of a cancelled watch means: there is no code in it.
 pub(crate) fn of_cancelled(doing: &str, reason: &str) -> SourceError {
-    let refused = ["permission denied", "invalid auth token", "user name is empty", "auth store is old"];
-    let kind = if refused.iter().any(|text| reason.contains(text)) {
+    let refused = ["permission denied", "user name is empty"];
+    let kind = if is_logged_out(reason) || refused.iter().any(|text| reason.contains(text)) {
         SourceErrorKind::Unauthorized
     } else {
         SourceErrorKind::Unavailable

@@ -31,6 +31,8 @@ pub(crate) enum Heard {
     Changes(Vec<Change>),
     /// What is known of the store is void or incomplete: everything has to be read again.
     Void(String),
+    /// The token is not valid any more: another one is needed to go on.
+    LoggedOut,
 }
 
 /// Where a session runs.
@@ -181,9 +183,10 @@ impl Session {
         let now = Instant::now();
         self.pulse.heard(now);
         if answer.canceled() {
-            return match answer.compact_revision() {
-                0 => Err(failure::of_cancelled(&doing, answer.cancel_reason())),
-                at => Ok(Some(Heard::Void(format!("the history before revision {at} was compacted")))),
+            return match (answer.compact_revision(), answer.cancel_reason()) {
+                (0, reason) if failure::is_logged_out(reason) => Ok(Some(Heard::LoggedOut)),
+                (0, reason) => Err(failure::of_cancelled(&doing, reason)),
+                (at, _) => Ok(Some(Heard::Void(format!("the history before revision {at} was compacted")))),
             };
         }
         let (cluster, revision) =
