@@ -16,7 +16,10 @@ mod present {
     use crate::settings::EtcdSettings;
 
     /// Adds what the settings say about TLS. Blocks.
-    pub(crate) fn secure(options: ConnectOptions, settings: &EtcdSettings) -> Result<ConnectOptions, SourceError> {
+    pub(crate) fn secure(
+        options: ConnectOptions,
+        settings: &EtcdSettings,
+    ) -> Result<ConnectOptions, SourceError> {
         let mut tls = TlsOptions::new();
         if let Some(file) = &settings.ca_file {
             tls = tls.ca_certificate(Certificate::from_pem(read(file)?));
@@ -32,7 +35,8 @@ mod present {
 
     fn read(file: &Path) -> Result<Vec<u8>, SourceError> {
         std::fs::read(file).map_err(|error| {
-            SourceError::new(SourceErrorKind::Misconfigured, format!("cannot read {}", file.display())).with_source(error)
+            SourceError::new(SourceErrorKind::Misconfigured, format!("cannot read {}", file.display()))
+                .with_source(error)
         })
     }
 
@@ -85,7 +89,10 @@ mod absent {
 
     /// Says that this build has no TLS.
     pub(crate) fn secure(_: ConnectOptions, _: &EtcdSettings) -> Result<ConnectOptions, SourceError> {
-        Err(SourceError::new(SourceErrorKind::Misconfigured, "`https://` needs a build with the feature `tls`"))
+        Err(SourceError::new(
+            SourceErrorKind::Misconfigured,
+            "`https://` needs a build with the feature `tls`",
+        ))
     }
 
     /// Never.

@@ -113,7 +113,8 @@ impl Watch {
     async fn begin(&mut self) -> Result<Option<ConfigUpdate>, SourceError> {
         let shared = Arc::clone(&self.shared);
         let member = shared.watched.current().cloned();
-        let member = member.ok_or_else(|| SourceError::new(SourceErrorKind::Misconfigured, "there is no endpoint"))?;
+        let member =
+            member.ok_or_else(|| SourceError::new(SourceErrorKind::Misconfigured, "there is no endpoint"))?;
         let connected = shared.connector.connect(&member).await;
         let client = connected.inspect_err(|_| shared.watched.failed(&member))?;
         let (ranges, pace, limit) = (Arc::clone(&self.ranges), shared.pace, shared.connector.limit());
@@ -123,7 +124,10 @@ impl Watch {
         let listing = place.list(Detail::Keys).await?;
         let ledger = shared.recall(&self.scope, resume).unwrap_or_else(|| Ledger::believed(&listing, resume));
         if !ledger.leads_to(&listing) {
-            return self.reset("the store is not the one that was watched, or a change was missed").await.map(Some);
+            return self
+                .reset("the store is not the one that was watched, or a change was missed")
+                .await
+                .map(Some);
         }
         self.ledger = Some(ledger);
         self.watch(Some(listing)).await?;
@@ -161,7 +165,10 @@ impl Watch {
         tracing::info!(source = %self.shared.name, member = %place.member, reason, revision = listing.revision,
             keys = listing.entries.len(), "the configuration was read");
         self.ledger = Some(Ledger::full(&listing));
-        Ok(ConfigUpdate::Reset { revision: Revision(listing.revision), entries: std::mem::take(&mut listing.entries) })
+        Ok(ConfigUpdate::Reset {
+            revision: Revision(listing.revision),
+            entries: std::mem::take(&mut listing.entries),
+        })
     }
 
     /// Waits where the watch was begun anew just before.
