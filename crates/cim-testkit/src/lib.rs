@@ -10,14 +10,19 @@
 //! Each line becomes a module with one test per [`Property`]. A property that the harness cannot express prints
 //! `skipped: <why>` on standard error, even when the test harness captures output, and never passes silently.
 //!
+//! Sources of configuration have a suite of their own: `cim_testkit::source_conformance!(my_source, MyHarness::new());`
+//! with a [`SourceHarness`]. An engine is tested with a [`MemorySource`] and a [`FakeOrchestrator`].
+//!
 //! Between a client and a real server stands a [`ChaosProxy`]: a TCP proxy that delays, cuts, garbles or goes silent
 //! when a test says so, and is byte-exact otherwise. A [`null_broker`] stands in for Kafka where a real broker cannot be made
 //! to fail as wanted, or would cost more than what is measured.
 //!
-//! Owns the properties, the fakes ([`MemorySink`], [`FlakySink`]), the proxy, the broker and the deliberately broken sinks
-//! ([`Mutant`]) that show the properties bite. Left out: what a backend's target is. Invariant: a property judges only
+//! Owns the properties, the fakes, the proxy, the broker and the deliberately broken sinks ([`Mutant`]) and sources
+//! ([`SourceMutant`]) that show the properties bite. Left out: what a backend's target is. Invariant: a property judges only
 //! what a reader sees and what the contract says, never how a sink works.
 
+mod cancel;
+mod fake_orchestrator;
 mod flaky;
 mod harness;
 mod memory;
@@ -30,10 +35,12 @@ mod reader;
 mod sample;
 mod seeded;
 mod skip;
+mod source;
 mod subject;
 
 #[doc(hidden)]
 pub use cim_core::Class;
+pub use fake_orchestrator::FakeOrchestrator;
 pub use flaky::FlakySink;
 pub use harness::{CannotExpress, Fault, Harness};
 pub use memory::{Kept, MemoryHarness, MemorySink, Step};
@@ -42,7 +49,37 @@ pub use property::{Property, Verdict, Violation, check, check_in_test, first_vio
 pub use proxy::{Admission, Behaviour, ChaosProxy, Direction, Ending, Flow};
 pub use sample::Sample;
 pub use skip::{has_time, skipped};
+pub use source::{
+    MemorySource, MemoryStore, SourceFault, SourceFlaw, SourceHarness, SourceMutant, SourceProperty,
+    SourceViolation, check_source, check_source_in_test, first_source_violation,
+};
 pub use subject::Subject;
+
+/// Runs every property of the contract against a source of configuration: one line, one test per property.
+///
+/// `source_conformance!(name, harness)`; `harness` is an expression that builds a fresh [`SourceHarness`] for each test.
+#[macro_export]
+macro_rules! source_conformance {
+    ($name:ident, $harness:expr) => {
+        mod $name {
+            #[allow(unused_imports, reason = "the harness expression may use what stands beside the macro")]
+            use super::*;
+            $crate::source_conformance!(@tests $harness,
+                first_reset FirstReset, listed Listed, follows Follows, ordered Ordered, scope Scope,
+                exact_bytes ExactBytes, resume Resume, history_gone HistoryGone, reported Reported,
+                idempotent Idempotent, monotonic Monotonic, final_words FinalWords, read_back ReadBack,
+                report_while_watching ReportWhileWatching, lease Lease, absent_store AbsentStore,
+                recovery Recovery, cancellation Cancellation, close_twice CloseTwice,
+                secrets_hidden SecretsHidden);
+        }
+    };
+    (@tests $harness:expr, $($test:ident $property:ident),*) => {
+        $(#[test]
+        fn $test() {
+            $crate::check_source_in_test($crate::SourceProperty::$property, || $harness);
+        })*
+    };
+}
 
 /// Runs every property of the contract against a backend: one line, one test per property.
 ///

@@ -3,7 +3,9 @@
 //! Owns names, order (simple ones first) and the verdicts. Left out: what each property does (`properties`).
 //! Invariant: a panic of the sink is a violation of the property under test, and a skip is always announced.
 
+use std::any::Any;
 use std::fmt;
+use std::future::Future;
 use std::panic::AssertUnwindSafe;
 
 use cim_core::Class;
@@ -108,12 +110,14 @@ pub async fn check(property: Property, class: Class, harness: &dyn Harness) -> R
     let outcome = AssertUnwindSafe(try_property(property, class, harness, subject)).catch_unwind().await;
     match outcome {
         Ok(outcome) => outcome.map_err(violation),
-        Err(panic) => {
-            let text = panic.downcast_ref::<&str>().map(ToString::to_string);
-            let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-            Err(violation(format!("the sink panicked: {text}")))
-        }
+        Err(panic) => Err(violation(format!("the sink panicked: {}", panic_text(panic.as_ref())))),
     }
+}
+
+/// What a panic said.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
 }
 
 async fn try_property(property: Property, class: Class, harness: &dyn Harness, subject: Subject) -> Outcome {
@@ -151,12 +155,17 @@ pub async fn first_violation<H: Harness>(class: Class, fresh: impl Fn() -> H) ->
 ///
 /// # Panics
 /// When the property does not hold: that is how a test fails.
-#[allow(clippy::panic, reason = "called from tests only: a panic is how a test fails")]
 pub fn check_in_test<H: Harness>(property: Property, class: Class, fresh: impl FnOnce() -> H) {
+    in_test(&format!("{property} for {class:?}"), async { check(property, class, &fresh()).await });
+}
+
+/// Runs the check of a property on a runtime of its own, and makes its verdict that of the test.
+#[allow(clippy::panic, reason = "called from tests only: a panic is how a test fails")]
+pub(crate) fn in_test<E: fmt::Display>(what: &str, check: impl Future<Output = Result<Verdict, E>>) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let verdict = match runtime {
         Ok(runtime) => {
-            let verdict = runtime.block_on(async { check(property, class, &fresh()).await });
+            let verdict = runtime.block_on(check);
             // A thread that a fault has blocked must not keep the test from ending.
             runtime.shutdown_background();
             verdict
@@ -165,7 +174,7 @@ pub fn check_in_test<H: Harness>(property: Property, class: Class, fresh: impl F
     };
     match verdict {
         Ok(Verdict::Held) => {}
-        Ok(Verdict::Skipped(why)) => skip::announce(&format!("{property} for {class:?}: {why}")),
+        Ok(Verdict::Skipped(why)) => skip::announce(&format!("{what}: {why}")),
         Err(violation) => panic!("{violation}"),
     }
 }

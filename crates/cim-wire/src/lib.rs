@@ -41,6 +41,7 @@ mod log_json;
 mod pair;
 mod source_headers;
 mod timestamp;
+mod update_config;
 mod verify;
 
 pub use crate::class::Class;
@@ -56,4 +57,5 @@ pub use crate::log::Log;
 pub use crate::log_encoder::{LogContext, LogEncoder, LogFormat};
 pub use crate::pair::Pair;
 pub use crate::source_headers::SourceHeaders;
+pub use crate::update_config::UpdateConfig;
 pub use crate::verify::verify;

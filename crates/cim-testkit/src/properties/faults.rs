@@ -1,13 +1,9 @@
 //! Properties of a target that fails, and of a caller that goes away.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::task::{Context, Poll};
-use std::time::Duration;
-
 use cim_core::{Class, DeliveryErrorKind};
 
 use super::trial::{Chain, Trial, complete};
+use crate::cancel::dropped_after;
 use crate::property::{Outcome, Verdict};
 use crate::subject::undelivered;
 use crate::{CannotExpress, Fault, Harness, Subject};
@@ -18,9 +14,6 @@ const RECORD: usize = 2_000;
 
 /// A delivery is dropped after 0, 1, 2 … polls, up to this many.
 const MOST_POLLS: usize = 12;
-
-/// A delivery that is not woken for so long is at an await point that depends on the target.
-const QUIET: Duration = Duration::from_millis(50);
 
 fn skipped(CannotExpress(why): CannotExpress) -> Outcome {
     Ok(Verdict::Skipped(why))
@@ -137,29 +130,4 @@ pub(crate) async fn cancellation(harness: &dyn Harness, class: Class, subject: S
 
 fn after_drop(polls: usize, finding: &str) -> String {
     format!("after a delivery was dropped at poll {polls}, delivering again fails: {finding}")
-}
-
-/// Polls the future so many times, or until it is quiet, and drops it.
-async fn dropped_after<F: Future>(polls: usize, future: F) {
-    let limited = Limited { future: Box::pin(future), left: polls };
-    // Quiet or finished: both are fine, the future is dropped here either way.
-    let _ = tokio::time::timeout(QUIET, limited).await;
-}
-
-struct Limited<F: Future> {
-    future: Pin<Box<F>>,
-    left: usize,
-}
-
-impl<F: Future> Future for Limited<F> {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        if self.left == 0 {
-            return Poll::Ready(());
-        }
-        self.left -= 1;
-        let poll = self.future.as_mut().poll(context).map(drop);
-        if self.left == 0 { Poll::Ready(()) } else { poll }
-    }
 }

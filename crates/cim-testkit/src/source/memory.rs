@@ -1,0 +1,443 @@
+//! A store in memory, and the source that reads it; fails on command.
+//!
+//! Owns the script of failures and the history. Left out: flaws (`mutant`). Invariant: every change has a revision of its
+//! own, one above the last.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use cim_core::{
+    CloseError, Component, ConfigEntry, ConfigOutcome, ConfigScope, ConfigSource, ConfigStream, ConfigUpdate,
+    Health, Lease, Reported, Revision, SourceError, SourceErrorKind, async_trait,
+};
+use futures_util::stream;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::harness::{SourceFault, SourceHarness};
+use crate::CannotExpress;
+
+/// Which keys a watch delivers.
+pub(super) type Within = Arc<dyn Fn(&[u8]) -> bool + Send + Sync>;
+
+/// How far ahead a watch looks when no lease is about to end.
+const LONG: Duration = Duration::from_secs(3_600);
+
+#[derive(Default)]
+struct State {
+    entries: BTreeMap<Vec<u8>, ConfigEntry>,
+    history: Vec<(Revision, ConfigUpdate)>,
+    revision: Revision,
+    /// History up to here is forgotten.
+    forgotten: Revision,
+    leases: BTreeMap<i64, Instant>,
+    cuts: u64,
+    down: Option<SourceErrorKind>,
+    failing: VecDeque<(SourceErrorKind, bool)>,
+    reports: Vec<ConfigOutcome>,
+    watches: usize,
+    closed: bool,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    changed: watch::Sender<()>,
+    open: watch::Sender<bool>,
+}
+
+/// A store that remembers everything, and a source on it; fails as a test says.
+#[derive(Clone)]
+pub struct MemorySource {
+    name: String,
+    shared: Arc<Shared>,
+}
+
+impl std::fmt::Debug for MemorySource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MemorySource").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl MemorySource {
+    /// An empty store of that name.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Arc<Self> {
+        let shared = Shared {
+            state: Mutex::default(),
+            changed: watch::Sender::new(()),
+            open: watch::Sender::new(true),
+        };
+        Arc::new(Self { name: name.into(), shared: Arc::new(shared) })
+    }
+
+    /// Writes a key.
+    pub fn put(&self, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) -> Revision {
+        self.change(|state| state.put(key.into(), value.into(), None))
+    }
+
+    /// Writes a key that goes away after that time, by the clock of the runtime.
+    pub fn put_leased(&self, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>, time: Duration) -> Lease {
+        self.change(|state| {
+            let lease = Lease(i64::try_from(state.leases.len()).unwrap_or(i64::MAX).saturating_add(1));
+            state.leases.insert(lease.0, Instant::now() + time);
+            state.put(key.into(), value.into(), Some(lease));
+            lease
+        })
+    }
+
+    /// Removes a key.
+    pub fn delete(&self, key: &[u8]) {
+        self.change(|state| state.delete(key));
+    }
+
+    /// Forgets every change so far: who resumes from an earlier moment gets everything.
+    pub fn compact(&self) {
+        self.change(|state| {
+            state.forgotten = state.revision;
+            state.history.clear();
+        });
+    }
+
+    /// Ends every watch with an error.
+    pub fn cut(&self) {
+        self.change(|state| state.cuts += 1);
+    }
+
+    /// Fails every call and ends every watch with that kind, until set to `None`.
+    pub fn set_down(&self, kind: Option<SourceErrorKind>) {
+        self.change(|state| state.down = kind);
+    }
+
+    /// Fails the next reports, one after the other, and stores nothing of them.
+    pub fn fail_reports(&self, kinds: impl IntoIterator<Item = SourceErrorKind>) {
+        self.change(|state| state.failing.extend(kinds.into_iter().map(|kind| (kind, false))));
+    }
+
+    /// Stores the next reports, but answers each with that kind: the acknowledgement got lost.
+    pub fn lose_answers(&self, kinds: impl IntoIterator<Item = SourceErrorKind>) {
+        self.change(|state| state.failing.extend(kinds.into_iter().map(|kind| (kind, true))));
+    }
+
+    /// Closes or opens the gate: with a closed one every call and every watch waits.
+    pub fn set_gate(&self, open: bool) {
+        self.shared.open.send_replace(open);
+    }
+
+    /// What is stored under a key.
+    #[must_use]
+    pub fn value(&self, key: &[u8]) -> Option<Vec<u8>> {
+        let mut state = self.state();
+        state.expire();
+        state.entries.get(key).map(|entry| entry.value.to_vec())
+    }
+
+    /// Every report that was stored, or superseded, in order.
+    #[must_use]
+    pub fn reports(&self) -> Vec<ConfigOutcome> {
+        self.state().reports.clone()
+    }
+
+    /// How many watches were begun.
+    #[must_use]
+    pub fn watches(&self) -> usize {
+        self.state().watches
+    }
+
+    /// Whether `close` was called.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.state().closed
+    }
+
+    /// The moment of the last change.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        self.state().revision
+    }
+
+    /// A watch of the keys for which `within` holds. For a mutant.
+    pub(super) fn watch_within(&self, within: Within, resume: Option<Revision>) -> ConfigStream {
+        let cursor = Cursor { shared: Arc::clone(&self.shared), within, after: resume, cuts: None };
+        Box::pin(stream::unfold(Some(cursor), |cursor| async {
+            let mut cursor = cursor?;
+            let item = cursor.next().await;
+            let rest = item.is_ok().then_some(cursor);
+            Some((item, rest))
+        }))
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let changed = change(&mut self.state());
+        self.shared.changed.send_replace(());
+        changed
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.lock()
+    }
+
+    /// Waits at the gate, and fails as a script says.
+    async fn admit(&self) -> Result<(), SourceError> {
+        let mut open = self.shared.open.subscribe();
+        // The sender lives as long as this source, so the wait ends only by an open gate.
+        let _ = open.wait_for(|open| *open).await;
+        let mut state = self.state();
+        state.expire();
+        state.check()
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn check(&self) -> Result<(), SourceError> {
+        match self.down {
+            _ if self.closed => Err(SourceError::new(SourceErrorKind::Closed, "the memory source is closed")),
+            Some(kind) => Err(scripted(kind)),
+            None => Ok(()),
+        }
+    }
+
+    fn put(&mut self, key: Vec<u8>, value: Vec<u8>, lease: Option<Lease>) -> Revision {
+        let revision = self.next_revision();
+        let entry = ConfigEntry { key: key.clone(), value: value.into(), revision, lease };
+        self.history.push((revision, ConfigUpdate::Put(entry.clone())));
+        self.entries.insert(key, entry);
+        revision
+    }
+
+    fn delete(&mut self, key: &[u8]) {
+        if self.entries.remove(key).is_some() {
+            let revision = self.next_revision();
+            self.history.push((revision, ConfigUpdate::Delete { key: key.to_vec(), revision }));
+        }
+    }
+
+    fn next_revision(&mut self) -> Revision {
+        self.revision.0 += 1;
+        self.revision
+    }
+
+    /// Removes what belongs to leases that have ended.
+    fn expire(&mut self) {
+        let now = Instant::now();
+        let is_over = |entry: &ConfigEntry, leases: &BTreeMap<i64, Instant>| {
+            entry.lease.is_some_and(|lease| leases.get(&lease.0).is_none_or(|end| *end <= now))
+        };
+        let over = self.entries.values().filter(|entry| is_over(entry, &self.leases));
+        let keys: Vec<_> = over.map(|entry| entry.key.clone()).collect();
+        keys.iter().for_each(|key| self.delete(key));
+    }
+
+    fn report(&mut self, outcome: &ConfigOutcome) -> Reported {
+        self.reports.push(outcome.clone());
+        if let Some((key, status)) = &outcome.status {
+            let text = serde_json::to_vec(status).unwrap_or_default();
+            self.put(key.clone().into_bytes(), text, None);
+        }
+        let Some(commit) = &outcome.commit else { return Reported::Stored };
+        let stored = self.entries.get(commit.key.as_bytes());
+        if let Some(stored) = stored.and_then(|entry| commit.is_superseded_by(&entry.value)) {
+            return Reported::Superseded { stored };
+        }
+        self.put(commit.key.clone().into_bytes(), commit.value.to_string().into_bytes(), None);
+        Reported::Stored
+    }
+}
+
+fn scripted(kind: SourceErrorKind) -> SourceError {
+    SourceError::new(kind, "the script of the memory source says so")
+}
+
+/// Where a watch is.
+struct Cursor {
+    shared: Arc<Shared>,
+    within: Within,
+    after: Option<Revision>,
+    /// Cuts before it began.
+    cuts: Option<u64>,
+}
+
+impl Cursor {
+    async fn next(&mut self) -> Result<ConfigUpdate, SourceError> {
+        let shared = Arc::clone(&self.shared);
+        let (mut changed, mut open) = (shared.changed.subscribe(), shared.open.subscribe());
+        loop {
+            let _ = open.wait_for(|open| *open).await;
+            let until = {
+                let mut state = shared.lock();
+                state.expire();
+                if let Some(item) = self.look(&mut state).transpose() {
+                    return item;
+                }
+                let now = Instant::now();
+                let ends = state.leases.values().filter(|end| **end > now);
+                ends.min().copied().unwrap_or(now + LONG)
+            };
+            let _ = tokio::time::timeout_at(until, changed.changed()).await;
+        }
+    }
+
+    fn look(&mut self, state: &mut State) -> Result<Option<ConfigUpdate>, SourceError> {
+        state.check()?;
+        if self.cuts.is_none() {
+            state.watches += 1;
+        }
+        if *self.cuts.get_or_insert(state.cuts) != state.cuts {
+            return Err(SourceError::new(SourceErrorKind::Unavailable, "the watch was cut"));
+        }
+        let known = self.after.filter(|after| (state.forgotten..=state.revision).contains(after));
+        let Some(after) = known else {
+            self.after = Some(state.revision);
+            let inside = state.entries.values().filter(|entry| (self.within)(&entry.key));
+            let mut entries: Vec<_> = inside.cloned().collect();
+            entries.sort_by_key(|entry| entry.revision);
+            return Ok(Some(ConfigUpdate::Reset { revision: state.revision, entries }));
+        };
+        let first = state.history.partition_point(|(revision, _)| *revision <= after);
+        for (revision, update) in state.history.iter().skip(first) {
+            self.after = Some(*revision);
+            let key = match update {
+                ConfigUpdate::Put(entry) => &entry.key,
+                ConfigUpdate::Delete { key, .. } => key,
+                ConfigUpdate::Reset { .. } => continue,
+            };
+            if (self.within)(key) {
+                return Ok(Some(update.clone()));
+            }
+        }
+        Ok(None)
+    }
+}
+
+#[async_trait]
+impl Component for MemorySource {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn probe(&self) -> Health {
+        match self.state().down {
+            Some(kind) => Health::Degraded(format!("down by script: {}", kind.as_str())),
+            None => Health::Ready,
+        }
+    }
+
+    async fn close(&self) -> Result<(), CloseError> {
+        self.change(|state| state.closed = true);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl ConfigSource for MemorySource {
+    fn watch(&self, scope: &ConfigScope, resume: Option<Revision>) -> ConfigStream {
+        let scope = scope.clone();
+        self.watch_within(Arc::new(move |key| scope.contains(key)), resume)
+    }
+
+    async fn report(&self, outcome: &ConfigOutcome) -> Result<Reported, SourceError> {
+        self.admit().await?;
+        let failing = self.state().failing.pop_front();
+        match failing {
+            Some((kind, false)) => Err(scripted(kind)),
+            Some((kind, true)) => {
+                self.change(|state| state.report(outcome));
+                Err(scripted(kind))
+            }
+            None => Ok(self.change(|state| state.report(outcome))),
+        }
+    }
+
+    async fn read(&self, key: &str) -> Result<Option<Vec<u8>>, SourceError> {
+        self.admit().await?;
+        Ok(self.value(key.as_bytes()))
+    }
+
+    async fn time_left(&self, lease: Lease) -> Result<Option<Duration>, SourceError> {
+        self.admit().await?;
+        let end = self.state().leases.get(&lease.0).copied();
+        Ok(end.map(|end| end.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero()))
+    }
+}
+
+/// The suite's view of a [`MemorySource`], and of anything that stands in front of one.
+pub struct MemoryStore {
+    /// The store.
+    pub target: Arc<MemorySource>,
+    source: Arc<dyn ConfigSource>,
+    secrets: Vec<String>,
+}
+
+impl MemoryStore {
+    /// A harness for what `build` puts in front of an empty store.
+    #[must_use]
+    pub fn new(build: impl FnOnce(&Arc<MemorySource>) -> Arc<dyn ConfigSource>) -> Self {
+        let target = MemorySource::new("memory");
+        let source = build(&target);
+        Self { target, source, secrets: Vec::new() }
+    }
+
+    /// The same, with texts that must not be shown.
+    #[must_use]
+    pub fn with_secrets(mut self, secrets: Vec<String>) -> Self {
+        self.secrets = secrets;
+        self
+    }
+}
+
+#[async_trait]
+impl SourceHarness for MemoryStore {
+    fn build(&self) -> Arc<dyn ConfigSource> {
+        Arc::clone(&self.source)
+    }
+
+    async fn put(&self, key: &[u8], value: &[u8]) -> Result<(), CannotExpress> {
+        self.target.put(key, value);
+        Ok(())
+    }
+
+    async fn put_leased(&self, key: &[u8], value: &[u8], time: Duration) -> Result<(), CannotExpress> {
+        self.target.put_leased(key, value, time);
+        Ok(())
+    }
+
+    async fn delete(&self, key: &[u8]) {
+        self.target.delete(key);
+    }
+
+    async fn value(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.target.value(key)
+    }
+
+    async fn forget_history(&self) -> Result<(), CannotExpress> {
+        self.target.compact();
+        Ok(())
+    }
+
+    async fn fail(&self, fault: SourceFault) -> Result<(), CannotExpress> {
+        match fault {
+            SourceFault::Absent => self.target.set_down(Some(SourceErrorKind::Unavailable)),
+            SourceFault::Stalled => self.target.set_gate(false),
+        }
+        Ok(())
+    }
+
+    async fn heal(&self) {
+        self.target.set_down(None);
+        self.target.set_gate(true);
+    }
+
+    fn patience(&self) -> Duration {
+        Duration::from_millis(300)
+    }
+
+    fn secrets(&self) -> Vec<String> {
+        self.secrets.clone()
+    }
+}
