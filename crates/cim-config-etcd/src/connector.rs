@@ -45,7 +45,8 @@ impl Connector {
         let settings = self.settings.clone();
         let read = tokio::task::spawn_blocking(move || options(&settings, secure)).await;
         read.map_err(|error| {
-            SourceError::new(SourceErrorKind::Unavailable, "cannot read the files of the connection").with_source(error)
+            SourceError::new(SourceErrorKind::Unavailable, "cannot read the files of the connection")
+                .with_source(error)
         })?
     }
 }
@@ -67,7 +68,9 @@ fn options(settings: &EtcdSettings, secure: bool) -> Result<ConnectOptions, Sour
             (None, Some(file)) => {
                 Secret::read(file).map_err(|why| SourceError::new(SourceErrorKind::Misconfigured, why))?
             }
-            (None, None) => return Err(SourceError::new(SourceErrorKind::Misconfigured, "there is no password")),
+            (None, None) => {
+                return Err(SourceError::new(SourceErrorKind::Misconfigured, "there is no password"));
+            }
         };
         options = options.with_user(user, password.reveal()).with_auto_token_refresh(true);
     }

@@ -14,7 +14,8 @@ pub(crate) struct Endpoint(String);
 impl Endpoint {
     /// Reads a URL, or `host:port`, which is `https://` where there are authorities to trust.
     pub(crate) fn read(text: &str, secure: bool) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is no endpoint; write http://host:port, https://host:port or host:port");
+        let wrong =
+            || format!("`{text}` is no endpoint; write http://host:port, https://host:port or host:port");
         let (scheme, place) = match text.trim().split_once("://") {
             Some((scheme @ ("http" | "https"), place)) => (scheme, place),
             Some(_) => return Err(wrong()),
@@ -23,7 +24,8 @@ impl Endpoint {
         let place = place.strip_suffix('/').unwrap_or(place);
         let (host, port) = place.rsplit_once(':').ok_or_else(wrong)?;
         let bracketed = host.starts_with('[') && host.ends_with(']');
-        let odd = |c: char| c.is_whitespace() || matches!(c, '/' | '@' | '?' | '#') || (c == ':' && !bracketed);
+        let odd =
+            |c: char| c.is_whitespace() || matches!(c, '/' | '@' | '?' | '#') || (c == ':' && !bracketed);
         if host.is_empty() || host.contains(odd) || port.parse::<u16>().is_err() {
             return Err(wrong());
         }
@@ -95,7 +97,9 @@ mod tests {
         ] {
             assert_eq!(Endpoint::read(text, secure).unwrap().url(), url);
         }
-        for text in ["", "a", "a:", ":1", "ftp://a:1", "a:70000", "::1:2379", "http://u@a:1", "http://a:1/x", "a b:1"] {
+        for text in
+            ["", "a", "a:", ":1", "ftp://a:1", "a:70000", "::1:2379", "http://u@a:1", "http://a:1/x", "a b:1"]
+        {
             assert!(Endpoint::read(text, false).is_err(), "{text}");
         }
     }

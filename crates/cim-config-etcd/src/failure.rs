@@ -73,13 +73,18 @@ pub(crate) fn closed() -> SourceError {
 pub(crate) fn of(doing: &str, error: Error) -> Failure {
     let status = match &error {
         Error::GRpcStatus(status) => status,
-        Error::InvalidArgs(_) | Error::InvalidUri(_) | Error::InvalidMetadataValue(_) | Error::EndpointError(_) => {
+        Error::InvalidArgs(_)
+        | Error::InvalidUri(_)
+        | Error::InvalidMetadataValue(_)
+        | Error::EndpointError(_) => {
             return failed(SourceErrorKind::Misconfigured, doing, "the client refuses the settings", error);
         }
         _ => return failed(SourceErrorKind::Unavailable, doing, "the connection failed", error),
     };
     match (status.code(), status.message()) {
-        (Code::OutOfRange, text) if text.contains("compacted") || text.contains("future revision") => Failure::Gone,
+        (Code::OutOfRange, text) if text.contains("compacted") || text.contains("future revision") => {
+            Failure::Gone
+        }
         (code, text) => {
             let text = text.strip_prefix("etcdserver: ").unwrap_or(text).to_owned();
             failed(kind(code, &text, &error), doing, &text, error)
@@ -87,10 +92,15 @@ pub(crate) fn of(doing: &str, error: Error) -> Failure {
     }
 }
 
+/// Whether a watch was cancelled because its token is not valid any more. Newer servers look at it before each event.
+pub(crate) fn is_logged_out(reason: &str) -> bool {
+    ["invalid auth token", "auth store is old"].iter().any(|text| reason.contains(text))
+}
+
 /// What the text of a cancelled watch means: there is no code in it.
 pub(crate) fn of_cancelled(doing: &str, reason: &str) -> SourceError {
-    let refused = ["permission denied", "invalid auth token", "user name is empty", "auth store is old"];
-    let kind = if refused.iter().any(|text| reason.contains(text)) {
+    let refused = ["permission denied", "user name is empty"];
+    let kind = if is_logged_out(reason) || refused.iter().any(|text| reason.contains(text)) {
         SourceErrorKind::Unauthorized
     } else {
         SourceErrorKind::Unavailable
@@ -104,11 +114,15 @@ fn kind(code: Code, text: &str, error: &Error) -> SourceErrorKind {
     match code {
         Code::ResourceExhausted if says(&["space exceeded", "larger than max"]) => SourceErrorKind::Full,
         Code::InvalidArgument if says(&["too large"]) => SourceErrorKind::Full,
-        Code::InvalidArgument if says(&["authentication failed", "user name is empty", "auth store is old"]) => {
+        Code::InvalidArgument
+            if says(&["authentication failed", "user name is empty", "auth store is old"]) =>
+        {
             SourceErrorKind::Unauthorized
         }
         Code::Unauthenticated | Code::PermissionDenied => SourceErrorKind::Unauthorized,
-        Code::InvalidArgument | Code::FailedPrecondition | Code::Unimplemented => SourceErrorKind::Misconfigured,
+        Code::InvalidArgument | Code::FailedPrecondition | Code::Unimplemented => {
+            SourceErrorKind::Misconfigured
+        }
         _ if crate::security::is_distrust(error) => SourceErrorKind::Unauthorized,
         _ => SourceErrorKind::Unavailable,
     }
@@ -167,7 +181,11 @@ mod tests {
             (Code::InvalidArgument, "etcdserver: request is too large", Some(Full)),
             (Code::Unauthenticated, "etcdserver: invalid auth token", Some(Unauthorized)),
             (Code::PermissionDenied, "etcdserver: permission denied", Some(Unauthorized)),
-            (Code::InvalidArgument, "etcdserver: authentication failed, invalid user ID or password", Some(Unauthorized)),
+            (
+                Code::InvalidArgument,
+                "etcdserver: authentication failed, invalid user ID or password",
+                Some(Unauthorized),
+            ),
             (Code::InvalidArgument, "etcdserver: user name is empty", Some(Unauthorized)),
             (Code::InvalidArgument, "etcdserver: revision of auth store is old", Some(Unauthorized)),
             (Code::InvalidArgument, "etcdserver: duplicate key given in txn request", Some(Misconfigured)),
@@ -179,7 +197,10 @@ mod tests {
             let found = match of("read", Error::GRpcStatus(Status::new(code, text))) {
                 Failure::Gone => None,
                 Failure::Failed(error) => {
-                    assert!(error.to_string().starts_with("cannot read: ") && !error.to_string().contains("etcdserver"));
+                    assert!(
+                        error.to_string().starts_with("cannot read: ")
+                            && !error.to_string().contains("etcdserver")
+                    );
                     Some(error.kind())
                 }
             };

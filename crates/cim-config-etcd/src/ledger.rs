@@ -79,7 +79,9 @@ impl Ledger {
     pub(crate) fn judge(&mut self, change: &Change) -> Judgement {
         let (Revision(revision), key) = change.order();
         let held = self.keys.get(key).copied();
-        if held.is_some_and(|held| revision <= held) || self.removed.get(key).is_some_and(|at| revision <= *at) {
+        if held.is_some_and(|held| revision <= held)
+            || self.removed.get(key).is_some_and(|at| revision <= *at)
+        {
             return Judgement::Known;
         }
         let is_put = matches!(change.update, ConfigUpdate::Put(_));
@@ -115,7 +117,8 @@ impl Ledger {
     /// A key of which the store as listed knows more than was handed out.
     pub(crate) fn lacks<'a>(&'a self, listing: &'a Listing) -> Option<&'a [u8]> {
         let behind = listing.entries.iter().find(|entry| {
-            let known = |keys: &HashMap<Vec<u8>, u64>| keys.get(&entry.key).is_some_and(|at| *at >= entry.revision.0);
+            let known =
+                |keys: &HashMap<Vec<u8>, u64>| keys.get(&entry.key).is_some_and(|at| *at >= entry.revision.0);
             !known(&self.keys) && !known(&self.removed)
         });
         if let Some(entry) = behind {
@@ -123,7 +126,8 @@ impl Ledger {
         }
         let listed: HashMap<&[u8], u64> =
             listing.entries.iter().map(|entry| (entry.key.as_slice(), entry.revision.0)).collect();
-        let gone = |(key, at): &(&Vec<u8>, &u64)| **at <= listing.revision && !listed.contains_key(key.as_slice());
+        let gone =
+            |(key, at): &(&Vec<u8>, &u64)| **at <= listing.revision && !listed.contains_key(key.as_slice());
         self.keys.iter().find(gone).map(|(key, _)| key.as_slice())
     }
 
@@ -147,7 +151,10 @@ mod tests {
     }
 
     fn delete(key: &str, revision: u64) -> Change {
-        Change { update: ConfigUpdate::Delete { key: key.into(), revision: Revision(revision) }, previous: None }
+        Change {
+            update: ConfigUpdate::Delete { key: key.into(), revision: Revision(revision) },
+            previous: None,
+        }
     }
 
     fn listing(revision: u64, entries: &[(&str, u64)]) -> Listing {
@@ -206,7 +213,11 @@ mod tests {
         assert_eq!(ledger.lacks(&listing(8, &[])), None, "the listing is older than the put");
         ledger.judge(&put("b", 11, None));
         ledger.judge(&delete("b", 12));
-        assert_eq!(ledger.lacks(&listing(11, &[("a", 9), ("b", 11)])), None, "the watch is ahead of the listing");
+        assert_eq!(
+            ledger.lacks(&listing(11, &[("a", 9), ("b", 11)])),
+            None,
+            "the watch is ahead of the listing"
+        );
         ledger.forget_removed();
         assert_eq!(ledger.lacks(&listing(12, &[("a", 9)])), None);
     }

@@ -46,7 +46,12 @@ pub(crate) struct Listing {
 }
 
 /// Reads a scope. Each answer is waited for at most `limit` long.
-pub(crate) async fn list(client: &Client, ranges: &[Range], detail: Detail, limit: Duration) -> Result<Listing, Failure> {
+pub(crate) async fn list(
+    client: &Client,
+    ranges: &[Range],
+    detail: Detail,
+    limit: Duration,
+) -> Result<Listing, Failure> {
     for _ in 1..ATTEMPTS {
         match attempt(client, ranges, detail, limit).await {
             Err(Failure::Gone) => {}
@@ -56,7 +61,12 @@ pub(crate) async fn list(client: &Client, ranges: &[Range], detail: Detail, limi
     attempt(client, ranges, detail, limit).await
 }
 
-async fn attempt(client: &Client, ranges: &[Range], detail: Detail, limit: Duration) -> Result<Listing, Failure> {
+async fn attempt(
+    client: &Client,
+    ranges: &[Range],
+    detail: Detail,
+    limit: Duration,
+) -> Result<Listing, Failure> {
     let mut kv = client.kv_client().max_decoding_message_size(LARGEST);
     let mut listing = Listing::default();
     for range in ranges {

@@ -31,7 +31,8 @@ pub(crate) async fn store(client: Client, outcome: &ConfigOutcome) -> Result<Rep
     });
     let status = status.transpose()?;
     let commit = outcome.commit.as_ref();
-    let commit_line = commit.map(|commit| Line { key: commit.key.clone(), value: commit.value.to_string().into_bytes() });
+    let commit_line =
+        commit.map(|commit| Line { key: commit.key.clone(), value: commit.value.to_string().into_bytes() });
     let mut kv = client.kv_client();
     for _ in 0..ATTEMPTS {
         let mut writes = Vec::new();
@@ -39,7 +40,9 @@ pub(crate) async fn store(client: Client, outcome: &ConfigOutcome) -> Result<Rep
         let lines: Vec<&Line> = commit_line.iter().chain(&status).collect();
         let stored = look(&mut kv, &lines).await?;
         for (line, stored) in lines.iter().zip(&stored) {
-            let superseded = commit.filter(|commit| commit.key == line.key).and_then(|c| c.is_superseded_by(&stored.value));
+            let superseded = commit
+                .filter(|commit| commit.key == line.key)
+                .and_then(|c| c.is_superseded_by(&stored.value));
             if let Some(stored) = superseded {
                 reported = Reported::Superseded { stored };
             } else if stored.revision == 0 || stored.value != line.value {
@@ -66,7 +69,8 @@ async fn look(kv: &mut etcd_client::KvClient, lines: &[&Line]) -> Result<Vec<Sto
     if lines.is_empty() {
         return Ok(Vec::new());
     }
-    let reads: Vec<TxnOp> = lines.iter().map(|line| TxnOp::get(line.key.as_str(), Some(GetOptions::new()))).collect();
+    let reads: Vec<TxnOp> =
+        lines.iter().map(|line| TxnOp::get(line.key.as_str(), Some(GetOptions::new()))).collect();
     let answers = kv.txn(Txn::new().and_then(reads)).await?.op_responses();
     let stored = answers.into_iter().map(|answer| match answer {
         TxnOpResponse::Get(mut answer) => {

@@ -11,11 +11,15 @@ mod present {
 
     use cim_core::{SourceError, SourceErrorKind};
     use etcd_client::{Certificate, ConnectOptions, Error, Identity, TlsOptions};
+    use rustls::AlertDescription;
 
     use crate::settings::EtcdSettings;
 
     /// Adds what the settings say about TLS. Blocks.
-    pub(crate) fn secure(options: ConnectOptions, settings: &EtcdSettings) -> Result<ConnectOptions, SourceError> {
+    pub(crate) fn secure(
+        options: ConnectOptions,
+        settings: &EtcdSettings,
+    ) -> Result<ConnectOptions, SourceError> {
         let mut tls = TlsOptions::new();
         if let Some(file) = &settings.ca_file {
             tls = tls.ca_certificate(Certificate::from_pem(read(file)?));
@@ -31,16 +35,29 @@ mod present {
 
     fn read(file: &Path) -> Result<Vec<u8>, SourceError> {
         std::fs::read(file).map_err(|error| {
-            SourceError::new(SourceErrorKind::Misconfigured, format!("cannot read {}", file.display())).with_source(error)
+            SourceError::new(SourceErrorKind::Misconfigured, format!("cannot read {}", file.display()))
+                .with_source(error)
         })
     }
+
+    /// What a side says that does not accept the certificate of the other one.
+    const REFUSALS: [AlertDescription; 8] = [
+        AlertDescription::BadCertificate,
+        AlertDescription::UnsupportedCertificate,
+        AlertDescription::CertificateRevoked,
+        AlertDescription::CertificateExpired,
+        AlertDescription::CertificateUnknown,
+        AlertDescription::UnknownCA,
+        AlertDescription::AccessDenied,
+        AlertDescription::CertificateRequired,
+    ];
 
     /// Whether one side did not accept the certificate of the other one.
     pub(crate) fn is_distrust(error: &Error) -> bool {
         let mut next = crate::failure::cause(error);
         while let Some(error) = next {
             let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-            if is_certificate(error) || inner.is_some_and(|inner| is_certificate(inner)) {
+            if is_refusal(error) || inner.is_some_and(|inner| is_refusal(inner)) {
                 return true;
             }
             next = error.source();
@@ -48,24 +65,18 @@ mod present {
         false
     }
 
-    fn is_certificate(error: &(dyn StdError + 'static)) -> bool {
-        use rustls::{AlertDescription as Alert, Error};
-        matches!(
-            error.downcast_ref::<Error>(),
-            Some(
-                Error::InvalidCertificate(_)
-                    | Error::AlertReceived(
-                        Alert::BadCertificate
-                            | Alert::UnsupportedCertificate
-                            | Alert::CertificateRevoked
-                            | Alert::CertificateExpired
-                            | Alert::CertificateUnknown
-                            | Alert::UnknownCA
-                            | Alert::AccessDenied
-                            | Alert::CertificateRequired
-                    )
-            )
-        )
+    fn is_refusal(error: &(dyn StdError + 'static)) -> bool {
+        use rustls::Error::{AlertReceived, InvalidCertificate};
+        match error.downcast_ref() {
+            Some(InvalidCertificate(_)) => true,
+            Some(AlertReceived(alert)) => REFUSALS.contains(alert),
+            Some(_) => false,
+            // A refusal after the handshake has passed through HTTP/2, which keeps the text only.
+            None => {
+                let text = error.to_string();
+                REFUSALS.iter().any(|alert| text == AlertReceived(*alert).to_string())
+            }
+        }
     }
 }
 
@@ -78,7 +89,10 @@ mod absent {
 
     /// Says that this build has no TLS.
     pub(crate) fn secure(_: ConnectOptions, _: &EtcdSettings) -> Result<ConnectOptions, SourceError> {
-        Err(SourceError::new(SourceErrorKind::Misconfigured, "`https://` needs a build with the feature `tls`"))
+        Err(SourceError::new(
+            SourceErrorKind::Misconfigured,
+            "`https://` needs a build with the feature `tls`",
+        ))
     }
 
     /// Never.

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cim_core::{ConfigUpdate, Revision, SourceError, SourceErrorKind};
-use etcd_client::{Client, Event, EventType, WatchOptions, WatchRequestSender, WatchResponse, WatchResponseStream};
+use etcd_client::{
+    Client, Event, EventType, WatchOptions, WatchRequestSender, WatchResponse, WatchResponseStream,
+};
 use futures_util::FutureExt as _;
 use tokio::time::{Instant, sleep_until};
 
@@ -31,6 +33,8 @@ pub(crate) enum Heard {
     Changes(Vec<Change>),
     /// What is known of the store is void or incomplete: everything has to be read again.
     Void(String),
+    /// The token is not valid any more: another one is needed to go on.
+    LoggedOut,
 }
 
 /// Where a session runs.
@@ -48,7 +52,9 @@ impl Place {
     /// Reads everything.
     pub(crate) async fn list(&self, detail: Detail) -> Result<Listing, SourceError> {
         let doing = format!("read the configuration from {}", self.member);
-        list(&self.client, &self.ranges, detail, self.limit).await.map_err(|failure| failure.into_error(&doing))
+        list(&self.client, &self.ranges, detail, self.limit)
+            .await
+            .map_err(|failure| failure.into_error(&doing))
     }
 }
 
@@ -69,7 +75,8 @@ impl Session {
         let start = after + 1;
         let doing = format!("watch the configuration at {}", place.member);
         let mut watch = place.client.watch_client().max_decoding_message_size(LARGEST);
-        let (first, others) = place.ranges.split_first().ok_or_else(|| failure::of_cancelled(&doing, "no range"))?;
+        let (first, others) =
+            place.ranges.split_first().ok_or_else(|| failure::of_cancelled(&doing, "no range"))?;
         let options = |range: &Range| {
             let options = WatchOptions::new().with_start_revision(i64::try_from(start).unwrap_or(i64::MAX));
             Some(range.watch(options.with_prev_key().with_progress_notify().with_fragment()))
@@ -99,7 +106,8 @@ impl Session {
             if let Some(reason) = self.compare(ledger, now) {
                 return Ok(Heard::Void(reason));
             }
-            let wakes = [Some(self.ask_at), Some(self.pulse.deadline()), self.settling.wake(), self.audit.wake()];
+            let wakes =
+                [Some(self.ask_at), Some(self.pulse.deadline()), self.settling.wake(), self.audit.wake()];
             let wake = wakes.into_iter().flatten().min().unwrap_or(self.ask_at);
             let heard = tokio::select! {
                 answer = self.answers.message() => self.answer(answer, ledger)?,
@@ -121,7 +129,9 @@ impl Session {
                 self.audit = Audit::Due(now + self.place.pace.audit);
                 None
             }
-            Verdict::Missed(key) => Some(format!("the watch missed a change of {}", String::from_utf8_lossy(&key))),
+            Verdict::Missed(key) => {
+                Some(format!("the watch missed a change of {}", String::from_utf8_lossy(&key)))
+            }
         }
     }
 
@@ -181,13 +191,16 @@ impl Session {
         let now = Instant::now();
         self.pulse.heard(now);
         if answer.canceled() {
-            return match answer.compact_revision() {
-                0 => Err(failure::of_cancelled(&doing, answer.cancel_reason())),
-                at => Ok(Some(Heard::Void(format!("the history before revision {at} was compacted")))),
+            return match (answer.compact_revision(), answer.cancel_reason()) {
+                (0, reason) if failure::is_logged_out(reason) => Ok(Some(Heard::LoggedOut)),
+                (0, reason) => Err(failure::of_cancelled(&doing, reason)),
+                (at, _) => Ok(Some(Heard::Void(format!("the history before revision {at} was compacted")))),
             };
         }
-        let (cluster, revision) =
-            answer.header().map(|header| (header.cluster_id(), header.revision().unsigned_abs())).unwrap_or_default();
+        let (cluster, revision) = answer
+            .header()
+            .map(|header| (header.cluster_id(), header.revision().unsigned_abs()))
+            .unwrap_or_default();
         if cluster != ledger.cluster {
             return Ok(Some(Heard::Void("another cluster answers".to_owned())));
         }
@@ -207,7 +220,10 @@ impl Session {
     fn changes(&mut self, answer: &WatchResponse, now: Instant) -> Result<Option<Heard>, SourceError> {
         let changes: Option<Vec<Change>> = answer.events().iter().map(change).collect();
         let changes = changes.ok_or_else(|| {
-            SourceError::new(SourceErrorKind::Unavailable, format!("cannot {}: an event without a key", self.doing()))
+            SourceError::new(
+                SourceErrorKind::Unavailable,
+                format!("cannot {}: an event without a key", self.doing()),
+            )
         })?;
         self.audit.delivered(now, self.place.pace.patience);
         let mut ready = Vec::new();
@@ -224,9 +240,10 @@ fn change(event: &Event) -> Option<Change> {
     let kv = event.kv()?;
     let update = match event.event_type() {
         EventType::Put => ConfigUpdate::Put(listing::entry(kv.clone())),
-        EventType::Delete => {
-            ConfigUpdate::Delete { key: kv.key().to_owned(), revision: Revision(kv.mod_revision().unsigned_abs()) }
-        }
+        EventType::Delete => ConfigUpdate::Delete {
+            key: kv.key().to_owned(),
+            revision: Revision(kv.mod_revision().unsigned_abs()),
+        },
     };
     Some(Change { update, previous: event.prev_kv().map(|kv| kv.mod_revision().unsigned_abs()) })
 }

@@ -77,7 +77,9 @@ impl EtcdSettings {
         let mut problems = self.members().err().unwrap_or_default();
         problems.extend(self.user_problems());
         match (&self.client_cert_file, &self.client_key_file) {
-            (Some(_), None) => problems.push(Problem::new("client_key_file", "is required with a certificate")),
+            (Some(_), None) => {
+                problems.push(Problem::new("client_key_file", "is required with a certificate"))
+            }
             (None, Some(_)) => problems.push(Problem::new("client_cert_file", "is required with a key")),
             _ => {}
         }
@@ -85,7 +87,8 @@ impl EtcdSettings {
             problems.push(Problem::new("request_timeout", "must be longer than 0s"));
         }
         if self.keep_alive < SHORTEST_KEEP_ALIVE {
-            let message = format!("must be at least {SHORTEST_KEEP_ALIVE}: servers refuse more pings than that");
+            let message =
+                format!("must be at least {SHORTEST_KEEP_ALIVE}: servers refuse more pings than that");
             problems.push(Problem::new("keep_alive", message));
         }
         problems
@@ -104,13 +107,15 @@ impl EtcdSettings {
             }
         }
         if self.endpoints.is_empty() {
-            problems.push(Problem::new("endpoints", "is required; write a list such as [\"http://etcd:2379\"]"));
+            problems
+                .push(Problem::new("endpoints", "is required; write a list such as [\"http://etcd:2379\"]"));
         }
         if members.iter().any(Endpoint::is_secure) {
             if !cfg!(feature = "tls") {
                 problems.push(Problem::new("endpoints", "`https://` needs a build with the feature `tls`"));
             } else if self.ca_file.is_none() {
-                problems.push(Problem::new("ca_file", "is required with `https://`: the authorities to trust"));
+                problems
+                    .push(Problem::new("ca_file", "is required with `https://`: the authorities to trust"));
             }
         } else if self.ca_file.is_some() && problems.is_empty() {
             problems.push(Problem::new("ca_file", "has no effect on `http://`; write `https://` endpoints"));
@@ -121,8 +126,12 @@ impl EtcdSettings {
     fn user_problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         match (&self.user, &self.password, &self.password_file) {
-            (_, Some(_), Some(_)) => problems.push(Problem::new("password_file", "excludes `password`; leave one out")),
-            (Some(_), None, None) => problems.push(Problem::new("user", "needs `password_file` or `password`")),
+            (_, Some(_), Some(_)) => {
+                problems.push(Problem::new("password_file", "excludes `password`; leave one out"))
+            }
+            (Some(_), None, None) => {
+                problems.push(Problem::new("user", "needs `password_file` or `password`"))
+            }
             (None, Some(_), _) | (None, _, Some(_)) => {
                 problems.push(Problem::new("user", "is required with a password"));
             }

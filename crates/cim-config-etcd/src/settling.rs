@@ -55,7 +55,14 @@ impl Settling {
 
     /// Changes of a watcher came, in order; `partly` when more of the last revision may follow. What can be handed on is
     /// appended to `ready`.
-    pub(crate) fn take(&mut self, watcher: i64, changes: Vec<Change>, partly: bool, now: Instant, ready: &mut impl Extend<Change>) {
+    pub(crate) fn take(
+        &mut self,
+        watcher: i64,
+        changes: Vec<Change>,
+        partly: bool,
+        now: Instant,
+        ready: &mut impl Extend<Change>,
+    ) {
         let through = changes.last().map(|change| change.order().0.0).unwrap_or_default();
         if let Some(target) = self.behind.get(&watcher) {
             self.last = now;
@@ -115,7 +122,13 @@ mod tests {
         Change { update: ConfigUpdate::Put(entry), previous: None }
     }
 
-    fn take(settling: &mut Settling, watcher: i64, changes: &[Change], partly: bool, now: Instant) -> Vec<u64> {
+    fn take(
+        settling: &mut Settling,
+        watcher: i64,
+        changes: &[Change],
+        partly: bool,
+        now: Instant,
+    ) -> Vec<u64> {
         let mut ready = Vec::new();
         settling.take(watcher, changes.to_vec(), partly, now, &mut ready);
         ready.iter().map(|change| change.order().0.0).collect()

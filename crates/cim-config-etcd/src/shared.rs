@@ -50,7 +50,10 @@ impl Shared {
     }
 
     /// Does something unless the source is closed before it is done.
-    pub(crate) async fn unless_closed<T>(&self, work: impl Future<Output = Result<T, SourceError>>) -> Result<T, SourceError> {
+    pub(crate) async fn unless_closed<T>(
+        &self,
+        work: impl Future<Output = Result<T, SourceError>>,
+    ) -> Result<T, SourceError> {
         let mut closed = self.closed.subscribe();
         tokio::select! {
             biased;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cim_core::{
-    CloseError, Component, ConfigOutcome, ConfigScope, ConfigSource, ConfigStream, Health, Lease, Problem, Reported,
-    Revision, SourceError, async_trait,
+    CloseError, Component, ConfigOutcome, ConfigScope, ConfigSource, ConfigStream, Health, Lease, Problem,
+    Reported, Revision, SourceError, async_trait,
 };
 
 use crate::connector::Connector;

@@ -9,17 +9,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cim_core::{ConfigScope, ConfigStream, ConfigUpdate, Revision, SourceError, SourceErrorKind};
+use futures_util::StreamExt as _;
 use futures_util::stream::unfold;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use crate::ledger::{Change, Judgement, Ledger};
-use crate::listing::Detail;
+use crate::listing::{Detail, Listing};
 use crate::ranges::Range;
 use crate::session::{Heard, Place, Session};
 use crate::shared::Shared;
 
-/// Everything is read at most that often; a store that needs more is left alone for a while, as after any error.
-const BETWEEN_READINGS: Duration = Duration::from_secs(1);
+/// A watch is begun anew within its stream at most that often, whatever the store does.
+const BETWEEN_BEGINNINGS: Duration = Duration::from_secs(1);
 
 /// A watch.
 pub(crate) struct Watch {
@@ -31,7 +32,7 @@ pub(crate) struct Watch {
     session: Option<Session>,
     ledger: Option<Ledger>,
     queue: VecDeque<Change>,
-    last_reading: Option<Instant>,
+    last_beginning: Option<Instant>,
     ended: bool,
 }
 
@@ -48,17 +49,18 @@ impl Watch {
             session: None,
             ledger: None,
             queue,
-            last_reading: None,
+            last_beginning: None,
             ended: false,
         }
     }
 
     /// Nothing happens before it is polled.
     pub(crate) fn stream(self) -> ConfigStream {
-        Box::pin(unfold(self, |mut watch| async move {
+        let items = unfold(self, |mut watch| async move {
             let item = watch.item().await?;
             Some((item, watch))
-        }))
+        });
+        Box::pin(items.fuse())
     }
 
     async fn item(&mut self) -> Option<Result<ConfigUpdate, SourceError>> {
@@ -98,6 +100,11 @@ impl Watch {
             match session.next(ledger).await? {
                 Heard::Changes(changes) => self.queue.extend(changes),
                 Heard::Void(reason) => return self.reset(&reason).await,
+                Heard::LoggedOut => {
+                    if let Some(update) = self.log_in().await? {
+                        return Ok(update);
+                    }
+                }
             }
         }
     }
@@ -106,7 +113,8 @@ impl Watch {
     async fn begin(&mut self) -> Result<Option<ConfigUpdate>, SourceError> {
         let shared = Arc::clone(&self.shared);
         let member = shared.watched.current().cloned();
-        let member = member.ok_or_else(|| SourceError::new(SourceErrorKind::Misconfigured, "there is no endpoint"))?;
+        let member =
+            member.ok_or_else(|| SourceError::new(SourceErrorKind::Misconfigured, "there is no endpoint"))?;
         let connected = shared.connector.connect(&member).await;
         let client = connected.inspect_err(|_| shared.watched.failed(&member))?;
         let (ranges, pace, limit) = (Arc::clone(&self.ranges), shared.pace, shared.connector.limit());
@@ -116,15 +124,26 @@ impl Watch {
         let listing = place.list(Detail::Keys).await?;
         let ledger = shared.recall(&self.scope, resume).unwrap_or_else(|| Ledger::believed(&listing, resume));
         if !ledger.leads_to(&listing) {
-            return self.reset("the store is not the one that was watched, or a change was missed").await.map(Some);
+            return self
+                .reset("the store is not the one that was watched, or a change was missed")
+                .await
+                .map(Some);
         }
         self.ledger = Some(ledger);
         self.watch(Some(listing)).await?;
         Ok(None)
     }
 
+    /// Goes on with a fresh token.
+    async fn log_in(&mut self) -> Result<Option<ConfigUpdate>, SourceError> {
+        self.resume = self.ledger.as_ref().map(|ledger| Revision(ledger.revision()));
+        self.lay_down();
+        self.moderate().await;
+        self.begin().await
+    }
+
     /// Begins to watch after what was handed out.
-    async fn watch(&mut self, known: Option<crate::listing::Listing>) -> Result<(), SourceError> {
+    async fn watch(&mut self, known: Option<Listing>) -> Result<(), SourceError> {
         let (Some(place), Some(ledger)) = (&self.place, &self.ledger) else {
             return Err(SourceError::new(SourceErrorKind::Unavailable, "the watch has no beginning"));
         };
@@ -138,22 +157,35 @@ impl Watch {
         let Some(place) = &self.place else {
             return Err(SourceError::new(SourceErrorKind::Unavailable, "the watch has no connection"));
         };
-        let now = Instant::now();
-        if self.last_reading.is_some_and(|last| now < last + BETWEEN_READINGS) {
-            return Err(SourceError::new(SourceErrorKind::Unavailable, format!("cannot watch {}: {reason}", place.member)));
-        }
-        self.last_reading = Some(now);
+        let place = place.clone();
         self.session = None;
         self.queue.clear();
+        self.moderate().await;
         let mut listing = place.list(Detail::Values).await?;
         tracing::info!(source = %self.shared.name, member = %place.member, reason, revision = listing.revision,
             keys = listing.entries.len(), "the configuration was read");
         self.ledger = Some(Ledger::full(&listing));
-        Ok(ConfigUpdate::Reset { revision: Revision(listing.revision), entries: std::mem::take(&mut listing.entries) })
+        Ok(ConfigUpdate::Reset {
+            revision: Revision(listing.revision),
+            entries: std::mem::take(&mut listing.entries),
+        })
+    }
+
+    /// Waits where the watch was begun anew just before.
+    async fn moderate(&mut self) {
+        if let Some(last) = self.last_beginning {
+            sleep_until(last + BETWEEN_BEGINNINGS).await;
+        }
+        self.last_beginning = Some(Instant::now());
     }
 
     fn end(&mut self) {
         self.ended = true;
+        self.lay_down();
+    }
+
+    /// Gives up the connection, and leaves what was handed out to the next one.
+    fn lay_down(&mut self) {
         self.session = None;
         self.place = None;
         if let Some(ledger) = self.ledger.take() {

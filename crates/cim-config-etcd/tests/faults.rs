@@ -60,7 +60,14 @@ impl Writer {
             while !stopped.load(Ordering::Relaxed) {
                 let key = change("amf", count.load(Ordering::Relaxed) + 1);
                 // Fails while there is no leader, or when it goes to a member that was just killed.
-                if etcd.command().args(["put", &key, "x", "--command-timeout=2s"]).output().unwrap().status.success() {
+                if etcd
+                    .command()
+                    .args(["put", &key, "x", "--command-timeout=2s"])
+                    .output()
+                    .unwrap()
+                    .status
+                    .success()
+                {
                     count.fetch_add(1, Ordering::Relaxed);
                 }
             }
@@ -76,19 +83,16 @@ impl Writer {
     }
 }
 
-/// Reads updates and begins again after errors, as the engine does, until `done`; the longest time between an error and
-/// the next update.
+/// Reads updates and begins again after errors, as the engine does, until `done`; the longest time from an error until the
+/// source watched again.
 async fn follow(tail: &mut Tail, source: &EtcdSource, mut done: impl FnMut(&Tail) -> bool) -> Duration {
     let (mut longest, mut cut) = (Duration::ZERO, None);
     let deadline = Instant::now() + 3 * PATIENCE;
-    while !done(tail) {
+    while cut.is_some() || !done(tail) {
         assert!(Instant::now() < deadline, "at {}", tail.revision);
         let before = tail.revision;
-        match tail.within(Duration::from_millis(50)).await {
-            Some(Ok(_)) => {
-                assert!(tail.revision > before, "{} comes again", tail.revision);
-                longest = cut.take().map_or(longest, |cut: Instant| longest.max(cut.elapsed()));
-            }
+        match tail.within(Duration::from_millis(20)).await {
+            Some(Ok(_)) => assert!(tail.revision > before, "{} comes again", tail.revision),
             Some(Err(error)) => {
                 assert_eq!(error.kind(), SourceErrorKind::Unavailable, "{error}");
                 cut.get_or_insert_with(Instant::now);
@@ -97,13 +101,19 @@ async fn follow(tail: &mut Tail, source: &EtcdSource, mut done: impl FnMut(&Tail
             }
             None => {}
         }
+        if source.probe().await == Health::Ready {
+            longest = cut.take().map_or(longest, |cut: Instant| longest.max(cut.elapsed()));
+        }
     }
     longest
 }
 
 /// The keys of the store with their revisions, as etcdctl sees them.
 fn stored(etcd: &Etcd) -> usize {
-    etcd.etcdctl(&["get", "--prefix", "change-set/ns/amf/", "--keys-only"]).lines().filter(|line| !line.is_empty()).count()
+    etcd.etcdctl(&["get", "--prefix", "change-set/ns/amf/", "--keys-only"])
+        .lines()
+        .filter(|line| !line.is_empty())
+        .count()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -155,7 +165,9 @@ async fn without_a_quorum_the_watch_ends_and_reports_fail_until_it_is_back() {
     let begin = Instant::now();
     assert_eq!(source.report(&result).await.unwrap_err().kind(), SourceErrorKind::Unavailable);
     assert!(begin.elapsed() < Duration::from_secs(4), "a call has a time limit");
-    assert!(matches!(source.probe().await, Health::Degraded(text) if text.contains("cannot watch the configuration")));
+    assert!(
+        matches!(source.probe().await, Health::Degraded(text) if text.contains("cannot watch the configuration"))
+    );
     etcd.launch_all();
     let reported = timeout(PATIENCE, async {
         loop {
@@ -166,6 +178,7 @@ async fn without_a_quorum_the_watch_ends_and_reports_fail_until_it_is_back() {
     });
     assert_eq!(reported.await.unwrap(), Reported::Stored);
     etcd.put(&change("amf", 1), "1");
+    tail.resume(&source, &scope("amf"));
     follow(&mut tail, &source, |tail| !tail.state.is_empty()).await;
     assert_eq!(tail.resets, 1);
     assert_eq!(source.probe().await, Health::Ready);
@@ -239,7 +252,12 @@ async fn a_connection_that_is_cut_or_swallows_everything_costs_no_change() {
 async fn a_store_that_was_set_back_is_read_again_as_a_whole() {
     for version in EtcdVersion::ALL {
         // The revision is lower; it has grown beyond ours again; another cluster answers.
-        for (more, token) in [(0, None), (5, None), (0, Some("--initial-cluster-token=other")), (5, Some("--initial-cluster-token=other"))] {
+        for (more, token) in [
+            (0, None),
+            (5, None),
+            (0, Some("--initial-cluster-token=other")),
+            (5, Some("--initial-cluster-token=other")),
+        ] {
             let Some(etcd) = EtcdPlan::new().version(version).start() else { return };
             let source = hasty(&etcd.endpoints());
             etcd.put(&change("amf", 1), "kept");
@@ -258,7 +276,11 @@ async fn a_store_that_was_set_back_is_read_again_as_a_whole() {
             }
             tail.resume(&source, &scope("amf"));
             let (revision, entries) = tail.reset().await;
-            assert_eq!((revision, entries.len()), (etcd.revision(), 1 + more as usize), "{version:?} {more} {token:?}");
+            assert_eq!(
+                (revision, entries.len()),
+                (etcd.revision(), 1 + more as usize),
+                "{version:?} {more} {token:?}"
+            );
             etcd.put(&change("amf", 99), "after");
             assert_eq!(tail.put().await.revision.0, revision + 1);
         }

@@ -44,7 +44,8 @@ async fn commit_and_status_are_written_together_and_only_once() {
         let Some(etcd) = EtcdPlan::new().version(version).start() else { return };
         let source = source(&etcd);
         let key = "commit-config/ns/amf/v1/ms/amf-0";
-        let outcome = ConfigOutcome { status: Some(status("cim-status/amf-0/app.json", 7)), ..commit(key, 7) };
+        let outcome =
+            ConfigOutcome { status: Some(status("cim-status/amf-0/app.json", 7)), ..commit(key, 7) };
         let before = etcd.revision();
         assert_eq!(source.report(&outcome).await.unwrap(), Reported::Stored);
         assert_eq!(etcd.get(key).as_deref(), Some("7"));
@@ -122,12 +123,19 @@ async fn a_store_over_its_quota_is_full_until_the_alarm_is_disarmed() {
         }
         let error = source.report(&commit("commit-config/ns/full/v1/ms/pod", 1)).await.unwrap_err();
         assert_eq!(error.kind(), SourceErrorKind::Full, "{error}");
-        assert_eq!(source.read("fill/0").await.unwrap().map(|value| value.len()), Some(100_000), "reads go on");
+        assert_eq!(
+            source.read("fill/0").await.unwrap().map(|value| value.len()),
+            Some(100_000),
+            "reads go on"
+        );
         let _ = etcd.etcdctl(&["del", "--prefix", "fill/"]);
         etcd.compact(etcd.revision());
         let _ = etcd.etcdctl(&["defrag"]);
         let _ = etcd.etcdctl(&["alarm", "disarm"]);
-        assert_eq!(source.report(&commit("commit-config/ns/full/v1/ms/pod", 1)).await.unwrap(), Reported::Stored);
+        assert_eq!(
+            source.report(&commit("commit-config/ns/full/v1/ms/pod", 1)).await.unwrap(),
+            Reported::Stored
+        );
     }
 }
 

@@ -53,9 +53,9 @@ async fn a_token_that_is_not_valid_any_more_is_replaced_without_an_error() {
 async fn a_password_that_was_changed_in_its_file_is_used_by_the_next_connection() {
     for version in EtcdVersion::ALL {
         let Some(etcd) = EtcdPlan::new().version(version).start() else { return };
-        let root = etcd.enable_auth("root secret", "cim", "first canary", &PREFIXES);
+        let root = etcd.enable_auth("root secret", "cim", "first-canary", &PREFIXES);
         let file = etcd.home().join("password");
-        std::fs::write(&file, "wrong canary\n").unwrap();
+        std::fs::write(&file, "wrong-canary\n").unwrap();
         let settings = EtcdSettings {
             user: Some("cim".to_owned()),
             password_file: Some(file.clone()),
@@ -67,10 +67,10 @@ async fn a_password_that_was_changed_in_its_file_is_used_by_the_next_connection(
         assert!(!format!("{refused:?} {}", chain(&refused)).contains("canary"));
         let ended = Tail::new(&source, &scope("amf"), None).error().await;
         assert_eq!(ended.kind(), SourceErrorKind::Unauthorized);
-        std::fs::write(&file, "first canary\n").unwrap();
+        std::fs::write(&file, "first-canary\n").unwrap();
         assert_eq!(source.report(&commit(1)).await.unwrap(), Reported::Stored);
-        root.set_password("cim", "second canary");
-        std::fs::write(&file, "second canary\n").unwrap();
+        root.set_password("cim", "second-canary");
+        std::fs::write(&file, "second-canary\n").unwrap();
         assert_eq!(source.report(&commit(2)).await.unwrap(), Reported::Stored, "{version:?}");
         Tail::new(&source, &scope("amf"), None).reset().await;
     }

@@ -9,8 +9,8 @@
 
 mod rig;
 
-use cim_core::{ConfigSource as _, ConfigUpdate, Health, SourceErrorKind};
 use cim_core::Component as _;
+use cim_core::{ConfigSource as _, ConfigUpdate, Health, SourceErrorKind};
 use cim_services::{Etcd, EtcdPlan, EtcdVersion};
 use rig::{Tail, change, scope, source, text};
 
@@ -26,7 +26,13 @@ async fn a_watch_begins_with_everything_and_goes_on_with_each_change() {
         etcd.put(&change("amf", 1), "[1]");
         etcd.put("config/ns/amf/7", "{7}");
         let lease = etcd.put_for(&change("amf", 2), "[2]", 600);
-        for other in ["config/ns/amfgw", "config/ns/amfgw/7", "change-set/ns/amfgw/v1/ms/app.json/1", "change-set/ns2/amf/x", "config/ns"] {
+        for other in [
+            "config/ns/amfgw",
+            "config/ns/amfgw/7",
+            "change-set/ns/amfgw/v1/ms/app.json/1",
+            "change-set/ns2/amf/x",
+            "config/ns",
+        ] {
             etcd.put(other, "not ours");
         }
         let mut tail = Tail::new(&source, &scope, None);
@@ -34,7 +40,10 @@ async fn a_watch_begins_with_everything_and_goes_on_with_each_change() {
         assert_eq!(revision, etcd.revision());
         let keys: Vec<&str> = entries.iter().map(|entry| text(&entry.key)).collect();
         assert_eq!(keys, ["config/ns/amf", &change("amf", 1), "config/ns/amf/7", &change("amf", 2)]);
-        assert_eq!(entries.iter().map(|e| e.lease.map(|l| l.0)).collect::<Vec<_>>(), [None, None, None, Some(lease)]);
+        assert_eq!(
+            entries.iter().map(|e| e.lease.map(|l| l.0)).collect::<Vec<_>>(),
+            [None, None, None, Some(lease)]
+        );
         assert_eq!(&*entries[2].value, b"{7}");
 
         etcd.put("config/ns/amf", "{2}");
@@ -42,9 +51,15 @@ async fn a_watch_begins_with_everything_and_goes_on_with_each_change() {
         etcd.put(&change("amf", 3), "");
         etcd.delete(&change("amf", 1));
         let first = tail.put().await;
-        assert_eq!((text(&first.key), &*first.value, first.revision.0), ("config/ns/amf", b"{2}".as_slice(), revision + 1));
+        assert_eq!(
+            (text(&first.key), &*first.value, first.revision.0),
+            ("config/ns/amf", b"{2}".as_slice(), revision + 1)
+        );
         let second = tail.put().await;
-        assert_eq!((text(&second.key), second.value.len(), second.revision.0), (&*change("amf", 3), 0, revision + 3));
+        assert_eq!(
+            (text(&second.key), second.value.len(), second.revision.0),
+            (&*change("amf", 3), 0, revision + 3)
+        );
         assert_eq!(tail.delete().await, (change("amf", 1), revision + 4));
         tail.quiet().await;
         assert_eq!(empty.put().await.revision.0 + 8, revision, "the first watch sees the same");

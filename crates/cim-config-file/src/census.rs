@@ -12,8 +12,9 @@ use cim_core::{ConfigScope, SourceError};
 use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 
+use crate::fault::fault;
 use crate::folder::{Folder, Stamp, parts};
-use crate::listing::{Listing, MAX_FILE};
+use crate::listing::{Holder, Listing, MAX_FILE};
 
 /// How long a file has to stay as it is.
 pub(crate) const SETTLE: Duration = Duration::from_millis(200);
@@ -38,7 +39,7 @@ pub(crate) struct Round {
     pub is_unsettled: bool,
     /// Which directory it was.
     pub place: (u64, u64),
-    /// What the look cost.
+    /// What finding the files cost.
     pub cost: Duration,
 }
 
@@ -48,6 +49,8 @@ pub(crate) struct Census {
     told: BTreeMap<Vec<u8>, (Stamp, Digest)>,
     /// Files in a state that was not told, and since when they are in it.
     fresh: BTreeMap<Vec<u8>, (Stamp, Instant)>,
+    /// Files that cannot be read in their state, and why.
+    refused: BTreeMap<Vec<u8>, (Stamp, String)>,
 }
 
 impl Census {
@@ -58,46 +61,52 @@ impl Census {
     pub(crate) fn take(&mut self, root: &Path, scope: &ConfigScope) -> Result<Round, SourceError> {
         let begun = Instant::now();
         let listing = Listing::take(root, scope)?;
-        let mut round = Round { place: listing.place, skipped: listing.skipped, ..Round::default() };
-        let gone: Vec<_> = self.told.keys().filter(|key| !listing.keys.contains_key(*key)).cloned().collect();
+        let cost = begun.elapsed();
+        let mut round = Round { place: listing.place, cost, ..Round::default() };
+        let is_gone = |key: &&Vec<u8>| !listing.keys.contains_key(*key) && !listing.may_hide(key);
+        let gone: Vec<_> = self.told.keys().filter(is_gone).cloned().collect();
         for key in gone {
             self.told.remove(&key);
             round.changes.push(Change::Delete { key });
         }
-        let mut fresh = BTreeMap::new();
+        round.skipped = listing.skipped;
+        let before = std::mem::take(self);
+        self.told = before.told;
         let mut written = Vec::new();
-        for (key, holder) in listing.keys {
-            if self.told.get(&key).is_some_and(|(stamp, _)| *stamp == holder.stamp) {
+        for (key, Holder { path, stamp }) in listing.keys {
+            if self.told.get(&key).is_some_and(|(told, _)| *told == stamp) {
                 continue;
             }
-            let since = self.fresh.get(&key).filter(|(stamp, _)| *stamp == holder.stamp);
+            if let Some((_, why)) = before.refused.get(&key).filter(|(refused, _)| *refused == stamp) {
+                round.skipped.insert(path, why.clone());
+                self.refused.insert(key, (stamp, why.clone()));
+                continue;
+            }
+            let since = before.fresh.get(&key).filter(|(fresh, _)| *fresh == stamp);
             let since = since.map_or(begun, |(_, since)| *since);
-            let read = if begun.duration_since(since) < SETTLE {
-                None
-            } else {
-                read(root, &holder.path, holder.stamp)
-            };
-            match read {
-                None => drop(fresh.insert(key, (holder.stamp, since))),
+            match if begun.duration_since(since) < SETTLE { None } else { read(root, &path, stamp) } {
+                None => {
+                    self.fresh.insert(key, (stamp, since));
+                }
                 Some(Err(errno)) => {
                     let why = format!("cannot be read: {}", std::io::Error::from(errno));
-                    round.skipped.insert(holder.path, why);
+                    round.skipped.insert(path, why.clone());
+                    self.refused.insert(key, (stamp, why));
                 }
-                Some(Ok(value)) => {
-                    let digest = Sha256::digest(&value).into();
-                    let told = self.told.insert(key.clone(), (holder.stamp, digest));
-                    if told.is_none_or(|(_, told)| told != digest) {
-                        written.push((holder.stamp.modified, Change::Put { key, value }));
-                    }
-                }
+                Some(Ok(value)) => written.extend(self.tell(key, value, stamp)),
             }
         }
         written.sort_by_key(|(modified, _)| *modified);
         round.changes.extend(written.into_iter().map(|(_, change)| change));
-        round.is_unsettled = !fresh.is_empty();
-        self.fresh = fresh;
-        round.cost = begun.elapsed();
+        round.is_unsettled = !self.fresh.is_empty();
         Ok(round)
+    }
+
+    /// Remembers a content as told; the change, when it is another one than before.
+    fn tell(&mut self, key: Vec<u8>, value: Vec<u8>, stamp: Stamp) -> Option<((i64, i64), Change)> {
+        let digest = Sha256::digest(&value).into();
+        let told = self.told.insert(key.clone(), (stamp, digest));
+        told.is_none_or(|(_, told)| told != digest).then_some((stamp.modified, Change::Put { key, value }))
     }
 }
 
@@ -123,7 +132,6 @@ fn find(root: &Path, path: &[u8]) -> Result<(Vec<u8>, Stamp, Stamp), Errno> {
 
 /// Reads what stands under a key anywhere in the directory; `None` when no file does.
 pub(crate) fn value(root: &Path, key: &str) -> Result<Option<Vec<u8>>, SourceError> {
-    use crate::fault::fault;
     // Whether the directory itself is there has to be known apart from whether the key is.
     Folder::root(root).map_err(|errno| fault("read the directory", root, errno))?;
     match find(root, key.as_bytes()) {

@@ -65,6 +65,14 @@ impl Listing {
         Err(SourceError::new(SourceErrorKind::Unavailable, text))
     }
 
+    /// Whether a key may be there although it is not listed: its file, or a directory above it, was left out.
+    pub(crate) fn may_hide(&self, key: &[u8]) -> bool {
+        let above =
+            key.iter().enumerate().filter(|(_, byte)| **byte == b'/').filter_map(|(end, _)| key.get(..end));
+        let is_left_out = |path: &[u8]| self.skipped.contains_key(path);
+        above.chain([key]).any(is_left_out) || is_left_out(&[key, SUFFIX].concat())
+    }
+
     fn attempt(root: &Path, scope: &ConfigScope) -> Result<Self, Failure> {
         let whole = |errno| Failure::Fault(fault("read the directory", root, errno));
         let folder = Folder::root(root).map_err(whole)?;

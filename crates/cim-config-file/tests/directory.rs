@@ -92,6 +92,39 @@ async fn a_configmap_volume_may_be_mounted_below() {
 }
 
 #[tokio::test]
+async fn the_kernels_notices_alone_tell_of_changes() {
+    let store = Store::by_notices_alone();
+    let volume = store.path("change-set/ns/amf/v0/ms/vol.json");
+    fs::create_dir_all(&volume).unwrap();
+    swap(&volume, "a", &[("1", "[1]")]);
+    store.put(&format!("{CHANGE}/1"), b"[1]");
+    let mut watch = store.source().watch(&scope(), None);
+    next(&mut watch).await;
+    store.put(&format!("{CHANGE}/2"), b"[2]");
+    assert_eq!(told(&mut watch).await, format!("put {CHANGE}/2=[2]"));
+    fs::write(store.path(&format!("{CHANGE}/2")), "[22]").unwrap();
+    assert_eq!(told(&mut watch).await, format!("put {CHANGE}/2=[22]"));
+    fs::remove_file(store.path(&format!("{CHANGE}/1"))).unwrap();
+    assert_eq!(told(&mut watch).await, format!("delete {CHANGE}/1"));
+    swap(&volume, "b", &[("1", "[11]")]);
+    assert_eq!(told(&mut watch).await, "put change-set/ns/amf/v0/ms/vol.json/1=[11]");
+}
+
+#[tokio::test]
+async fn a_file_that_grows_too_large_is_left_out_but_not_gone() {
+    for store in both() {
+        store.put(&format!("{CHANGE}/1"), b"[1]");
+        let mut watch = store.source().watch(&scope(), None);
+        assert_eq!(told(&mut watch).await, format!("reset {CHANGE}/1=[1]"));
+        store.put(&format!("{CHANGE}/1"), &vec![b'x'; 2 << 20]);
+        store.put(&format!("{CHANGE}/2"), b"[2]");
+        assert_eq!(told(&mut watch).await, format!("put {CHANGE}/2=[2]"));
+        store.put(&format!("{CHANGE}/1"), b"[11]");
+        assert_eq!(told(&mut watch).await, format!("put {CHANGE}/1=[11]"));
+    }
+}
+
+#[tokio::test]
 async fn swaps_in_quick_succession_never_show_a_key_as_gone() {
     let store = Store::with_notices();
     let volume = store.path(CHANGE);

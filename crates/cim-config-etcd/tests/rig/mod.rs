@@ -140,7 +140,10 @@ impl Tail {
         loop {
             let left = deadline - Instant::now();
             if let Err(error) = self.within(left).await.expect("an error") {
-                assert!(timeout(PATIENCE, self.stream.next()).await.unwrap().is_none(), "it ends after its error");
+                assert!(
+                    timeout(PATIENCE, self.stream.next()).await.unwrap().is_none(),
+                    "it ends after its error"
+                );
                 return error;
             }
         }

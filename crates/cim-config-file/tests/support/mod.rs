@@ -23,8 +23,13 @@ pub struct Store {
 }
 
 impl Store {
-    /// With the kernel's notices, and looks so rare that only those can be what is tested.
+    /// As it is meant to be used.
     pub fn with_notices() -> Self {
+        Self::new(true, "1s")
+    }
+
+    /// With looks so rare that only the kernel's notices can tell of a change.
+    pub fn by_notices_alone() -> Self {
         Self::new(true, "1h")
     }
 

@@ -36,7 +36,7 @@ impl Ctl {
 
     pub(super) fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
-        command.env_clear().env("ETCDCTL_API", "3").stdin(Stdio::null());
+        command.env_clear().stdin(Stdio::null());
         command.arg(format!("--endpoints={}", self.endpoints)).args(&self.flags);
         command
     }

@@ -174,7 +174,7 @@ impl Etcd {
             let data = member.dir().join("data");
             std::fs::remove_dir_all(&data).expect("the old data");
             let mut command = Command::new(self.version.restorer());
-            command.env_clear().env("ETCDCTL_API", "3").args(["snapshot", "restore"]).arg(file);
+            command.env_clear().args(["snapshot", "restore"]).arg(file);
             command.arg(format!("--data-dir={}", data.display())).arg(format!("--name={}", member.name));
             command.arg(format!("--initial-cluster={}", self.peers));
             command.arg(format!("--initial-advertise-peer-urls=http://{}", member.peer)).args(flags);

@@ -75,8 +75,10 @@ impl<'a> EtcdPlan<'a> {
         }
         let home = Arc::new(Home::new());
         let names: Vec<String> = (0..self.members).map(|index| format!("m{index}")).collect();
-        let addresses: Vec<_> =
-            names.iter().map(|_| (free_port().expect("a free port"), free_port().expect("a free port"))).collect();
+        let addresses: Vec<_> = names
+            .iter()
+            .map(|_| (free_port().expect("a free port"), free_port().expect("a free port")))
+            .collect();
         let peers = names.iter().zip(&addresses).map(|(name, (_, peer))| format!("{name}=http://{peer}"));
         let peers = peers.collect::<Vec<_>>().join(",");
         let members = names.iter().zip(&addresses).map(|(name, (client, peer))| {
@@ -87,7 +89,13 @@ impl<'a> EtcdPlan<'a> {
                 client: *client,
                 peer: *peer,
                 program: self.version.program("etcd"),
-                arguments: self.arguments(name, &format!("{client}"), &format!("http://{peer}"), &peers, &home),
+                arguments: self.arguments(
+                    name,
+                    &format!("{client}"),
+                    &format!("http://{peer}"),
+                    &peers,
+                    &home,
+                ),
                 ctl: self.ctl(&client.to_string()),
                 dir,
                 process: Mutex::default(),
@@ -96,7 +104,14 @@ impl<'a> EtcdPlan<'a> {
         });
         let members: Vec<Member> = members.collect();
         let all: Vec<String> = members.iter().map(|member| member.client.to_string()).collect();
-        let etcd = Etcd { ctl: self.ctl(&all.join(",")), version: self.version, peers, scheme: self.scheme(), members, home };
+        let etcd = Etcd {
+            ctl: self.ctl(&all.join(",")),
+            version: self.version,
+            peers,
+            scheme: self.scheme(),
+            members,
+            home,
+        };
         etcd.launch_all();
         Some(etcd)
     }
@@ -107,7 +122,8 @@ impl<'a> EtcdPlan<'a> {
 
     fn ctl(&self, addresses: &str) -> Ctl {
         let scheme = self.scheme();
-        let endpoints: Vec<String> = addresses.split(',').map(|address| format!("{scheme}://{address}")).collect();
+        let endpoints: Vec<String> =
+            addresses.split(',').map(|address| format!("{scheme}://{address}")).collect();
         let flags = self.tls.as_ref().map(|tls| {
             vec![
                 format!("--cacert={}", tls.authority.certificate().display()),
@@ -115,7 +131,11 @@ impl<'a> EtcdPlan<'a> {
                 format!("--key={}", tls.client.key.display()),
             ]
         });
-        Ctl { program: self.version.program("etcdctl"), endpoints: endpoints.join(","), flags: flags.unwrap_or_default() }
+        Ctl {
+            program: self.version.program("etcdctl"),
+            endpoints: endpoints.join(","),
+            flags: flags.unwrap_or_default(),
+        }
     }
 
     fn arguments(&self, name: &str, client: &str, peer: &str, peers: &str, home: &Home) -> Vec<String> {

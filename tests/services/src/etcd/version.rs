@@ -32,7 +32,10 @@ impl EtcdVersion {
     #[must_use]
     pub fn missing(self) -> Option<String> {
         if !self.program("etcd").exists() || !self.program("etcdctl").exists() {
-            return Some(format!("etcd {} is not installed (scripts/services/etcd installs it)", self.number()));
+            return Some(format!(
+                "etcd {} is not installed (scripts/services/etcd installs it)",
+                self.number()
+            ));
         }
         (!has_program("setpriv")).then(|| "setpriv is not installed: no etcd can be run".to_owned())
     }
