@@ -4,13 +4,16 @@
 export CIM_CACHE ?= $(HOME)/.cache/cim
 export CARGO_TARGET_DIR ?= $(CIM_CACHE)/target
 
-.PHONY: help demo demo-kafka test test-kafka test-all quick lint bench bench-full bench-kafka fuzz torture docs
+.PHONY: help demo demo-config demo-kafka test test-kafka test-all quick lint bench bench-full bench-kafka fuzz torture docs
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
 
 demo: ## An application publishes, CIM is killed and restarted, nothing accepted is lost (no infrastructure needed)
 	@scripts/demo
+
+demo-config: ## Configuration with a real etcd: a first one, a change, and a change that is undone (needs Go)
+	@scripts/demo-config
 
 demo-kafka: ## The same with a real Kafka broker that is killed in the middle (needs Java and Maven)
 	@scripts/demo-kafka

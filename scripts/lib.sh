@@ -21,6 +21,9 @@ skip() {
 
 need_cargo() {
   command -v cargo >/dev/null || die "cargo is not installed; get Rust from your distribution or with rustup (1.90 or newer)"
-  # The etcd client is built with it.
+}
+
+# The etcd client is built with it; a light build is not.
+need_protoc() {
   type -P protoc >/dev/null || scripts/tools protoc
 }
