@@ -16,6 +16,7 @@ pub mod application;
 pub mod check;
 pub mod load;
 mod mount;
+pub mod pod;
 pub mod rig;
 mod wire;
 
@@ -230,6 +231,17 @@ impl Daemon {
         let kind = "text/plain;charset=ISO-8859-1";
         let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: {kind}");
         self.ask(&format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len())).expect("an answer")
+    }
+
+    /// Sends bytes to the API and returns what comes until the connection ends.
+    #[must_use]
+    pub fn exchange(&self, request: &[u8]) -> String {
+        let mut stream = TcpStream::connect(self.api).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(request).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        String::from_utf8_lossy(&answer).into_owned()
     }
 
     fn ask(&self, request: &str) -> Option<String> {

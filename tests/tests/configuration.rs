@@ -8,82 +8,11 @@
     reason = "test code: a failed step is the failure"
 )]
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use cim_tests::application::{Application, Manners, Told};
-use cim_tests::{Daemon, until};
-
-const IDENTITY: &str = "[identity]\nnamespace = \"ns1\"\npod = \"pod-1\"\nmicroservice = \"svc\"\nversion = \"v1\"\n\
-    tmaas = { nf_type = \"amf\", xgvela_id = \"xgvela1\", nf_id = \"amf1\" }\n";
-const SOURCE: &str = "[spool]\ndir = \"{home}/spool\"\n[configuration]\nsource = \"file\"\nfile.dir = \"{home}/store\"\n";
-
-struct Pod {
-    daemon: Daemon,
-    app: Application,
-}
-
-impl Pod {
-    fn start(more: &str) -> Self {
-        Self::with(Manners::default(), more)
-    }
-
-    fn with(manners: Manners, more: &str) -> Self {
-        let app = Application::start(manners);
-        let daemon = Daemon::start(&format!("{}{SOURCE}{more}{IDENTITY}", app.setting()));
-        app.connect(daemon.nats());
-        Self { daemon, app }
-    }
-
-    fn registered(more: &str) -> Self {
-        let pod = Self::start(more);
-        pod.register();
-        pod
-    }
-
-    fn register(&self) {
-        let answer = self.daemon.register();
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    }
-
-    fn path(&self, key: &str) -> PathBuf {
-        self.daemon.home().join("store").join(key)
-    }
-
-    fn put(&self, key: &str, value: &str) {
-        let path = self.path(key);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        let fresh = path.with_file_name(".fresh");
-        std::fs::write(&fresh, value).unwrap();
-        std::fs::rename(fresh, path).unwrap();
-    }
-
-    fn change(&self, revision: i32) {
-        self.put(&format!("change-set/ns1/svc/v1/ms/app.json/{revision}"), PATCH);
-    }
-
-    fn committed(&self, level: &str) -> Option<String> {
-        std::fs::read_to_string(self.path(&format!("commit-config/ns1/svc/v1/{level}/pod-1"))).ok()
-    }
-
-    fn commits(&self, value: &str) {
-        until(&format!("commit of {value}"), || self.committed("ms").as_deref() == Some(value));
-    }
-
-    /// The story of the last change of `app.json`.
-    fn status(&self) -> serde_json::Value {
-        let text = std::fs::read_to_string(self.path("cim-status/ns1/svc/pod-1/app.json")).unwrap();
-        serde_json::from_str(&text).unwrap()
-    }
-
-    fn event(&self, name: &str) {
-        let mut wire = self.daemon.connect();
-        wire.publish("EVENT", format!(r#"{{"eventName":"{name}"}}"#).as_bytes());
-        wire.flush();
-    }
-}
-
-const PATCH: &str = r#"[{"op":"replace","path":"/a/b","value":"<x>&"}]"#;
+use cim_tests::application::{Manners, Told};
+use cim_tests::pod::{PATCH, Pod};
+use cim_tests::until;
 
 #[test]
 fn a_change_is_pushed_answered_committed_and_announced_in_that_order() {

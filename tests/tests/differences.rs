@@ -26,7 +26,7 @@ const PLAYED: [(&str, &str); 3] = [
 ];
 
 /// Single cases that a test asserts as recorded: file, case, source file, test.
-const ASSERTED: [(&str, &str, &str, &str); 3] = [
+const ASSERTED: [(&str, &str, &str, &str); 16] = [
     ("log.json", "rotation", "crates/cim-sink-file/tests/file.rs", "rotation_is_the_originals"),
     (
         "log.json",
@@ -35,14 +35,37 @@ const ASSERTED: [(&str, &str, &str, &str); 3] = [
         "what_is_deleted_moved_or_shortened_underneath_is_made_again",
     ),
     ("http.json", "unknown path", "crates/cim-api/tests/http.rs", "refusals_look_like_the_original"),
+    ("config.json", "app change, unused", CONFIGURATION, "changes_are_handed_over_and_committed_as_recorded"),
+    ("config.json", "foreign version", CONFIGURATION, "changes_are_handed_over_and_committed_as_recorded"),
+    ("config.json", "foreign service with same prefix", CONFIGURATION, "changes_are_handed_over_and_committed_as_recorded"),
+    ("config.json", "empty patch", CONFIGURATION, "changes_are_handed_over_and_committed_as_recorded"),
+    ("config.json", "patch not json", CONFIGURATION, "changes_are_handed_over_and_committed_as_recorded"),
+    ("config.json", "data key without .json", CONFIGURATION, "changes_are_handed_over_and_committed_as_recorded"),
+    ("config.json", "start-up commits", CONFIGURATION, "the_values_of_the_start_are_committed_as_recorded"),
+    ("config.json", "CONFIG not json", CONFIGURATION, "what_is_no_json_on_config_is_dropped_as_recorded"),
+    ("config.json", "day-1: key without revision, NF_CONFIG_REVISION unset", CONFIGURATION, "a_first_configuration_without_revision_is_for_revision_zero_only_as_recorded"),
+    ("config.json", "day-1: key without revision put after NotConfigured, NF_CONFIG_REVISION=0", CONFIGURATION, "a_first_configuration_without_revision_is_for_revision_zero_only_as_recorded"),
+    ("config.json", "day-1 failure: app answers 302 without location", CONFIGURATION, "a_first_configuration_counts_as_taken_below_400_as_recorded"),
+    ("config.json", "day-1 failure: app answers 204", CONFIGURATION, "a_first_configuration_counts_as_taken_below_400_as_recorded"),
+    (
+        "config.json",
+        "change-set put while etcd is cut",
+        "crates/cim-config-etcd/tests/faults.rs",
+        "a_connection_that_is_cut_or_swallows_everything_costs_no_change",
+    ),
 ];
 
+const CONFIGURATION: &str = "tests/tests/recorded_configuration.rs";
+
+
 /// Not served yet: area, file, beginnings of the names of its cases.
-const NOT_SERVED_YET: [(&str, &str, &[&str]); 7] = [
-    ("configuration", "config.json", &[""]),
+const NOT_SERVED_YET: [(&str, &str, &[&str]); 8] = [
+    ("own document", "config.json", &["self update"]),
+    ("end of the pod", "config.json", &["shutdown: "]),
+    ("files of the original", "config.json", &["http2_enabled", "ConfigMap created", "common-infra"]),
     ("configuration", "metrics.json", &["enable_kpi false"]),
-    ("events of CIM's own", "event.json", &["own event "]),
-    ("registration", "http.json", &["register: ", "mandatory: "]),
+    ("end of the pod", "event.json", &["own event ApplicationShutdownInitiated"]),
+    ("files of the original", "http.json", &["register: common-infra gives fqdns", "mandatory: "]),
     ("subscriptions", "http.json", &["subscription", "subscribe: ", "update: ", "get one ", "delete: "]),
     ("subscriptions", "nats.json", &["EVENT-NOTIFICATION: "]),
     ("clock-aligned metrics", "metrics.json", &["aligned "]),

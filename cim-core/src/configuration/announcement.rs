@@ -105,3 +105,72 @@ impl Announcement {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::{ChangeStatus, Commit};
+    use cim_wire::{EventEncoder, SourceHeaders};
+    use serde_json::Value;
+
+    fn outcome(state: ChangeState, key: &str) -> ConfigOutcome {
+        let status = ChangeStatus {
+            data_key: "app.json".to_owned(),
+            level: "ms".to_owned(),
+            revision: 1,
+            state,
+            reason: None,
+            attempts: 1,
+            received_ms: 0,
+            pushed_ms: None,
+            settled_ms: None,
+            deadline_ms: None,
+        };
+        let commit = Some(Commit { key: key.to_owned(), value: 1 });
+        ConfigOutcome { commit, status: Some((String::new(), status)) }
+    }
+
+    fn announcement(recorded: &Value) -> Option<Announcement> {
+        let info = |at: usize| recorded["additionalInfo"][at]["value"].as_str().unwrap_or_default();
+        match recorded["eventName"].as_str()? {
+            "CimConfigUpdateSuccess" => Announcement::of_result(&outcome(ChangeState::Applied, info(0))),
+            "CimConfigUpdateUnused" => Announcement::of_result(&outcome(ChangeState::Unused, "")),
+            "CimConfigUpdateFailure" => Announcement::of_result(&outcome(ChangeState::Failed, "")),
+            "CimCommitConfigSuccess" => Some(Announcement::of_commit(info(0))),
+            "LoadConfigRequestFailure" => Some(Announcement::of_load_failure(info(1) == "Load config failed")),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn announcements_are_those_that_were_recorded() {
+        let document: Value = serde_json::from_str(include_str!("../../../tests/vectors/event.json")).unwrap();
+        let mut played = 0;
+        for case in document["cases"].as_array().unwrap() {
+            let name = case["name"].as_str().unwrap();
+            let Some(text) = case["expected"]["value"]["text"].as_str().filter(|_| name.starts_with("own event ")) else {
+                continue;
+            };
+            let text = text.replace("<now>", "5");
+            let recorded: Value = serde_json::from_str(&text).unwrap();
+            let Some(announcement) = announcement(&recorded) else { continue };
+            let member = |name: &str| recorded["sourceHeaders"][name].as_str().unwrap_or_default().to_owned();
+            let headers = SourceHeaders {
+                pod_id: member("podId"),
+                microservice: member("microservice"),
+                nf: member("nf"),
+                nf_prefix: member("nfPrefix"),
+                nf_type: member("nfType"),
+                svc_version: member("svcVersion"),
+                ..SourceHeaders::default()
+            };
+            let encoder = EventEncoder::new(&SourceHeaders::default()).with_own(&headers);
+            let event = announcement.event(5, recorded["containerId"].as_str().unwrap());
+            let mut json = Vec::new();
+            encoder.encode(&event, &mut json);
+            assert_eq!(String::from_utf8(json).unwrap(), text, "{name}");
+            played += 1;
+        }
+        assert!(played >= 9, "{played}");
+    }
+}

@@ -1,0 +1,57 @@
+//! Registrations as the original was seen to answer them, byte for byte (`tests/vectors/http.json`).
+//!
+//! Left out: the cases that `docs/reference/differences.md` lists.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code: a failed step is the failure"
+)]
+
+#[path = "../vectors/listed.rs"]
+mod listed;
+
+use cim_tests::Daemon;
+use serde_json::Value;
+
+const SETTINGS: &str = "[registration]\napigw_username = \"admin\"\napigw_password = \"admin\"\n\
+    [identity]\nnamespace = \"ns1\"\npod = \"pod-1\"\nmicroservice = \"svc\"\nversion = \"v1\"\n\
+    tmaas = { vendor_id = \"xgvela\", xgvela_id = \"xgvela1\", nf_class = \"xgvela\", nf_type = \"xgvela\", nf_id = \"xgvela1\", \
+    nf_service_id = \"svc-1\", nf_service_type = \"svc\" }\n";
+
+/// The bytes of a recorded message.
+fn bytes(message: &Value) -> Vec<u8> {
+    if let Some(text) = message["text"].as_str() {
+        return text.as_bytes().to_vec();
+    }
+    let hex = message["hex"].as_str().unwrap();
+    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+}
+
+/// Status code and body.
+fn outline(answer: &str) -> (&str, &str) {
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {answer}"));
+    (head.split(' ').nth(1).unwrap(), body)
+}
+
+#[test]
+fn registrations_are_answered_as_recorded() {
+    let daemon = Daemon::start(SETTINGS);
+    let document: Value = serde_json::from_str(include_str!("../vectors/http.json")).unwrap();
+    let listed = listed::listed("http.json");
+    let mut played = 0;
+    for case in document["cases"].as_array().unwrap() {
+        let name = case["name"].as_str().unwrap();
+        let elsewhere = ["register: common-infra gives fqdns"].contains(&name);
+        if !name.starts_with("register: ") || case["keep"] != true || listed.contains(name) || elsewhere {
+            continue;
+        }
+        let (Some(_), Some(_)) = (case["input"].get("request"), case["expected"].get("response")) else { continue };
+        let answer = daemon.exchange(&bytes(&case["input"]["request"]));
+        let recorded = String::from_utf8(bytes(&case["expected"]["response"])).unwrap();
+        assert_eq!(outline(&answer), outline(&recorded), "{name}");
+        played += 1;
+    }
+    assert!(played > 12, "{played}");
+}
