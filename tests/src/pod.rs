@@ -35,6 +35,7 @@ impl Pod {
         let app = Application::start(manners);
         let daemon = Daemon::start(&format!("{}{SOURCE}{more}{IDENTITY}", app.setting()));
         app.connect(daemon.nats());
+        std::fs::create_dir_all(daemon.home().join("store")).unwrap();
         Self { daemon, app }
     }
 
@@ -83,11 +84,15 @@ impl Pod {
         until(&format!("commit of {value}"), || self.committed("ms").as_deref() == Some(value));
     }
 
-    /// The story of the last change of `app.json`.
+    /// The story of that change of `app.json`, once it is stored.
     #[must_use]
-    pub fn status(&self) -> serde_json::Value {
-        let text = std::fs::read_to_string(self.path("cim-status/ns1/svc/pod-1/app.json")).unwrap();
-        serde_json::from_str(&text).unwrap()
+    pub fn status(&self, revision: i32) -> serde_json::Value {
+        let read = || -> Option<serde_json::Value> {
+            let text = std::fs::read_to_string(self.path("cim-status/ns1/svc/pod-1/app.json")).ok()?;
+            serde_json::from_str(&text).ok().filter(|status: &serde_json::Value| status["revision"] == revision)
+        };
+        until("the story", || read().is_some());
+        read().unwrap()
     }
 
     /// The application publishes an event of that name.

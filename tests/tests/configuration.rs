@@ -24,7 +24,7 @@ fn a_change_is_pushed_answered_committed_and_announced_in_that_order() {
         call.body,
         r#"{"change-set-key":"change-set/ns1/svc/v1/nf/app.json/9","config-patch":"[{\"op\":\"replace\",\"path\":\"/a/b\",\"value\":\"\u003cx\u003e\u0026\"}]","data-key":"app.json","revision":"9"}"#
     );
-    assert_eq!(pod.status()["state"], "applied");
+    assert_eq!(pod.status(9)["state"], "applied");
     until("announcements", || pod.daemon.stdout().contains("CimCommitConfigSuccess"));
     let text = pod.daemon.stdout();
     let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -102,7 +102,7 @@ fn an_application_that_says_nothing_is_taken_by_its_answer() {
     pod.register();
     pod.change(4);
     pod.commits("4");
-    assert_eq!(pod.status()["reason"], "the application answered 200 and published no result");
+    assert_eq!(pod.status(4)["reason"], "the application answered 200 and published no result");
 }
 
 #[test]
@@ -234,7 +234,7 @@ fn a_change_that_makes_the_application_ill_is_undone_and_the_reason_kept() {
     let calls = pod.app.calls();
     let undo: serde_json::Value = serde_json::from_str(&calls.last().unwrap().member("config-patch")).unwrap();
     assert_eq!(undo, serde_json::json!([{"op": "replace", "path": "/a/b", "value": "<x>&"}]));
-    let status = pod.status();
+    let status = pod.status(5);
     assert_eq!(status["state"], "rolled_back");
     assert_eq!(status["reason"], "the probe /health failed 3 times in a row: answered 503");
 }
@@ -248,7 +248,7 @@ fn a_change_that_does_not_fit_is_refused_before_it_is_handed_over() {
     pod.change(4);
     pod.commits("-2");
     assert_eq!(pod.app.revisions(), [0i32; 0]);
-    let reason = pod.status()["reason"].as_str().unwrap().to_owned();
+    let reason = pod.status(4)["reason"].as_str().unwrap().to_owned();
     assert!(reason.starts_with("refused before it was handed over: operation 0"), "{reason}");
 }
 

@@ -58,8 +58,8 @@ pub(super) fn answer(command: &Command, files: &[PathBuf]) -> Result<Answer, Fai
             }
             Ok(Answer::done(letters.iter().map(whole).collect::<String>(), Value::Array(letters)))
         }
-        Command::Replay => change(Request::DlqReplay, files),
-        Command::Purge => change(Request::DlqPurge, files),
+        Command::Replay => change(&Request::DlqReplay, files),
+        Command::Purge => change(&Request::DlqPurge, files),
     }
 }
 
@@ -69,8 +69,8 @@ fn read(dir: &Path) -> Result<Vec<Value>, Failure> {
     Ok(stored.iter().map(letters::document).collect())
 }
 
-fn ask(dir: &Path, request: Request) -> Result<Option<Value>, Failure> {
-    let asked = control::ask(dir, &request);
+fn ask(dir: &Path, request: &Request) -> Result<Option<Value>, Failure> {
+    let asked = control::ask(dir, request);
     match asked.map_err(|error| Failure::failed(format!("the running cim does not answer: {error}")))? {
         None => Ok(None),
         Some(control::Answer::Ok(value)) => Ok(Some(value)),
@@ -79,7 +79,7 @@ fn ask(dir: &Path, request: Request) -> Result<Option<Value>, Failure> {
 }
 
 /// Changes the store: through the running CIM, or with an engine of our own.
-fn change(request: Request, files: &[PathBuf]) -> Result<Answer, Failure> {
+fn change(request: &Request, files: &[PathBuf]) -> Result<Answer, Failure> {
     let dir = directory(None, files)?;
     let value = match ask(&dir, request)? {
         Some(value) => value,
@@ -146,7 +146,7 @@ mod offline {
     use crate::who::Who;
 
     /// Starts an engine without listeners, carries the request out, and stops it.
-    pub(super) fn change(request: Request, files: &[PathBuf]) -> Result<Value, Failure> {
+    pub(super) fn change(request: &Request, files: &[PathBuf]) -> Result<Value, Failure> {
         let registry = backends::registry();
         let loaded =
             load(&LoadRequest::of_process(files.to_vec()), &registry).map_err(Failure::cannot_start)?;
@@ -156,8 +156,8 @@ mod offline {
             .map_err(|error| Failure::failed(format!("cannot start the runtime: {error}")))?;
         runtime.block_on(async {
             let cim = engine::start(&loaded.settings, &Who::given(&loaded.settings), &registry)?;
-            let replays = request == Request::DlqReplay;
-            let answer = control::carry_out(&request, &cim);
+            let replays = *request == Request::DlqReplay;
+            let answer = control::carry_out(request, &cim);
             let time = if replays { REPLAY_TIME } else { Duration::ZERO };
             cim.stop(time).await;
             match answer.map_err(Failure::failed)? {

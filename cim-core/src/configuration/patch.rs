@@ -1,4 +1,4 @@
-//! JSON patches in the dialect of the wire contract (§4.3).
+//! JSON patches in the dialect of wire contract §4.3.
 //!
 //! RFC 6902, except that `replace` of a member that is missing in an existing object makes it. Left out: where documents
 //! come from. Invariant: a patch is applied whole or not at all.
