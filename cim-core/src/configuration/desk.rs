@@ -54,6 +54,8 @@ pub struct News {
     pub leases: Vec<LeaseQuestion>,
     /// Day-one documents that were written.
     pub day_one: Vec<DayOneEntry>,
+    /// Documents of which nothing was heard before: the store has to be asked what earlier runs settled.
+    pub documents: Vec<DocumentId>,
 }
 
 /// All lanes.
@@ -190,6 +192,7 @@ impl Desk {
         let lane = self.lanes.entry(document.clone()).or_insert_with(|| {
             let (settled, last) = remembered.remove(&document).unwrap_or_default();
             let confirms = rules.confirms && document.data_key != OWN_DOCUMENT;
+            news.documents.push(document.clone());
             Lane::new(Rules { confirms, ..rules }, settled, last)
         });
         let own = self.own_map && document.data_key == OWN_DOCUMENT;
@@ -214,6 +217,22 @@ impl Desk {
                 lane.withdraw(revision);
                 self.touched.push_back(document.clone());
             }
+        }
+    }
+
+    /// What the store says of earlier changes of a document.
+    pub fn know(&mut self, document: &DocumentId, last: Option<ChangeStatus>) {
+        if let Some(lane) = self.lanes.get_mut(document) {
+            lane.know(last);
+            self.touched.push_back(document.clone());
+        }
+    }
+
+    /// A result of a document is stored, or given up.
+    pub fn stored(&mut self, document: &DocumentId) {
+        if let Some(lane) = self.lanes.get_mut(document) {
+            lane.stored();
+            self.touched.push_back(document.clone());
         }
     }
 

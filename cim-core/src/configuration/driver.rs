@@ -21,7 +21,7 @@ use super::commits::{Commits, Report};
 use super::confirmation::Confirmation;
 use super::day_one::DayOne;
 use super::desk::{Desk, News};
-use super::key::{MapLevel, OWN_DOCUMENT, commit_key};
+use super::key::{MapLevel, OWN_DOCUMENT, commit_key, status_key};
 use super::lane::{PushStep, Settled, Step, Verdict, Word};
 use super::plan::Plan;
 use super::rules::{Now, Rules};
@@ -355,7 +355,7 @@ impl Driver {
     fn update(&mut self, update: ConfigUpdate) {
         let now = self.now();
         let is_reset = matches!(update, ConfigUpdate::Reset { .. });
-        let News { leases, day_one } = self.desk.update(update, now);
+        let News { leases, day_one, documents } = self.desk.update(update, now);
         let news = self.caught_up && !is_reset;
         for entry in day_one {
             self.day_one.document(entry, news);
@@ -364,6 +364,11 @@ impl Driver {
         if let Some(source) = &self.plan.source {
             for question in leases {
                 self.work.push(Box::pin(work::limit(Arc::clone(source), question)));
+            }
+            for document in documents {
+                let key = status_key(&self.plan.identity, &document);
+                let now = Instant::now();
+                self.work.push(Box::pin(work::story(Arc::clone(source), document, key, now)));
             }
         }
         self.dirty();
@@ -394,6 +399,7 @@ impl Driver {
             }
             Done::Reported { line, outcome } => self.reported(&line, outcome, now),
             Done::Committed { key, value } => self.committed(key, value),
+            Done::Story { document, key, value } => self.story(document, key, value),
             Done::Confirmed { document, revision, outcome } => {
                 let settled = self.desk.confirmed(&document, revision, outcome, now);
                 self.settled(settled);

@@ -2,9 +2,10 @@
 //!
 //! A pure state machine: inputs come with the time, and [`Lane::poll`] says what is to be done next. Left out: doing it.
 //! Walk of one change: offered → pushed → (a result on CONFIG, or the verdict of the call) → confirmed, where that is
-//! asked for → settled, once. Invariants: one call at a time; changes are pushed in the order of their revisions; a
-//! settled revision is never pushed again, nor is any lower one; the word of the application on CONFIG beats what a
-//! call says.
+//! asked for → settled, once → its result stored. Invariants: one call at a time; changes are pushed in the order of
+//! their revisions; a settled revision is never pushed again, nor is any lower one; none is pushed before it is known what
+//! earlier runs settled, nor before the result of the last one is stored, so that this also holds across a crash; the word
+//! of the application on CONFIG beats what a call says.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -127,13 +128,41 @@ pub struct Lane {
     /// The call that is under way.
     calling: Option<u32>,
     attempts: u32,
+    /// It is known what earlier runs settled.
+    known: bool,
+    /// Results that are not stored yet.
+    storing: u32,
 }
 
 impl Lane {
-    /// A lane whose changes up to `settled` have a result.
+    /// A lane whose changes up to `settled` have a result. It waits for [`know`](Self::know).
     #[must_use]
     pub fn new(rules: Rules, settled: i32, last: Option<ChangeStatus>) -> Self {
-        Self { rules, settled, last, correctable: None, pending: BTreeMap::new(), calling: None, attempts: 0 }
+        Self {
+            rules,
+            settled,
+            last,
+            correctable: None,
+            pending: BTreeMap::new(),
+            calling: None,
+            attempts: 0,
+            known: false,
+            storing: 0,
+        }
+    }
+
+    /// What the store says of earlier runs.
+    pub fn know(&mut self, last: Option<ChangeStatus>) {
+        self.known = true;
+        if let Some(last) = last.filter(|last| last.state.is_final() && last.revision >= self.settled) {
+            self.skip_through(last.revision);
+            self.last = Some(last);
+        }
+    }
+
+    /// A result is stored, or given up.
+    pub fn stored(&mut self) {
+        self.storing = self.storing.saturating_sub(1);
     }
 
     /// Highest revision with a result; zero before the first.
@@ -308,12 +337,17 @@ impl Lane {
         settled.status.state = state;
         settled.status.reason = Some("the application corrected its answer on CONFIG".to_owned());
         settled.status.settled_ms = Some(now.wall_ms);
+        self.storing += 1;
         self.last = Some(settled.status.clone());
         Some(settled)
     }
 
     /// What is to be done now; `ready`: the application may be called. To be asked until it says `None`.
     pub fn poll(&mut self, now: Now, ready: bool) -> Option<Step> {
+        if !self.known {
+            return None;
+        }
+        let may_push = ready && self.calling.is_none() && self.storing == 0;
         let (&revision, change) = self.pending.iter().next()?;
         if !change.live {
             return self.over(revision, now).map(Step::Settled);
@@ -328,10 +362,8 @@ impl Lane {
                 });
                 self.settle(revision, ChangeState::Failed, Some(reason), now).map(Step::Settled)
             }
-            Phase::Waiting if ready && self.calling.is_none() => self.push(revision, now),
-            Phase::Pausing { until } if ready && self.calling.is_none() && now.mono >= until => {
-                self.push(revision, now)
-            }
+            Phase::Waiting if may_push => self.push(revision, now),
+            Phase::Pausing { until } if may_push && now.mono >= until => self.push(revision, now),
             Phase::ToConfirm(silence) => {
                 self.enter(revision, Phase::Confirming(silence)).map(Step::Confirm)
             }
@@ -430,6 +462,7 @@ impl Lane {
         change.status.reason = reason;
         change.status.settled_ms = Some(now.wall_ms);
         self.settled = self.settled.max(revision);
+        self.storing += 1;
         self.correctable = None;
         self.last = Some(change.status.clone());
         let Change { key, patch, commit_by, status, .. } = change;

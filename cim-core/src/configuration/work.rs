@@ -27,6 +27,7 @@ pub(crate) enum Done {
     Limited { question: LeaseQuestion, time_left: Result<Option<Duration>, SourceError> },
     Reported { line: String, outcome: Result<Reported, SourceError> },
     Committed { key: String, value: Result<Option<Vec<u8>>, SourceError> },
+    Story { document: DocumentId, key: String, value: Result<Option<Vec<u8>>, SourceError> },
     Confirmed { document: DocumentId, revision: i32, outcome: Result<(), String> },
     Undone { document: DocumentId, revision: i32, outcome: Result<(), String> },
     Loaded { attempt: u32, outcome: Result<(), String> },
@@ -88,6 +89,18 @@ pub(crate) async fn committed(source: Arc<dyn ConfigSource>, key: String, not_be
     sleep_until(not_before).await;
     let value = source.read(&key).await;
     Done::Committed { key, value }
+}
+
+/// Reads the story of a document's last change, not before that moment.
+pub(crate) async fn story(
+    source: Arc<dyn ConfigSource>,
+    document: DocumentId,
+    key: String,
+    not_before: Instant,
+) -> Done {
+    sleep_until(not_before).await;
+    let value = source.read(&key).await;
+    Done::Story { document, key, value }
 }
 
 /// Sees whether the application is well with a change.

@@ -31,7 +31,16 @@ fn entry(key: &str, revision: u64) -> ConfigEntry {
 }
 
 fn put(desk: &mut Desk, key: &str) -> News {
-    desk.update(ConfigUpdate::Put(entry(key, 1)), at(0))
+    update(desk, ConfigUpdate::Put(entry(key, 1)), at(0))
+}
+
+/// An update, and the answer that nothing is known of earlier runs.
+fn update(desk: &mut Desk, update: ConfigUpdate, now: Now) -> News {
+    let news = desk.update(update, now);
+    for document in &news.documents {
+        desk.know(document, None);
+    }
+    news
 }
 
 fn pushes(desk: &mut Desk) -> Vec<String> {
@@ -74,7 +83,7 @@ fn a_relisted_store_brings_what_is_new_and_takes_what_is_gone() {
     put(&mut desk, "change-set/ns/svc/v0/ms/b.json/8");
     assert_eq!(pushes(&mut desk).len(), 2);
     let entries = vec![entry("change-set/ns/svc/v0/ms/b.json/8", 1), entry("change-set/ns/svc/v0/ms/c.json/9", 3)];
-    desk.update(ConfigUpdate::Reset { revision: crate::Revision(9), entries }, at(1));
+    update(&mut desk, ConfigUpdate::Reset { revision: crate::Revision(9), entries }, at(1));
     let mut steps: Vec<_> = std::iter::from_fn(|| desk.poll(at(1))).collect();
     steps.sort_by_key(|step| matches!(step, Step::Push(_)));
     assert!(matches!(&steps[0], Step::Settled(gone) if gone.status.state == ChangeState::Expired));
@@ -153,7 +162,7 @@ fn what_earlier_runs_settled_is_not_handed_over_again() {
 fn ten_thousand_documents_are_handed_over_without_looking_at_all_of_them_each_time() {
     let mut desk = desk();
     let entries = (0..10_000).map(|n| entry(&format!("change-set/ns/svc/v0/ms/d{n}.json/1"), n)).collect();
-    desk.update(ConfigUpdate::Reset { revision: crate::Revision(1), entries }, at(0));
+    update(&mut desk, ConfigUpdate::Reset { revision: crate::Revision(1), entries }, at(0));
     assert_eq!(pushes(&mut desk).len(), 10_000);
     for n in 0..10_000 {
         let key = format!("change-set/ns/svc/v0/ms/d{n}.json/1");

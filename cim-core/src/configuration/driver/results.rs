@@ -8,14 +8,14 @@ use tokio::time::Instant;
 use super::super::announcement::Announcement;
 use super::super::commits::Report;
 use super::super::day_one::{AppState, DayOneStep};
-use super::super::key::{MapLevel, commit_key};
+use super::super::key::{DocumentId, MapLevel, commit_key};
 use super::super::lane::Word;
 use super::super::plan::{OnExhausted, RESTART_PERIOD};
 use super::super::rules::Now;
 use super::super::store::Registration;
 use super::super::{Order, work};
 use super::{ASK_AGAIN, Driver};
-use crate::contract::{Commit, ConfigOutcome, Reported, RestartReason, SourceError};
+use crate::contract::{ChangeStatus, Commit, ConfigOutcome, Reported, RestartReason, SourceError};
 use crate::intake::Signal;
 
 impl Driver {
@@ -118,7 +118,8 @@ impl Driver {
         match outcome {
             Ok(_) => {
                 let Some(report) = self.commits.stored(line) else { return };
-                if report.settled.is_some() {
+                if let Some(settled) = &report.settled {
+                    self.desk.stored(&settled.key.document);
                     if let Some(announcement) = Announcement::of_result(&report.outcome) {
                         self.announce(&announcement);
                     }
@@ -139,6 +140,9 @@ impl Driver {
     /// A result whose time is over.
     pub(super) fn lost(&mut self, report: &Report) {
         self.desk.counts_mut().commit_failures += 1;
+        if let Some(settled) = &report.settled {
+            self.desk.stored(&settled.key.document);
+        }
         let key = report.outcome.commit.as_ref().map(|commit| commit.key.as_str()).unwrap_or_default();
         tracing::error!(key, "a result could not be stored before the time of its change ran out");
         self.announce(&Announcement::of_lost_commit(key, "the store could not be reached in time"));
@@ -160,6 +164,28 @@ impl Driver {
                 if let Some(source) = &self.plan.source {
                     let again = Instant::now() + ASK_AGAIN;
                     self.work.push(Box::pin(work::committed(Arc::clone(source), key, again)));
+                }
+            }
+        }
+    }
+
+    /// What the store says of a document's last change. Text that is no story is as good as none.
+    pub(super) fn story(
+        &mut self,
+        document: DocumentId,
+        key: String,
+        value: Result<Option<Vec<u8>>, SourceError>,
+    ) {
+        match value {
+            Ok(text) => {
+                let last = text.and_then(|text| serde_json::from_slice::<ChangeStatus>(&text).ok());
+                self.desk.know(&document, last);
+            }
+            Err(error) => {
+                tracing::warn!(%key, error = %crate::chain(&error), "the store cannot be read yet");
+                if let Some(source) = &self.plan.source {
+                    let again = Instant::now() + ASK_AGAIN;
+                    self.work.push(Box::pin(work::story(Arc::clone(source), document, key, again)));
                 }
             }
         }

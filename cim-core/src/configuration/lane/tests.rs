@@ -16,11 +16,17 @@ fn patch() -> Arc<[u8]> {
 }
 
 fn lane() -> Lane {
-    Lane::new(Rules::default(), 0, None)
+    known(Rules::default())
 }
 
 fn confirming() -> Lane {
-    Lane::new(Rules { confirms: true, ..Rules::default() }, 0, None)
+    known(Rules { confirms: true, ..Rules::default() })
+}
+
+fn known(rules: Rules) -> Lane {
+    let mut lane = Lane::new(rules, 0, None);
+    lane.know(None);
+    lane
 }
 
 fn offer(lane: &mut Lane, revision: i32) -> bool {
@@ -59,8 +65,25 @@ fn changes_are_pushed_in_the_order_of_their_revisions_one_after_the_other() {
         assert_eq!((done.key.revision, done.status.state), (revision, ChangeState::Applied));
         assert_eq!(lane.poll(at(2), true), None, "the call has not ended");
         lane.answered(step.attempt, Verdict::Accepted(200), at(3));
+        assert_eq!(lane.poll(at(3), true), None, "the result is not stored");
+        lane.stored();
     }
     assert_eq!((lane.settled(), lane.pending()), (7, 0));
+}
+
+#[test]
+fn nothing_is_pushed_before_it_is_known_what_earlier_runs_settled() {
+    let mut earlier = lane();
+    offer(&mut earlier, 5);
+    pushed(earlier.poll(at(0), true));
+    let story = earlier.result(5, Word::Unused, at(1)).unwrap().status;
+    let mut lane = Lane::new(Rules::default(), 0, None);
+    for revision in [4, 5, 6] {
+        offer(&mut lane, revision);
+    }
+    assert_eq!(lane.poll(at(2), true), None);
+    lane.know(Some(story));
+    assert_eq!(pushed(lane.poll(at(2), true)).key.revision, 6);
 }
 
 #[test]
@@ -162,6 +185,7 @@ fn an_application_that_restarts_gets_what_has_no_result() {
     offer(&mut lane, 6);
     let first = pushed(lane.poll(at(0), true));
     lane.result(5, Word::Success, at(1)).unwrap();
+    lane.stored();
     lane.answered(first.attempt, Verdict::Accepted(200), at(1));
     let second = pushed(lane.poll(at(2), true));
     lane.application_restarted();
@@ -203,6 +227,7 @@ fn a_confirmed_change_is_applied_and_a_refuted_one_is_undone() {
     assert!(matches!(lane.poll(at(1), true), Some(Step::Confirm(_))));
     assert_eq!(lane.poll(at(2), true), None);
     assert_eq!(lane.confirmed(5, Ok(()), at(3)).unwrap().status.state, ChangeState::Applied);
+    lane.stored();
 
     offer(&mut lane, 6);
     let step = pushed(lane.poll(at(4), true));
@@ -225,6 +250,7 @@ enum Input {
     Pass(u32),
     Confirmed(bool),
     Undone(bool),
+    Stored,
 }
 
 fn inputs() -> impl Strategy<Value = Input> {
@@ -237,6 +263,7 @@ fn inputs() -> impl Strategy<Value = Input> {
         3 => (0..200_000u32).prop_map(Input::Pass),
         2 => any::<bool>().prop_map(Input::Confirmed),
         2 => any::<bool>().prop_map(Input::Undone),
+        4 => Just(Input::Stored),
     ]
 }
 
@@ -245,7 +272,7 @@ proptest! {
     fn whatever_happens_nothing_goes_back_and_everything_is_settled_once(
         confirms: bool, steps in proptest::collection::vec(inputs(), 1..200)
     ) {
-        let mut lane = Lane::new(Rules { confirms, ..Rules::default() }, 0, None);
+        let mut lane = known(Rules { confirms, ..Rules::default() });
         let (mut now, mut call, mut pushed_max, mut finals) = (0u64, None, 0, Vec::new());
         let mut offered = std::collections::BTreeSet::new();
         for input in steps {
@@ -270,6 +297,7 @@ proptest! {
                     let outcome = lane.result(revision, word, at(now));
                     if corrects { None } else { outcome }
                 }
+                Input::Stored => { lane.stored(); None }
                 Input::Restart => { lane.application_restarted(); call = None; None }
                 Input::Pass(ms) => { now += u64::from(ms); None }
                 Input::Confirmed(well) => {
