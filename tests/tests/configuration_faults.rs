@@ -68,7 +68,7 @@ fn fault(etcd: &Etcd, daemon: &mut Daemon, number: usize) {
 
 #[test]
 fn every_change_is_handed_over_in_order_through_cuts_compactions_dead_members_and_kills() {
-    let (batches, size) = if has_time() { (200, 50) } else { (8, 20) };
+    let (batches, size) = if has_time("10,000 changes") { (200, 50) } else { (8, 20) };
     let Some(etcd) = Etcd::cluster(3) else { return };
     let app = Application::start(Manners::default());
     let mut daemon = Daemon::start(&settings(&etcd, &app));
