@@ -43,6 +43,6 @@ pub(crate) fn failure(error: &hyper::Error) -> CallError {
         return CallError::Unreachable("it closed the connection before the end of its answer".to_owned());
     }
     // Above the text of the system stands one that says no more than "connection error".
-    let text = error.source().map_or_else(|| chain(error), |source| chain(source));
+    let text = error.source().map_or_else(|| chain(error), chain);
     CallError::Unreachable(text)
 }

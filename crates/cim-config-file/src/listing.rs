@@ -95,39 +95,44 @@ impl Walk<'_> {
             let text = format!("`{}` and `{}` cannot be directories", scope.namespace, scope.microservice);
             return Err(Failure::Fault(SourceError::new(SourceErrorKind::Misconfigured, text)));
         }
-        self.within(root, &[b"change-set", namespace], b"", &mut |walk, folder, path| {
-            walk.name(folder, path, microservice, 0)
-        })?;
-        self.within(root, &[b"config", namespace], b"", &mut |walk, folder, path| {
-            walk.name(folder, path, microservice, 0)?;
-            walk.document(folder, path, microservice)
-        })
+        for kind in [&b"change-set"[..], b"config"] {
+            self.kind(root, kind, namespace, microservice)?;
+        }
+        Ok(())
     }
 
-    /// Goes down the directories of those names, as far as they exist, and does something in the last one.
-    fn within(
+    fn kind(
         &mut self,
-        folder: &Folder,
-        names: &[&[u8]],
-        path: &[u8],
-        act: &mut dyn FnMut(&mut Self, &Folder, &[u8]) -> Result<(), Failure>,
+        root: &Folder,
+        kind: &[u8],
+        namespace: &[u8],
+        microservice: &[u8],
     ) -> Result<(), Failure> {
-        match names.split_first() {
-            Some((name, rest)) => {
-                let below = join(path, name);
-                match folder.look(name) {
-                    Ok(Standing::Folder) => {
-                        let inner = self.enter(folder, name, &below)?;
-                        self.within(&inner, rest, &below, act)?;
-                    }
-                    Ok(_) => self.skip(&below, "is not a directory of its own, and links are not followed"),
-                    Err(Errno::NOENT) => {}
-                    Err(errno) => return Err(self.failure(&below, errno)),
+        if let Some(upper) = self.below(root, kind, kind)? {
+            let path = join(kind, namespace);
+            if let Some(home) = self.below(&upper, namespace, &path)? {
+                self.name(&home, &path, microservice, 0)?;
+                if kind == b"config" {
+                    self.document(&home, &path, microservice)?;
                 }
+                check(&home)?;
             }
-            None => act(self, folder, path)?,
+            check(&upper)?;
         }
-        if folder.is_current() { Ok(()) } else { Err(Failure::Swapped) }
+        check(root)
+    }
+
+    /// A directory, if it exists.
+    fn below(&mut self, folder: &Folder, name: &[u8], path: &[u8]) -> Result<Option<Folder>, Failure> {
+        match folder.look(name) {
+            Ok(Standing::Folder) => self.enter(folder, name, path).map(Some),
+            Ok(_) => {
+                self.skip(path, "is not a directory of its own, and links are not followed");
+                Ok(None)
+            }
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(self.failure(path, errno)),
+        }
     }
 
     /// Takes a file, or everything in a directory.
@@ -144,7 +149,7 @@ impl Walk<'_> {
                 for name in inner.names().map_err(|errno| self.failure(&below, errno))? {
                     self.name(&inner, &below, &name, depth + 1)?;
                 }
-                if inner.is_current() { Ok(()) } else { Err(Failure::Swapped) }
+                check(&inner)
             }
             Ok(Standing::Other) => {
                 self.skip(&below, "is neither a file nor a directory, and links are not followed");
@@ -205,6 +210,11 @@ impl Walk<'_> {
     }
 }
 
+/// What a volume held is of one moment only while it was not swapped.
+fn check(folder: &Folder) -> Result<(), Failure> {
+    if folder.is_current() { Ok(()) } else { Err(Failure::Swapped) }
+}
+
 fn join(path: &[u8], name: &[u8]) -> Vec<u8> {
-    if path.is_empty() { name.to_vec() } else { [path, b"/", name].concat() }
+    [path, b"/", name].concat()
 }

@@ -13,7 +13,7 @@ mod support;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use cim_core::{ConfigSource as _, ConfigUpdate, SourceErrorKind};
+use cim_core::{ConfigSource as _, ConfigStream, ConfigUpdate, SourceErrorKind};
 use futures_util::StreamExt as _;
 use support::{PATIENCE, Store, next, scope, told};
 
@@ -47,14 +47,41 @@ async fn many_files_are_seen_and_cost_little_while_nothing_happens() {
     assert!(share < 0.2, "looking at intervals takes {:.0} % of a core", share * 100.0);
     store.put("change-set/ns/amf/v0/ms/new.json/1", b"[1]");
     assert_eq!(told(&mut watch).await, "put change-set/ns/amf/v0/ms/new.json/1=[1]");
+}
 
-    fill(&store, FILES..BOUND);
-    let error = loop {
+/// What a watch ends with, once there is more than it may hold; nothing counts as removed before.
+async fn refused(watch: &mut ConfigStream) -> SourceErrorKind {
+    loop {
         match tokio::time::timeout(PATIENCE, watch.next()).await.unwrap().unwrap() {
             Ok(ConfigUpdate::Put(_)) => {}
             Ok(other) => panic!("{other:?}"),
-            Err(error) => break error,
+            Err(error) => return error.kind(),
         }
-    };
-    assert_eq!(error.kind(), SourceErrorKind::Misconfigured, "{error}");
+    }
+}
+
+#[tokio::test]
+async fn more_bytes_than_may_be_held_are_an_error() {
+    let store = Store::by_polling();
+    store.put("change-set/ns/amf/v0/ms/app.json/1", b"[1]");
+    let mut watch = store.source().watch(&scope(), None);
+    next(&mut watch).await;
+    for number in 2..=66 {
+        let path = store.path(&format!("change-set/ns/amf/v0/ms/app.json/{number}"));
+        fs::File::create(path).unwrap().set_len(1 << 20).unwrap();
+    }
+    assert_eq!(refused(&mut watch).await, SourceErrorKind::Misconfigured);
+}
+
+#[tokio::test]
+async fn more_files_than_may_be_held_are_an_error() {
+    if !cim_testkit::has_time("twenty thousand files are written") {
+        return;
+    }
+    let store = Store::by_polling();
+    fill(&store, 0..BOUND);
+    let mut watch = store.source().watch(&scope(), None);
+    next(&mut watch).await;
+    fill(&store, BOUND..BOUND + 1);
+    assert_eq!(refused(&mut watch).await, SourceErrorKind::Misconfigured);
 }

@@ -11,25 +11,26 @@
 //! `skipped: <why>` on standard error, even when the test harness captures output, and never passes silently.
 //!
 //! Sources of configuration have a suite of their own: `cim_testkit::source_conformance!(my_source, MyHarness::new());`
-//! with a [`SourceHarness`]. An engine is tested with a [`MemorySource`] and a [`FakeOrchestrator`].
+//! with a [`SourceHarness`]; and orchestrators: `cim_testkit::orchestrator_conformance!(mine, MyHarness::new());` with an
+//! [`OrchestratorHarness`]. An engine is tested with a [`MemorySource`] and a [`FakeOrchestrator`].
 //!
 //! Between a client and a real server stands a [`ChaosProxy`]: a TCP proxy that delays, cuts, garbles or goes silent
 //! when a test says so, and is byte-exact otherwise. A [`null_broker`] stands in for Kafka where a real broker cannot be made
 //! to fail as wanted, or would cost more than what is measured. A [`CannedHttp`] gives prepared answers in place of an HTTP
 //! server.
 //!
-//! Owns the properties, the fakes, the proxy, the broker and the deliberately broken sinks ([`Mutant`]) and sources
-//! ([`SourceMutant`]) that show the properties bite. Left out: what a backend's target is. Invariant: a property judges only
+//! Owns the properties, the fakes, the proxy, the broker and the deliberately broken sinks ([`Mutant`]), sources
+//! ([`SourceMutant`]) and orchestrators ([`OrchestratorMutant`]) that show the properties bite. Left out: what a backend's target is. Invariant: a property judges only
 //! what a reader sees and what the contract says, never how a sink works.
 
 mod canned_http;
 mod cancel;
-mod fake_orchestrator;
 mod flaky;
 mod harness;
 mod memory;
 mod mutant;
 pub mod null_broker;
+mod orchestrator;
 mod properties;
 mod property;
 mod proxy;
@@ -43,11 +44,15 @@ mod subject;
 pub use canned_http::CannedHttp;
 #[doc(hidden)]
 pub use cim_core::Class;
-pub use fake_orchestrator::FakeOrchestrator;
 pub use flaky::FlakySink;
 pub use harness::{CannotExpress, Fault, Harness};
 pub use memory::{Kept, MemoryHarness, MemorySink, Step};
 pub use mutant::{Flaw, Mutant};
+pub use orchestrator::{
+    FakeCluster, FakeOrchestrator, OrchestratorFlaw, OrchestratorHarness, OrchestratorMutant,
+    OrchestratorProperty, OrchestratorViolation, check_orchestrator, check_orchestrator_in_test,
+    first_orchestrator_violation,
+};
 pub use property::{Property, Verdict, Violation, check, check_in_test, first_violation};
 pub use proxy::{Admission, Behaviour, ChaosProxy, Direction, Ending, Flow};
 pub use sample::Sample;
@@ -57,6 +62,30 @@ pub use source::{
     SourceViolation, check_source, check_source_in_test, first_source_violation,
 };
 pub use subject::Subject;
+
+/// Runs every property of the contract against an orchestrator: one line, one test per property.
+///
+/// `orchestrator_conformance!(name, harness)`; `harness` is an expression that builds a fresh [`OrchestratorHarness`] for
+/// each test.
+#[macro_export]
+macro_rules! orchestrator_conformance {
+    ($name:ident, $harness:expr) => {
+        mod $name {
+            #[allow(unused_imports, reason = "the harness expression may use what stands beside the macro")]
+            use super::*;
+            $crate::orchestrator_conformance!(@tests $harness,
+                identity Identity, neighbours Neighbours, documents Documents, create_once CreateOnce,
+                restart Restart, absent Absent, recovery Recovery, cancellation Cancellation,
+                close_twice CloseTwice, secrets_hidden SecretsHidden);
+        }
+    };
+    (@tests $harness:expr, $($test:ident $property:ident),*) => {
+        $(#[test]
+        fn $test() {
+            $crate::check_orchestrator_in_test($crate::OrchestratorProperty::$property, || $harness);
+        })*
+    };
+}
 
 /// Runs every property of the contract against a source of configuration: one line, one test per property.
 ///

@@ -11,13 +11,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cim_core::{
-    ConfigScope, ConfigSource, ConfigUpdate, Document, Identity, Notice, Orchestrator, OrchestratorErrorKind,
-    RestartReason, SourceErrorKind,
-};
+use cim_core::{ConfigScope, ConfigSource, ConfigUpdate, SourceErrorKind};
 use cim_testkit::{
-    FakeOrchestrator, MemorySource, MemoryStore, SourceFlaw, SourceMutant, SourceProperty,
-    first_source_violation,
+    MemorySource, MemoryStore, SourceFlaw, SourceMutant, SourceProperty, first_source_violation,
 };
 use futures_util::StreamExt as _;
 
@@ -75,20 +71,4 @@ async fn the_memory_source_follows_its_script() {
     assert_eq!(source.report(&outcome).await.unwrap_err().kind(), SourceErrorKind::Unavailable);
     assert_eq!(source.value(b"commit-config/x").as_deref(), Some(&b"3"[..]));
     assert_eq!(source.reports().len(), 1);
-}
-
-#[tokio::test]
-async fn the_fake_orchestrator_remembers_what_it_was_asked() {
-    let pod = FakeOrchestrator::new(Identity { pod: "pod-1".to_owned(), ..Identity::default() });
-    assert_eq!(pod.identity().await.unwrap().pod, "pod-1");
-    let document = Document { name: "map".to_owned(), ..Document::default() };
-    assert!(pod.create_document(&document).await.unwrap());
-    assert!(!pod.create_document(&document).await.unwrap());
-    assert_eq!(pod.document("map").await.unwrap(), Some(document));
-    let reason = RestartReason { reason: "R".to_owned(), message: "m".to_owned() };
-    pod.restart(&reason).await.unwrap();
-    pod.set_down(Some(OrchestratorErrorKind::Forbidden));
-    assert!(pod.restart(&reason).await.is_err());
-    pod.notify(&Notice { reason: "R".to_owned(), message: "m".to_owned(), is_warning: false }).await;
-    assert_eq!((pod.restarts().len(), pod.notices().len()), (1, 0));
 }

@@ -215,7 +215,7 @@ pub(super) async fn resume(harness: &dyn SourceHarness) -> Outcome {
         // In one round nothing happens meanwhile.
         if round != 2 {
             trial.put_changes(10 * round, 3).await;
-            let gone = trial.change_key(10 * round);
+            let gone = trial.change_key(10 * round + 1);
             trial.delete(&gone).await;
         }
         watcher = trial.watch(moment).knowing(known);

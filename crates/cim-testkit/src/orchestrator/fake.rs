@@ -4,7 +4,9 @@
 //! there; while it is down every call fails and changes nothing.
 
 use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use cim_core::{
     Component, Document, Health, Identity, Notice, Orchestrator, OrchestratorError, OrchestratorErrorKind,
@@ -12,9 +14,16 @@ use cim_core::{
 };
 use tokio::sync::watch;
 
+use super::harness::OrchestratorHarness;
+use crate::CannotExpress;
+
 #[derive(Debug, Default)]
 struct State {
     identity: Identity,
+    /// It was told once, and is told from memory since then.
+    is_known: bool,
+    /// The question that the neighbours are an answer to.
+    answers: Option<PeerQuery>,
     peers: Vec<Peer>,
     documents: BTreeMap<String, Document>,
     restarts: Vec<RestartReason>,
@@ -37,9 +46,22 @@ impl FakeOrchestrator {
         Arc::new(Self { state, open: watch::Sender::new(true) })
     }
 
-    /// What every question for neighbours is answered with.
-    pub fn set_peers(&self, peers: Vec<Peer>) {
-        self.state().peers = peers;
+    /// What that question for neighbours is answered with; any other finds nobody.
+    pub fn set_peers(&self, query: PeerQuery, peers: Vec<Peer>) {
+        let mut state = self.state();
+        state.answers = Some(query);
+        state.peers = peers;
+    }
+
+    /// Asks for the pod whatever was told before. For a mutant.
+    pub(super) async fn ask_identity(&self) -> Result<Identity, OrchestratorError> {
+        self.admit().await?;
+        Ok(self.state().identity.clone())
+    }
+
+    /// Everybody. For a mutant.
+    pub(super) fn peers(&self) -> Vec<Peer> {
+        self.state().peers.clone()
     }
 
     /// Puts a document there, or replaces it.
@@ -108,13 +130,19 @@ impl Component for FakeOrchestrator {
 #[async_trait]
 impl Orchestrator for FakeOrchestrator {
     async fn identity(&self) -> Result<Identity, OrchestratorError> {
-        self.admit().await?;
-        Ok(self.state().identity.clone())
+        let is_known = self.state().is_known;
+        if !is_known {
+            self.ask_identity().await?;
+        }
+        let mut state = self.state();
+        state.is_known = true;
+        Ok(state.identity.clone())
     }
 
-    async fn locate(&self, _query: &PeerQuery) -> Result<Vec<Peer>, OrchestratorError> {
+    async fn locate(&self, query: &PeerQuery) -> Result<Vec<Peer>, OrchestratorError> {
         self.admit().await?;
-        Ok(self.state().peers.clone())
+        let state = self.state();
+        Ok(if state.answers.as_ref() == Some(query) { state.peers.clone() } else { Vec::new() })
     }
 
     async fn document(&self, name: &str) -> Result<Option<Document>, OrchestratorError> {
@@ -142,5 +170,96 @@ impl Orchestrator for FakeOrchestrator {
         if self.admit().await.is_ok() {
             self.state().notices.push(notice.clone());
         }
+    }
+}
+
+/// The suite's view of a [`FakeOrchestrator`], and of anything that stands in front of one.
+pub struct FakeCluster {
+    /// What runs the pod.
+    pub target: Arc<FakeOrchestrator>,
+    subject: Arc<dyn Orchestrator>,
+    secrets: Vec<String>,
+}
+
+/// The port of the one neighbour.
+const PORT: u16 = 24_224;
+
+impl FakeCluster {
+    /// A harness for what `build` puts in front of an orchestrator that runs a pod with one neighbour.
+    #[must_use]
+    pub fn new(build: impl FnOnce(&Arc<FakeOrchestrator>) -> Arc<dyn Orchestrator>) -> Self {
+        let target = FakeOrchestrator::new(pod());
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, PORT));
+        target.set_peers(query(), vec![Peer { name: "fluent-bit-x".to_owned(), address }]);
+        let subject = build(&target);
+        Self { target, subject, secrets: Vec::new() }
+    }
+
+    /// The same, with texts that must not be shown.
+    #[must_use]
+    pub fn with_secrets(mut self, secrets: Vec<String>) -> Self {
+        self.secrets = secrets;
+        self
+    }
+}
+
+fn pod() -> Identity {
+    let text = str::to_owned;
+    Identity {
+        namespace: text("ns"),
+        pod: text("pod-1"),
+        microservice: text("amf"),
+        version: text("v0"),
+        uid: text("0b5c"),
+        ..Identity::default()
+    }
+}
+
+fn query() -> PeerQuery {
+    PeerQuery::NodeAgent { selector: "k8s-app=fluent-bit".to_owned(), port: PORT }
+}
+
+#[async_trait]
+impl OrchestratorHarness for FakeCluster {
+    fn build(&self) -> Arc<dyn Orchestrator> {
+        Arc::clone(&self.subject)
+    }
+
+    fn identity(&self) -> Identity {
+        pod()
+    }
+
+    fn neighbours(&self) -> Option<(PeerQuery, usize)> {
+        Some((query(), 1))
+    }
+
+    async fn put_document(&self, document: &Document) -> Result<(), CannotExpress> {
+        self.target.put_document(document.clone());
+        Ok(())
+    }
+
+    async fn document(&self, name: &str) -> Option<Document> {
+        self.target.documents().into_iter().find(|document| document.name == name)
+    }
+
+    async fn restarts(&self) -> Option<usize> {
+        Some(self.target.restarts().len())
+    }
+
+    async fn fail(&self) -> Result<(), CannotExpress> {
+        self.target.set_down(Some(OrchestratorErrorKind::Unavailable));
+        Ok(())
+    }
+
+    async fn heal(&self) {
+        self.target.set_down(None);
+    }
+
+    fn patience(&self) -> Duration {
+        Duration::from_millis(300)
+    }
+
+    fn secrets(&self) -> Vec<String> {
+        self.secrets.clone()
     }
 }
