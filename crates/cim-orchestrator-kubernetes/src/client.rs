@@ -10,7 +10,7 @@ use std::path::Path;
 use cim_core::OrchestratorError;
 use cim_core::OrchestratorErrorKind::{Misconfigured, Unavailable};
 use http::Uri;
-use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
+use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 
 use crate::settings::KubernetesSettings;
@@ -43,12 +43,21 @@ pub(crate) fn whence(settings: &KubernetesSettings) -> String {
 }
 
 async fn from_kubeconfig(path: &Path) -> Result<Config, OrchestratorError> {
-    let wrong = |error| {
-        let text = format!("the kubeconfig {} cannot be used", path.display());
-        OrchestratorError::new(Misconfigured, text).with_source(error)
-    };
+    let wrong = |error| unusable(path, error);
     let file = Kubeconfig::read_from(path).map_err(wrong)?;
     Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.map_err(wrong)
+}
+
+fn unusable(path: &Path, error: KubeconfigError) -> OrchestratorError {
+    let text = format!("the kubeconfig {} cannot be used", path.display());
+    match error {
+        // Its text quotes the file, and with it perhaps a token.
+        KubeconfigError::Parse(error) => {
+            let place = error.location().map_or(String::new(), |at| format!(" near line {}", at.line()));
+            OrchestratorError::new(Misconfigured, format!("{text}: it is not YAML of that form{place}"))
+        }
+        error => OrchestratorError::new(Misconfigured, text).with_source(error),
+    }
 }
 
 fn from_service_account(settings: &KubernetesSettings) -> Result<Config, OrchestratorError> {

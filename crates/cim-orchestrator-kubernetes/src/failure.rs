@@ -4,6 +4,7 @@
 //! status (a 404 may be an answer). Invariant: a text names the verb and the object, and the missing right where one is
 //! missing; it holds at most [`MESSAGE`] characters of what the server said, and no credentials.
 
+use std::error::Error;
 use std::time::Duration;
 
 use cim_core::{OrchestratorError, OrchestratorErrorKind};
@@ -101,17 +102,21 @@ impl About<'_> {
         CallFailure { status: Some(answer.status), error: self.error(kind, &why) }
     }
 
-    /// There was no connection, or it broke.
+    /// There was no connection, or it broke; or the credentials cannot be put into a request.
     pub(crate) fn unreached(&self, error: kube::Error) -> CallFailure {
-        if let kube::Error::Service(source) = &error
-            && source.is::<kube::client::AuthError>()
-        {
-            let why = format!("the credentials cannot be used; check {}", self.whence);
-            let error = self.error(OrchestratorErrorKind::Forbidden, &why).with_source(error);
-            return CallFailure::unanswered(error);
-        }
-        let why = format!("the API server at {} cannot be reached", self.server);
-        CallFailure::unanswered(self.error(OrchestratorErrorKind::Unavailable, &why).with_source(error))
+        use OrchestratorErrorKind::{Forbidden, Unavailable};
+        // Its own text repeats that of its source.
+        let source: Box<dyn Error + Send + Sync> = match error {
+            kube::Error::Service(source) => source,
+            kube::Error::HyperError(source) => source.into(),
+            other => other.into(),
+        };
+        let (kind, why) = if source.is::<kube::client::AuthError>() {
+            (Forbidden, format!("the credentials cannot be used; check {}", self.whence))
+        } else {
+            (Unavailable, format!("the API server at {} cannot be reached", self.server))
+        };
+        CallFailure::unanswered(self.error(kind, &why).with_source(source))
     }
 
     /// There was no answer in time.
@@ -129,10 +134,7 @@ impl About<'_> {
     }
 
     /// Something answered that is no API server, or an object that is not what was asked for.
-    pub(crate) fn unreadable(
-        &self,
-        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-    ) -> CallFailure {
+    pub(crate) fn unreadable(&self, source: impl Into<Box<dyn Error + Send + Sync>>) -> CallFailure {
         let why = format!("the answer of the API server at {} cannot be read", self.server);
         CallFailure::unanswered(self.error(OrchestratorErrorKind::Unavailable, &why).with_source(source))
     }

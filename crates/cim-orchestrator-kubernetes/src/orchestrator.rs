@@ -9,16 +9,16 @@ use std::time::Duration;
 
 use cim_core::{
     CloseError, Component, Document, Health, Identity, Notice, Orchestrator, OrchestratorError,
-    OrchestratorErrorKind, Peer, PeerQuery, RestartReason, async_trait,
+    OrchestratorErrorKind, Peer, PeerQuery, RestartReason, async_trait, chain,
 };
 use http::StatusCode;
 use k8s_openapi::api::authorization::v1::SelfSubjectAccessReview;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
-use serde_json::Value;
 use kube::Resource;
 use kube::api::{DeleteParams, GetParams, ListParams, PostParams, Preconditions};
 use kube::core::{ObjectList, Request};
 use serde::Serialize;
+use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::access::{self, Access};
@@ -205,7 +205,7 @@ impl Orchestrator for KubernetesOrchestrator {
         let notice =
             Notice { reason: reason.reason.clone(), message: reason.message.clone(), is_warning: true };
         if let Ok(Err(error)) = tokio::time::timeout(LAST_WORDS, self.post(&notice)).await {
-            tracing::debug!(%error, "the restart is not told as an event");
+            tracing::debug!(error = chain(&error), "the restart is not told as an event");
         }
         // Without a grace period of our own: the pod's holds.
         let preconditions = Preconditions { uid: Some(own.uid.clone()), resource_version: None };
@@ -222,7 +222,11 @@ impl Orchestrator for KubernetesOrchestrator {
 
     async fn notify(&self, notice: &Notice) {
         if let Err(error) = self.post(notice).await {
-            tracing::debug!(%error, reason = notice.reason, "a notice is not told as an event");
+            tracing::debug!(
+                error = chain(&error),
+                reason = notice.reason,
+                "a notice is not told as an event"
+            );
         }
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use cim_core::OrchestratorErrorKind;
+use cim_core::{OrchestratorErrorKind, chain};
 
 use crate::failure::CallFailure;
 use crate::rights::Right;
@@ -24,7 +24,7 @@ impl Trouble {
             open.retain(|_, (kind, _)| *kind != OrchestratorErrorKind::Unavailable);
         }
         if let Some(error) = failure.filter(|failure| !failure.is_usual()).map(CallFailure::error) {
-            open.insert(right.phrase(), (error.kind(), error.to_string()));
+            open.insert(right.phrase(), (error.kind(), chain(error)));
         }
     }
 
@@ -33,5 +33,50 @@ impl Trouble {
         let open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let texts: Vec<&str> = open.values().map(|(_, text)| text.as_str()).collect();
         (!texts.is_empty()).then(|| texts.join("; "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cim_core::OrchestratorError;
+    use http::StatusCode;
+
+    use super::*;
+    use crate::failure::About;
+    use crate::rights::{CREATE_EVENT, GET_POD};
+    use crate::server::Answer;
+
+    fn refused(right: &Right, status: StatusCode) -> CallFailure {
+        let about = About { right, object: "it", server: "s", whence: "f" };
+        about.refused(&Answer { status, retry_after: None, body: Vec::new() })
+    }
+
+    fn away() -> CallFailure {
+        CallFailure::unanswered(OrchestratorError::new(OrchestratorErrorKind::Unavailable, "away"))
+    }
+
+    #[test]
+    fn a_missing_right_is_told_until_that_call_works_and_an_outage_until_any_does() {
+        let trouble = Trouble::default();
+        trouble.note(&CREATE_EVENT, Some(&refused(&CREATE_EVENT, StatusCode::FORBIDDEN)));
+        trouble.note(&GET_POD, Some(&away()));
+        assert!(trouble.text().unwrap().contains("away"));
+        // Any answer shows that the server is there.
+        trouble.note(&CREATE_EVENT, Some(&refused(&CREATE_EVENT, StatusCode::FORBIDDEN)));
+        let text = trouble.text().unwrap();
+        assert!(text.contains("create events.events.k8s.io") && !text.contains("away"), "{text}");
+        trouble.note(&GET_POD, None);
+        assert!(trouble.text().is_some());
+        trouble.note(&CREATE_EVENT, None);
+        assert_eq!(trouble.text(), None);
+    }
+
+    #[test]
+    fn what_does_not_exist_or_does_already_is_no_trouble() {
+        let trouble = Trouble::default();
+        for status in [StatusCode::NOT_FOUND, StatusCode::CONFLICT] {
+            trouble.note(&GET_POD, Some(&refused(&GET_POD, status)));
+        }
+        assert_eq!(trouble.text(), None);
     }
 }

@@ -7,6 +7,7 @@
     reason = "test code: a failed step is the failure"
 )]
 
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use cim_core::settings::Period;
@@ -129,4 +130,65 @@ async fn an_answer_without_end_is_not_taken_whole() {
     let rig = Rig::new(Period::seconds(5), &[("200 OK", &[], &body)]);
     let error = rig.ask().await.unwrap_err();
     assert!(error.to_string().contains("cannot be read"), "{error}");
+}
+
+/// What is logged, as text.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn failures_are_returned_and_not_logged_and_no_answer_is() {
+    let log = Log::default();
+    let sink = log.clone();
+    let subscriber =
+        tracing_subscriber::fmt().with_max_level(tracing::Level::INFO).with_writer(move || sink.clone());
+    let _guard = tracing::subscriber::set_default(subscriber.finish());
+    for (status, body) in
+        [("200 OK", "secret of an object"), ("500 Internal Server Error", "secret of an object")]
+    {
+        let rig = Rig::new(Period::seconds(5), &[(status, &[], body)]);
+        rig.ask().await.unwrap_err();
+    }
+    tracing::error!("the log is read");
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(text.contains("the log is read") && text.lines().count() == 1, "{text}");
+}
+
+#[tokio::test]
+async fn a_kubeconfig_that_cannot_be_read_is_named_and_its_contents_are_not_shown() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("kubeconfig");
+    let settings = KubernetesSettings { kubeconfig: Some(file.clone()), ..KubernetesSettings::default() };
+    for text in [
+        None,
+        Some("users:\n- name: c\n  user: {token: hidden\n"),
+        Some("users: [{name: c, user: {token: [hidden]}}]\n"),
+        Some("current-context: c\nusers: [{name: c, user: {token: hidden}}]\n"),
+        Some(
+            "current-context: c\nclusters: [{name: c, cluster: {server: ' hidden '}}]\nusers: [{name: c, user: {}}]\ncontexts: [{name: c, context: {cluster: c, user: c}}]\n",
+        ),
+    ] {
+        if let Some(text) = text {
+            std::fs::write(&file, text).unwrap();
+        }
+        let orchestrator = KubernetesOrchestrator::new("cluster", settings.clone(), "ns1", "pod-1");
+        let error = orchestrator.identity().await.unwrap_err();
+        assert_eq!(error.kind(), OrchestratorErrorKind::Misconfigured);
+        let words = cim_core::chain(&error);
+        assert!(
+            words.contains(&file.display().to_string()) && !words.contains("hidden"),
+            "{text:?}: {words}"
+        );
+    }
 }

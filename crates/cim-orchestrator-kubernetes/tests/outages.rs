@@ -28,7 +28,7 @@ async fn assert_unavailable(orchestrator: &KubernetesOrchestrator, why: &str) {
     assert_eq!(error.kind(), OrchestratorErrorKind::Unavailable, "{error}");
     assert!(error.to_string().contains(why), "`{error}` does not say `{why}`");
     assert!(taken < LIMIT.get() * 3, "it took {taken:?}");
-    assert_eq!(orchestrator.probe().await, Health::Degraded(error.to_string()));
+    assert_eq!(orchestrator.probe().await, Health::Degraded(cim_core::chain(&error)));
 }
 
 /// Works again at the latest after a while.

@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use crate::{Authority, free_port};
+use crate::{Authority, Identity, free_port};
 
 /// The token of the administrator, who may do everything.
 const ADMIN: &str = "admin-of-the-test";
@@ -17,6 +17,10 @@ const AUDIT: &str = "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [Req
 #[derive(Debug)]
 pub(super) struct Plan {
     dir: PathBuf,
+    /// What the server shows to clients.
+    serving: Identity,
+    /// Its key signs the tokens of service accounts.
+    accounts: Identity,
     pub(super) address: SocketAddr,
     etcd: SocketAddr,
     etcd_peer: SocketAddr,
@@ -26,10 +30,15 @@ impl Plan {
     /// Lays a cluster out in a directory. `None` without openssl, after `skipped:` was said.
     pub(super) fn new(dir: &Path) -> Option<Self> {
         let authority = Authority::new(dir)?;
+<<<<<<< HEAD
         let _ = authority.issue("serving", 30);
         let _ = authority.issue("accounts", 30);
+=======
+        let (serving, accounts) = (authority.issue("serving", 30), authority.issue("accounts", 30));
+>>>>>>> orchestrator
         let port = || free_port().expect("a free port");
-        let plan = Self { dir: dir.to_owned(), address: port(), etcd: port(), etcd_peer: port() };
+        let (address, etcd, etcd_peer) = (port(), port(), port());
+        let plan = Self { dir: dir.to_owned(), serving, accounts, address, etcd, etcd_peer };
         plan.write("tokens.csv", &format!("{ADMIN},admin,admin,\"system:masters\"\n"));
         plan.write("audit.yaml", AUDIT);
         plan.write("admin.yaml", &plan.kubeconfig(&format!("token: {ADMIN}"), "default"));
@@ -76,14 +85,14 @@ impl Plan {
             "--advertise-address=127.0.0.1".to_owned(),
             format!("--secure-port={}", self.address.port()),
             format!("--cert-dir={}", file("certificates")),
-            format!("--tls-cert-file={}", file("serving.pem")),
-            format!("--tls-private-key-file={}", file("serving.key")),
+            format!("--tls-cert-file={}", self.serving.certificate.display()),
+            format!("--tls-private-key-file={}", self.serving.key.display()),
             format!("--token-auth-file={}", file("tokens.csv")),
             format!("--audit-policy-file={}", file("audit.yaml")),
             format!("--audit-log-path={}", file("audit.log")),
             "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
-            format!("--service-account-key-file={}", file("accounts.key")),
-            format!("--service-account-signing-key-file={}", file("accounts.key")),
+            format!("--service-account-key-file={}", self.accounts.key.display()),
+            format!("--service-account-signing-key-file={}", self.accounts.key.display()),
             "--authorization-mode=RBAC".to_owned(),
             // A pod does not need a service account here: nothing runs in it.
             "--disable-admission-plugins=ServiceAccount".to_owned(),
