@@ -29,22 +29,18 @@ const TRACE: [&str; 9] = [
 #[derive(Debug)]
 pub(crate) struct Headers {
     id: String,
-    epoch: (u64, String),
 }
 
 impl Headers {
     pub(crate) fn new(identity: &Identity) -> Self {
-        Self { id: format!("{}/{}", identity.namespace, identity.pod), epoch: (0, hex(0)) }
+        Self { id: format!("{}/{}", identity.namespace, identity.pod) }
     }
 
     /// The headers of a record that came with that header block.
-    pub(crate) fn of(&mut self, meta: &Meta, received: Option<&[u8]>) -> OwnedHeaders {
-        if self.epoch.0 != meta.epoch {
-            self.epoch = (meta.epoch, hex(meta.epoch));
-        }
+    pub(crate) fn of(&self, meta: &Meta, received: Option<&[u8]>) -> OwnedHeaders {
         let mut digits = [0; 20];
         let headers = OwnedHeaders::new_with_capacity(3)
-            .insert(Header { key: "cim-epoch", value: Some(&self.epoch.1) })
+            .insert(Header { key: "cim-epoch", value: Some(&hex(meta.epoch)) })
             .insert(Header { key: "cim-seq", value: Some(decimal(meta.seq, &mut digits)) })
             .insert(Header { key: "cim-id", value: Some(&self.id) });
         let Some(block) = received else { return headers };
@@ -52,8 +48,16 @@ impl Headers {
     }
 }
 
-fn hex(epoch: u64) -> String {
-    format!("{epoch:016x}")
+/// The sixteen digits of an epoch, without allocation.
+fn hex(epoch: u64) -> [u8; 16] {
+    let mut rest = epoch;
+    let mut digits = [0; 16];
+    for digit in digits.iter_mut().rev() {
+        let nibble = u8::try_from(rest & 0xf).unwrap_or(0);
+        *digit = if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 };
+        rest >>= 4;
+    }
+    digits
 }
 
 /// The digits of a number, without allocation.
@@ -98,7 +102,7 @@ mod tests {
     fn number_epoch_and_pod() {
         let identity =
             Identity { namespace: "ns1".to_owned(), pod: "pod-1".to_owned(), ..Identity::default() };
-        let mut headers = Headers::new(&identity);
+        let headers = Headers::new(&identity);
         let own = ["cim-epoch=0000000000000abc", "cim-seq=18446744073709551615", "cim-id=ns1/pod-1"];
         assert_eq!(shown(&headers.of(&meta(u64::MAX), None)), own);
         assert_eq!(shown(&headers.of(&meta(0), None))[1], "cim-seq=0");
@@ -110,7 +114,7 @@ mod tests {
         let block =
             b"NATS/1.0 100 status\r\nTraceParent: 00-ab-cd-01\r\ncim-seq: 5\r\nContent-Type:text/plain\r\n\
                       b3:1\r\nbaggage:  a=b, c=\xff \r\nno colon\r\n:\r\n\r\n";
-        let mut headers = Headers::new(&Identity::default());
+        let headers = Headers::new(&Identity::default());
         let all = shown(&headers.of(&meta(1), Some(block)));
         assert_eq!(all[3..], ["traceparent=00-ab-cd-01", "b3=1", "baggage=a=b, c=\\xff"]);
     }

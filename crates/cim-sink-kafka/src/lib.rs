@@ -18,6 +18,7 @@
 
 mod client_config;
 mod delivery;
+mod entering;
 pub mod error_table;
 mod headers;
 mod keeper;

@@ -6,12 +6,14 @@
 use cim_core::{Event, Identity, LogFormat, LogRecord, Record};
 use cim_wire::{EventEncoder, LogEncoder, event_key};
 
+use crate::partition::Key;
+
 /// What the records of one pod are made with.
 #[derive(Debug)]
 pub(crate) struct Encoders {
     logs: LogEncoder,
     events: EventEncoder,
-    event_key: String,
+    event_key: Key,
 }
 
 impl Encoders {
@@ -20,7 +22,7 @@ impl Encoders {
         Self {
             logs: LogEncoder::new(&identity.log_context(), format),
             events: EventEncoder::new(&identity.source_headers()),
-            event_key: event_key(&tmaas.nf_type, &tmaas.xgvela_id, &tmaas.nf_id),
+            event_key: Key::new(event_key(&tmaas.nf_type, &tmaas.xgvela_id, &tmaas.nf_id)),
         }
     }
 }
@@ -31,7 +33,7 @@ pub(crate) trait Outgoing: Record {
     fn encode(&self, encoders: &Encoders, value: &mut Vec<u8>);
 
     /// Its key, which decides the partition.
-    fn key<'e>(&self, encoders: &'e Encoders) -> Option<&'e str>;
+    fn key<'e>(&self, encoders: &'e Encoders) -> Option<&'e Key>;
 
     /// Name and id of the container it comes from.
     fn source(&self) -> (&[u8], &[u8]);
@@ -45,7 +47,7 @@ impl Outgoing for LogRecord<'_> {
         encoders.logs.encode(&self.log, value);
     }
 
-    fn key<'e>(&self, _: &'e Encoders) -> Option<&'e str> {
+    fn key<'e>(&self, _: &'e Encoders) -> Option<&'e Key> {
         None
     }
 
@@ -63,7 +65,7 @@ impl Outgoing for Event<'_> {
         encoders.events.encode(&self.event, value);
     }
 
-    fn key<'e>(&self, encoders: &'e Encoders) -> Option<&'e str> {
+    fn key<'e>(&self, encoders: &'e Encoders) -> Option<&'e Key> {
         Some(&encoders.event_key)
     }
 
