@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use cim_core::settings::SinkSettings;
-use cim_core::{Cim, Identity, LogFormat, Problem, Registry, Sink, SinkContext, StartError};
+use cim_core::{Cim, Identity, Problem, Registry, Sink, SinkContext, StartError};
 use serde_json::Value;
 
 use crate::exit::{Failure, chain};
@@ -51,7 +51,7 @@ pub fn sinks(settings: &Settings, registry: &Registry) -> Result<BTreeMap<String
     let mut built = BTreeMap::new();
     for name in used(settings) {
         let Some(table) = settings.sinks.get(name) else { continue };
-        let log_format = log_format(settings, name);
+        let log_format = settings.routes.log_format(name);
         let context = SinkContext { name: name.to_owned(), identity: Arc::clone(&identity), log_format };
         match build(table, context, registry) {
             Ok(sink) => {
@@ -73,13 +73,6 @@ fn used(settings: &Settings) -> BTreeSet<&str> {
         .into_iter()
         .flat_map(|route| route.sink.names().into_iter().chain(route.fallback.as_deref()))
         .collect()
-}
-
-/// The form of log lines on a sink: that of the log route, if the sink is on it.
-fn log_format(settings: &Settings, sink: &str) -> LogFormat {
-    let logs = &settings.routes.logs;
-    let on_route = logs.sink.names().contains(&sink) || logs.fallback.as_deref() == Some(sink);
-    if on_route { logs.format.into() } else { LogFormat::Json }
 }
 
 fn build(table: &SinkSettings, context: SinkContext, registry: &Registry) -> Result<Sink, Problem> {

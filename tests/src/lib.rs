@@ -16,6 +16,7 @@ pub mod check;
 pub mod load;
 mod mount;
 pub mod rig;
+pub mod verdict;
 mod wire;
 
 use std::io::{Read, Write};

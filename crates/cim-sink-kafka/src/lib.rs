@@ -37,7 +37,7 @@ mod topic;
 
 use std::sync::Arc;
 
-use cim_core::{Problem, Sink, SinkContext, SinkKind};
+use cim_core::{LogFormat, Problem, Sink, SinkContext, SinkKind};
 
 pub use partition::Partitioning;
 pub use read_back::{ReadBack, ReadBackError, TopicRecord, read_back};
@@ -53,7 +53,7 @@ pub const KIND: SinkKind = SinkKind {
     build,
 };
 
-fn validate(table: &serde_json::Value) -> Vec<Problem> {
+fn validate(table: &serde_json::Value, _: LogFormat) -> Vec<Problem> {
     match KafkaSettings::read(table) {
         Ok(settings) => settings.problems(),
         Err(problem) => vec![problem],

@@ -17,9 +17,9 @@ pub enum Partitioning {
     BySource,
 }
 
-/// Records that go to one partition before the next one has its turn: few enough to be even, enough for requests that
-/// carry many records.
-const RUN: u64 = 64;
+/// Records that go to one partition before the next one has its turn: enough for requests that carry many records, few enough
+/// that a window of large ones (4 MiB) still reaches several partitions and their brokers.
+const RUN: u64 = 256;
 
 /// A record key and its hash, which is the same for all records of a pod.
 #[derive(Debug)]
@@ -88,8 +88,8 @@ mod tests {
     #[test]
     fn spread_records_take_turns_of_a_run() {
         let turns: Vec<i32> = (0..7 * RUN).map(|seq| of_number(seq, 3)).collect();
-        assert!(turns.chunks(64).map(|run| run[0]).eq([0, 1, 2, 0, 1, 2, 0]));
-        assert!(turns.chunks(64).all(|run| run.iter().all(|partition| *partition == run[0])));
+        assert!(turns.chunks(256).map(|run| run[0]).eq([0, 1, 2, 0, 1, 2, 0]));
+        assert!(turns.chunks(256).all(|run| run.iter().all(|partition| *partition == run[0])));
     }
 
     proptest! {
