@@ -9,6 +9,8 @@
 //! | `cim-seq` | number of the record, decimal; dense per epoch and class |
 //! | `cim-id` | who delivers: `namespace/pod` |
 
+use std::sync::OnceLock;
+
 use cim_core::{Identity, Meta};
 use rdkafka::message::{Header, OwnedHeaders};
 
@@ -29,18 +31,22 @@ const TRACE: [&str; 9] = [
 #[derive(Debug)]
 pub(crate) struct Headers {
     id: String,
+    /// The first epoch that was asked for, and its digits: nearly always the only one.
+    epoch: OnceLock<(u64, [u8; 16])>,
 }
 
 impl Headers {
     pub(crate) fn new(identity: &Identity) -> Self {
-        Self { id: format!("{}/{}", identity.namespace, identity.pod) }
+        Self { id: format!("{}/{}", identity.namespace, identity.pod), epoch: OnceLock::new() }
     }
 
     /// The headers of a record that came with that header block.
     pub(crate) fn of(&self, meta: &Meta, received: Option<&[u8]>) -> OwnedHeaders {
         let mut digits = [0; 20];
+        let first = self.epoch.get_or_init(|| (meta.epoch, hex(meta.epoch)));
+        let epoch = if first.0 == meta.epoch { first.1 } else { hex(meta.epoch) };
         let headers = OwnedHeaders::new_with_capacity(3)
-            .insert(Header { key: "cim-epoch", value: Some(&hex(meta.epoch)) })
+            .insert(Header { key: "cim-epoch", value: Some(&epoch) })
             .insert(Header { key: "cim-seq", value: Some(decimal(meta.seq, &mut digits)) })
             .insert(Header { key: "cim-id", value: Some(&self.id) });
         let Some(block) = received else { return headers };
@@ -107,6 +113,8 @@ mod tests {
         assert_eq!(shown(&headers.of(&meta(u64::MAX), None)), own);
         assert_eq!(shown(&headers.of(&meta(0), None))[1], "cim-seq=0");
         assert_eq!(shown(&headers.of(&meta(100), None))[1], "cim-seq=100");
+        let other = Meta { epoch: u64::MAX - 5, ..meta(1) };
+        assert_eq!(shown(&headers.of(&other, None))[0], "cim-epoch=fffffffffffffffa");
     }
 
     #[test]
