@@ -4,7 +4,11 @@
 export CIM_CACHE ?= $(HOME)/.cache/cim
 export CARGO_TARGET_DIR ?= $(CIM_CACHE)/target
 
+<<<<<<< HEAD
 .PHONY: help demo demo-config demo-kafka test test-kafka test-all quick lint bench bench-full bench-kafka fuzz torture docs
+=======
+.PHONY: help demo demo-kafka test test-kafka test-all quick lint bench bench-full bench-kafka bench-peers fuzz torture docs
+>>>>>>> kafka-open
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -42,6 +46,9 @@ bench-full: ## As `bench`, with longer slices and more pairs
 
 bench-kafka: ## Logs and events to Kafka against librdkafka alone, on a broker that keeps nothing and on a real one
 	@scripts/bench-kafka
+
+bench-peers: ## CPU time of CIM beside Telegraf and, with CIM_VECTOR, Vector: NATS in, Kafka or a file out
+	@scripts/bench-peers
 
 fuzz: ## Every fuzz target for 30 s
 	@scripts/fuzz

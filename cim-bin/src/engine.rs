@@ -6,7 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use cim_core::settings::SinkSettings;
+<<<<<<< HEAD
 use cim_core::{Cim, LogFormat, Problem, Registry, Sink, SinkContext, StartError};
+=======
+use cim_core::{Cim, Identity, Problem, Registry, Sink, SinkContext, StartError};
+>>>>>>> kafka-open
 use serde_json::Value;
 
 use crate::awaiting;
@@ -57,7 +61,7 @@ pub fn sinks(
     let mut built = BTreeMap::new();
     for name in used(settings) {
         let Some(table) = settings.sinks.get(name) else { continue };
-        let log_format = log_format(settings, name);
+        let log_format = settings.routes.log_format(name);
         let context = SinkContext { name: name.to_owned(), identity: Arc::clone(&identity), log_format };
         match build(table, context, registry) {
             Ok(sink) => {
@@ -80,13 +84,6 @@ fn used(settings: &Settings) -> BTreeSet<&str> {
         .into_iter()
         .flat_map(|route| route.sink.names().into_iter().chain(route.fallback.as_deref()))
         .collect()
-}
-
-/// The form of log lines on a sink: that of the log route, if the sink is on it.
-fn log_format(settings: &Settings, sink: &str) -> LogFormat {
-    let logs = &settings.routes.logs;
-    let on_route = logs.sink.names().contains(&sink) || logs.fallback.as_deref() == Some(sink);
-    if on_route { logs.format.into() } else { LogFormat::Json }
 }
 
 fn build(table: &SinkSettings, context: SinkContext, registry: &Registry) -> Result<Sink, Problem> {

@@ -14,7 +14,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use cim_bin::settings::{Request, load};
-use cim_core::{Problem, Registry, Sink, SinkContext, SinkKind};
+use cim_core::{LogFormat, Problem, Registry, Sink, SinkContext, SinkKind};
 use serde_json::{Value, json};
 
 /// A case, cut at lines that begin with `--- `.
@@ -92,7 +92,7 @@ fn registry() -> Registry {
             "additionalProperties": false,
         })
     }
-    fn validate(members: &Value) -> Vec<Problem> {
+    fn validate(members: &Value, _: LogFormat) -> Vec<Problem> {
         let absolute = members["dir"].as_str().is_some_and(|dir| dir.starts_with('/'));
         if absolute { Vec::new() } else { vec![Problem::new("dir", "must be an absolute path")] }
     }

@@ -158,6 +158,30 @@ fn a_bad_configuration_is_exit_code_2_everywhere() {
     }
 }
 
+/// What only the two together make wrong is found before a start, and on the fallback as well; off the log route it is no
+/// matter.
+#[test]
+fn a_framing_that_contradicts_the_format_of_its_route_is_found_by_validate() {
+    let home = tempfile::tempdir().unwrap();
+    let judged = |route: &str| {
+        let sinks = "[sinks.agent]\ntype = \"tcp\"\naddress = \"fluent-bit:5170\"\nframing = \"json\"\n";
+        std::fs::write(home.path().join("cim.toml"), format!("{sinks}{route}")).unwrap();
+        let output = cim(home.path(), &["validate"]).output().unwrap();
+        (output.status.code(), stderr(&output))
+    };
+    for route in ["sink = \"agent\"", "sink = \"console\"\nfallback = \"agent\""] {
+        let (code, text) = judged(&format!(
+            "[sinks.console]\ntype = \"stdout\"\n[routes.logs]\n{route}\nformat = \"text\"\n[routes.events]\nsink = \"console\"\n"
+        ));
+        assert_eq!(code, Some(2), "{text}");
+        assert!(text.contains("sinks.agent.framing: `json` contradicts `format = \"text\"`"), "{text}");
+    }
+    let (code, text) = judged(
+        "[sinks.console]\ntype = \"stdout\"\n[routes.logs]\nsink = \"console\"\nformat = \"text\"\n[routes.events]\nsink = \"agent\"\n",
+    );
+    assert_eq!(code, Some(0), "{text}");
+}
+
 #[test]
 fn secrets_do_not_show() {
     let home = tempfile::tempdir().unwrap();

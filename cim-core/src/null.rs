@@ -22,7 +22,7 @@ pub const KIND: SinkKind = SinkKind {
     name: "null",
     summary: "counts and discards; for benches and dry runs",
     schema: || serde_json::Value::from(schemars::schema_for!(NullSettings)),
-    validate: |table| read(table).err().into_iter().collect(),
+    validate: |table, _| read(table).err().into_iter().collect(),
     build,
 };
 

@@ -128,14 +128,19 @@ async fn a_window_of_several_batches_keeps_order_through_failures() {
 
 #[tokio::test]
 async fn batches_in_flight_behind_a_failed_one_are_repeated_after_it() {
+    window_of_four(SinkProfile { max_records: 3, ..SinkProfile::default() }).await;
+}
+
+#[tokio::test]
+async fn batches_that_are_full_by_bytes_are_in_flight_together() {
+    window_of_four(SinkProfile { max_bytes: 300, ..SinkProfile::default() }).await;
+}
+
+/// Four batches hang at the same time, and all of their records come again, in order.
+async fn window_of_four(profile: SinkProfile) {
     let limit = Duration::from_secs(1);
     let sink = Scripted::new();
-    *sink.profile.lock().unwrap() = SinkProfile {
-        max_records: 3,
-        max_in_flight: 4,
-        deliver_timeout: Some(limit),
-        ..SinkProfile::default()
-    };
+    *sink.profile.lock().unwrap() = SinkProfile { max_in_flight: 4, deliver_timeout: Some(limit), ..profile };
     sink.script.lock().unwrap().extend((0..4).map(|_| Answer::Hang));
     let cim = engine(&sink);
     let started = std::time::Instant::now();

@@ -18,6 +18,7 @@ pub mod load;
 mod mount;
 pub mod pod;
 pub mod rig;
+pub mod verdict;
 mod wire;
 
 use std::io::{Read, Write};

@@ -29,6 +29,11 @@ pub struct Plan {
     pub event_every: usize,
 }
 
+impl Plan {
+    /// A load that can run for minutes.
+    pub const GENTLE: Self = Self { rate: 500, bytes: 200, sources: 4, event_every: 50 };
+}
+
 impl Default for Plan {
     fn default() -> Self {
         Self { rate: 2_000, bytes: 200, sources: 4, event_every: 50 }

@@ -13,6 +13,7 @@ use cim_services::kafka::Listener;
 use crate::Daemon;
 use crate::check::Findings;
 use crate::load::{Load, Plan, Published};
+use crate::verdict;
 
 /// Partitions of the topic of logs.
 pub const LOG_PARTITIONS: usize = 10;
@@ -120,10 +121,22 @@ impl<'k> Settled<'k> {
         Self { kafka, daemon, topics, published }.assert_all_clean();
     }
 
-    /// Nothing was left out, and what the topics hold is clean.
-    pub fn assert_all_clean(&self) {
+    /// Nothing was left out, and what the topics hold is clean, in the eyes of `cim verify` as well.
+    pub fn assert_all_clean(&self) -> Outcome {
         self.assert_nothing_left_out();
-        assert_clean(&self.daemon, &self.read());
+        let outcome = self.read();
+        assert_clean(&self.daemon, &outcome);
+        self.assert_verified(&outcome);
+        outcome
+    }
+
+    /// `cim verify` calls both topics clean, and has read what the own reader of the tests has found there.
+    pub fn assert_verified(&self, outcome: &Outcome) {
+        for (topic, findings) in [(&self.topics.logs, &outcome.logs), (&self.topics.events, &outcome.events)]
+        {
+            let records = findings.found + findings.marked_duplicates;
+            verdict::assert_clean(&self.kafka.bootstrap(), topic, records);
+        }
     }
 
     /// What the topics hold.
@@ -193,6 +206,11 @@ impl<'k> Rig<'k> {
         Self { patience, ..self }
     }
 
+    /// Lets the load run on for so long.
+    pub fn run_for(&self, seconds: u64) {
+        self.load.run_for(Duration::from_secs(seconds));
+    }
+
     /// Waits until so many more records are delivered.
     pub fn wait_delivered(&self, records: u32) {
         let delivered = || self.daemon.metric("cim_records_delivered_total");
@@ -222,11 +240,7 @@ impl<'k> Rig<'k> {
     /// As [`Rig::settle`]; then everything must be in the topics, in order, and every duplicate marked and explained.
     #[must_use]
     pub fn finish(self) -> Outcome {
-        let settled = self.settle();
-        settled.assert_nothing_left_out();
-        let outcome = settled.read();
-        assert_clean(&settled.daemon, &outcome);
-        outcome
+        self.settle().assert_all_clean()
     }
 }
 

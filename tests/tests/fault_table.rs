@@ -27,8 +27,17 @@ fn every_row_has_its_test_and_every_test_its_row() {
         .flat_map(|line| line.split("`: ").nth(1).unwrap().split(['`', ',', ' ', '|']).map(ToOwned::to_owned))
         .filter(|name| !name.is_empty())
         .collect();
-    let mut all: BTreeSet<String> =
-        ["kafka_cluster", "kafka_outages", "kafka_security"].into_iter().flat_map(tests).collect();
+    let mut all: BTreeSet<String> = [
+        "kafka_cluster",
+        "kafka_network",
+        "kafka_outages",
+        "kafka_program",
+        "kafka_security",
+        "kafka_topics",
+    ]
+    .into_iter()
+    .flat_map(tests)
+    .collect();
     // Of the quick ones only this is about a fault.
     all.extend(tests("kafka").into_iter().filter(|name| name.contains("killed")));
     assert_eq!(rows, all);

@@ -1,5 +1,5 @@
-//! Logs and events in a real Kafka broker: what arrives, and that an outage costs nothing. What takes minutes is in
-//! `kafka_outages`, what needs three brokers in `kafka_cluster`, what needs passwords in `kafka_security`.
+//! Logs and events in a real Kafka broker: what arrives, and that an outage costs nothing. What takes longer is in
+//! `kafka_outages`, `kafka_network`, `kafka_topics` and `kafka_program`, what needs three brokers in `kafka_cluster`, what needs passwords in `kafka_security`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -8,13 +8,12 @@
 )]
 
 use std::path::Path;
-use std::process::Command;
 
 use cim_bench::deck::{Deck, Traffic};
 use cim_bench::kafka::{RawPlan, RawProducer, RecordSample};
 use cim_services::Kafka;
-use cim_tests::binary;
 use cim_tests::rig::{Topics, drain, settings};
+use cim_tests::verdict::verify;
 use serde_json::Value;
 
 const COUNT: u64 = 40;
@@ -25,16 +24,6 @@ fn payloads() -> Vec<String> {
     let payload =
         |frame: &[u8]| String::from_utf8(frame[frame.len() - 130..frame.len() - 2].to_vec()).unwrap();
     (1..=COUNT).map(|seq| payload(deck.deal(seq, 1, seq))).collect()
-}
-
-/// Exit code and JSON of `cim verify`.
-fn verify(arguments: &[&str]) -> (i32, Value) {
-    let output =
-        Command::new(binary()).arg("verify").args(arguments).args(["--output", "json"]).output().unwrap();
-    let document = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
-    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(document.is_object() || !complaint.is_empty(), "neither an answer nor a complaint");
-    (output.status.code().unwrap(), document)
 }
 
 fn caught(arguments: &[&str], faults: &[&str]) -> Value {

@@ -65,6 +65,7 @@ fn leftovers(merged: &Value, registry: &Registry) -> Vec<Problem> {
 /// Judges each sink by the schema and the rules of its kind.
 fn sinks(merged: &Value, registry: &Registry) -> Vec<Problem> {
     let mut problems = Vec::new();
+    let routes = merged.get("routes").and_then(|routes| RoutesSettings::deserialize(routes).ok());
     for (name, table) in merged.get("sinks").and_then(Value::as_object).into_iter().flatten() {
         let at = path::member("sinks", name);
         if name.is_empty()
@@ -84,7 +85,20 @@ fn sinks(merged: &Value, registry: &Registry) -> Vec<Problem> {
                 continue;
             }
         };
+<<<<<<< HEAD
         problems.extend(table_of_kind((kind.schema)(), kind.validate, without_type(members), &at));
+=======
+        let mut members = members.clone();
+        members.remove("type");
+        let members = Value::Object(members);
+        let found = check(Schema::new(&(kind.schema)()), &members, &at);
+        if found.is_empty() {
+            let format = routes.as_ref().map(|routes| routes.log_format(name)).unwrap_or_default();
+            let relative = (kind.validate)(&members, format).into_iter();
+            problems.extend(relative.map(|problem| beneath(&at, problem)));
+        }
+        problems.extend(found);
+>>>>>>> kafka-open
     }
     problems
 }

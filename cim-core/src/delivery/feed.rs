@@ -29,6 +29,8 @@ pub(crate) struct Feed {
     at: u64,
     reader: Option<Reader>,
     read: VecDeque<Step>,
+    /// Bytes of a record in the span handed out last.
+    record_bytes: u64,
 }
 
 enum Step {
@@ -40,7 +42,7 @@ const UNREADABLE_PAUSE: Duration = Duration::from_millis(100);
 
 impl Feed {
     pub(crate) fn new(queue: Arc<ClassQueue>, at: u64) -> Self {
-        Self { queue, at, reader: None, read: VecDeque::new() }
+        Self { queue, at, reader: None, read: VecDeque::new(), record_bytes: 0 }
     }
 
     /// The next records for a sink with that profile.
@@ -64,6 +66,7 @@ impl Feed {
     fn span(&mut self, frames: Vec<Frame>, profile: &SinkProfile) -> Next {
         let span = Span::new(frames, self.at, profile.max_records);
         self.at = span.end();
+        self.record_bytes = span.record_bytes();
         Next::Span(span)
     }
 
@@ -140,9 +143,11 @@ impl Feed {
         }
     }
 
-    /// Whether at least one whole batch waits.
+    /// Whether at least one whole batch waits: by number, or by bytes if records are as large as the last ones were.
     pub(crate) fn has_batch(&self, profile: &SinkProfile, next: u64) -> bool {
-        next.saturating_sub(self.at) >= profile.max_records as u64
+        let waiting = next.saturating_sub(self.at);
+        waiting >= profile.max_records as u64
+            || waiting.saturating_mul(self.record_bytes) >= profile.max_bytes as u64
     }
 
     /// Goes back to a position, after a failure.

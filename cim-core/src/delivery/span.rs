@@ -39,6 +39,12 @@ impl Span {
         self.frames.iter().map(Frame::bytes_len).sum()
     }
 
+    /// Bytes of a record on average, with what the frames add.
+    pub(crate) fn record_bytes(&self) -> u64 {
+        let records: usize = self.frames.iter().map(Frame::count).sum();
+        (self.bytes() / records.max(1)) as u64
+    }
+
     /// The records with their sequences, in order.
     pub(crate) fn records(&self) -> impl Iterator<Item = (u64, &[u8])> {
         let (first, end) = (self.first, self.end);

@@ -96,8 +96,8 @@ pub struct SinkKind {
     pub summary: &'static str,
     /// JSON Schema of the table under `[sinks.x]`, without `type`.
     pub schema: fn() -> serde_json::Value,
-    /// What the schema cannot say. Paths are relative to the table.
-    pub validate: fn(&serde_json::Value) -> Vec<Problem>,
+    /// What the schema cannot say, given the form of log values on the route. Paths are relative to the table.
+    pub validate: fn(&serde_json::Value, LogFormat) -> Vec<Problem>,
     /// Builds the sink. Opens nothing that may be absent: an unreachable target is the first delivery's business.
     pub build: fn(SinkContext, &serde_json::Value) -> Result<Sink, Problem>,
 }

@@ -308,6 +308,16 @@ impl Default for RoutesSettings {
     }
 }
 
+impl RoutesSettings {
+    /// The form of log values on a sink: that of the log route, if the sink is on it.
+    #[must_use]
+    pub fn log_format(&self, sink: &str) -> cim_wire::LogFormat {
+        let logs = &self.logs;
+        let on_route = logs.sink.names().contains(&sink) || logs.fallback.as_deref() == Some(sink);
+        if on_route { logs.format.into() } else { cim_wire::LogFormat::Json }
+    }
+}
+
 /// `[sinks.x]`: the type, and the members of that type.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema, PartialEq)]
 pub struct SinkSettings {

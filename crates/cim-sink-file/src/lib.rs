@@ -35,7 +35,7 @@ mod stamp;
 
 use std::sync::Arc;
 
-use cim_core::{Problem, Sink, SinkContext, SinkKind};
+use cim_core::{LogFormat, Problem, Sink, SinkContext, SinkKind};
 
 pub use settings::{FileDurability, FileSettings};
 pub use sink::FileSink;
@@ -49,7 +49,7 @@ pub const KIND: SinkKind = SinkKind {
     build,
 };
 
-fn validate(table: &serde_json::Value) -> Vec<Problem> {
+fn validate(table: &serde_json::Value, _: LogFormat) -> Vec<Problem> {
     match FileSettings::read(table) {
         Ok(settings) => settings.problems(),
         Err(problem) => vec![problem],

@@ -9,6 +9,8 @@
 //! | `cim-seq` | number of the record, decimal; dense per epoch and class |
 //! | `cim-id` | who delivers: `namespace/pod` |
 
+use std::sync::OnceLock;
+
 use cim_core::{Identity, Meta};
 use rdkafka::message::{Header, OwnedHeaders};
 
@@ -29,22 +31,22 @@ const TRACE: [&str; 9] = [
 #[derive(Debug)]
 pub(crate) struct Headers {
     id: String,
-    epoch: (u64, String),
+    /// The first epoch that was asked for, and its digits: nearly always the only one.
+    epoch: OnceLock<(u64, [u8; 16])>,
 }
 
 impl Headers {
     pub(crate) fn new(identity: &Identity) -> Self {
-        Self { id: format!("{}/{}", identity.namespace, identity.pod), epoch: (0, hex(0)) }
+        Self { id: format!("{}/{}", identity.namespace, identity.pod), epoch: OnceLock::new() }
     }
 
     /// The headers of a record that came with that header block.
-    pub(crate) fn of(&mut self, meta: &Meta, received: Option<&[u8]>) -> OwnedHeaders {
-        if self.epoch.0 != meta.epoch {
-            self.epoch = (meta.epoch, hex(meta.epoch));
-        }
+    pub(crate) fn of(&self, meta: &Meta, received: Option<&[u8]>) -> OwnedHeaders {
         let mut digits = [0; 20];
+        let first = self.epoch.get_or_init(|| (meta.epoch, hex(meta.epoch)));
+        let epoch = if first.0 == meta.epoch { first.1 } else { hex(meta.epoch) };
         let headers = OwnedHeaders::new_with_capacity(3)
-            .insert(Header { key: "cim-epoch", value: Some(&self.epoch.1) })
+            .insert(Header { key: "cim-epoch", value: Some(&epoch) })
             .insert(Header { key: "cim-seq", value: Some(decimal(meta.seq, &mut digits)) })
             .insert(Header { key: "cim-id", value: Some(&self.id) });
         let Some(block) = received else { return headers };
@@ -52,8 +54,16 @@ impl Headers {
     }
 }
 
-fn hex(epoch: u64) -> String {
-    format!("{epoch:016x}")
+/// The sixteen digits of an epoch, without allocation.
+fn hex(epoch: u64) -> [u8; 16] {
+    let mut rest = epoch;
+    let mut digits = [0; 16];
+    for digit in digits.iter_mut().rev() {
+        let nibble = u8::try_from(rest & 0xf).unwrap_or(0);
+        *digit = if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 };
+        rest >>= 4;
+    }
+    digits
 }
 
 /// The digits of a number, without allocation.
@@ -98,11 +108,13 @@ mod tests {
     fn number_epoch_and_pod() {
         let identity =
             Identity { namespace: "ns1".to_owned(), pod: "pod-1".to_owned(), ..Identity::default() };
-        let mut headers = Headers::new(&identity);
+        let headers = Headers::new(&identity);
         let own = ["cim-epoch=0000000000000abc", "cim-seq=18446744073709551615", "cim-id=ns1/pod-1"];
         assert_eq!(shown(&headers.of(&meta(u64::MAX), None)), own);
         assert_eq!(shown(&headers.of(&meta(0), None))[1], "cim-seq=0");
         assert_eq!(shown(&headers.of(&meta(100), None))[1], "cim-seq=100");
+        let other = Meta { epoch: u64::MAX - 5, ..meta(1) };
+        assert_eq!(shown(&headers.of(&other, None))[0], "cim-epoch=fffffffffffffffa");
     }
 
     #[test]
@@ -110,7 +122,7 @@ mod tests {
         let block =
             b"NATS/1.0 100 status\r\nTraceParent: 00-ab-cd-01\r\ncim-seq: 5\r\nContent-Type:text/plain\r\n\
                       b3:1\r\nbaggage:  a=b, c=\xff \r\nno colon\r\n:\r\n\r\n";
-        let mut headers = Headers::new(&Identity::default());
+        let headers = Headers::new(&Identity::default());
         let all = shown(&headers.of(&meta(1), Some(block)));
         assert_eq!(all[3..], ["traceparent=00-ab-cd-01", "b3=1", "baggage=a=b, c=\\xff"]);
     }

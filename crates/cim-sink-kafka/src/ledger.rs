@@ -161,20 +161,22 @@ impl Ledger {
 
     /// Ends a delivery whose caller was told the fates; what the client still holds stays.
     pub(crate) fn leave(&mut self, call: u64) {
-        self.entries.retain(|entry| entry.call != call || entry.fate == Fate::Held);
-        self.release(call);
+        self.release(call, |fate| fate == Fate::Held);
     }
 
     /// Ends a delivery whose caller went away: it will ask again, also for what has been delivered.
     pub(crate) fn desert(&mut self, call: u64) {
-        self.entries.retain(|entry| entry.call != call || !matches!(entry.fate, Fate::Failed(_)));
-        self.release(call);
+        self.release(call, |fate| !matches!(fate, Fate::Failed(_)));
     }
 
-    fn release(&mut self, call: u64) {
-        for entry in self.entries.iter_mut().filter(|entry| entry.call == call) {
+    fn release(&mut self, call: u64, stays: impl Fn(Fate) -> bool) {
+        self.entries.retain_mut(|entry| {
+            if entry.call != call {
+                return true;
+            }
             entry.call = NOBODY;
-        }
+            stays(entry.fate)
+        });
         self.calls.retain(|known| known.id != call);
     }
 

@@ -18,6 +18,7 @@
 
 mod client_config;
 mod delivery;
+mod entering;
 pub mod error_table;
 mod headers;
 mod keeper;
@@ -36,7 +37,7 @@ mod topic;
 
 use std::sync::Arc;
 
-use cim_core::{Problem, Sink, SinkContext, SinkKind};
+use cim_core::{LogFormat, Problem, Sink, SinkContext, SinkKind};
 
 pub use partition::Partitioning;
 pub use read_back::{ReadBack, ReadBackError, TopicRecord, read_back};
@@ -52,7 +53,7 @@ pub const KIND: SinkKind = SinkKind {
     build,
 };
 
-fn validate(table: &serde_json::Value) -> Vec<Problem> {
+fn validate(table: &serde_json::Value, _: LogFormat) -> Vec<Problem> {
     match KafkaSettings::read(table) {
         Ok(settings) => settings.problems(),
         Err(problem) => vec![problem],

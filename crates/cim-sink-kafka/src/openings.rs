@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use rdkafka::error::RDKafkaErrorCode;
 
-use crate::ledger::{Fate, Ledger};
+use crate::ledger::Fate;
 
 /// Where a partition stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,13 +48,13 @@ impl Openings {
         }
     }
 
-    /// What may be sent to the partition now.
-    pub(crate) fn enter(&mut self, partition: i32, ledger: &Ledger) -> Entry {
+    /// What may be sent to the partition now; `fate` is asked for its first record while that is alone.
+    pub(crate) fn enter(&mut self, partition: i32, fate: impl FnOnce(u64) -> Option<Fate>) -> Entry {
         let opening = self.at(partition);
         match *opening {
             Opening::Open => Entry::Open,
             Opening::Closed => Entry::Alone,
-            Opening::First(seq) => match ledger.fate(seq) {
+            Opening::First(seq) => match fate(seq) {
                 Some(Fate::Held) => Entry::Wait(seq),
                 Some(Fate::Failed(code)) => {
                     *opening = Opening::Closed;
@@ -82,21 +82,22 @@ impl Openings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::Ledger;
 
     #[test]
     fn a_partition_opens_with_the_acknowledgement_of_its_first_record() {
         let (mut openings, mut ledger) = (Openings::default(), Ledger::default());
         openings.under((1, 0));
         let (call, _) = ledger.enter(7, 1);
-        assert_eq!(openings.enter(3, &ledger), Entry::Alone);
+        assert_eq!(openings.enter(3, |seq| ledger.fate(seq)), Entry::Alone);
         ledger.add(call, 1);
         openings.sent(3, 1);
-        assert_eq!(openings.enter(3, &ledger), Entry::Wait(1));
-        assert_eq!(openings.enter(2, &ledger), Entry::Alone);
+        assert_eq!(openings.enter(3, |seq| ledger.fate(seq)), Entry::Wait(1));
+        assert_eq!(openings.enter(2, |seq| ledger.fate(seq)), Entry::Alone);
         ledger.report(1, None);
-        assert_eq!(openings.enter(3, &ledger), Entry::Open);
+        assert_eq!(openings.enter(3, |seq| ledger.fate(seq)), Entry::Open);
         openings.under((2, 0));
-        assert_eq!(openings.enter(3, &ledger), Entry::Alone);
+        assert_eq!(openings.enter(3, |seq| ledger.fate(seq)), Entry::Alone);
     }
 
     #[test]
@@ -106,7 +107,7 @@ mod tests {
         ledger.add(call, 1);
         openings.sent(0, 1);
         ledger.report(1, Some(RDKafkaErrorCode::InvalidRecord));
-        assert_eq!(openings.enter(0, &ledger), Entry::Failed(RDKafkaErrorCode::InvalidRecord));
-        assert_eq!(openings.enter(0, &ledger), Entry::Alone);
+        assert_eq!(openings.enter(0, |seq| ledger.fate(seq)), Entry::Failed(RDKafkaErrorCode::InvalidRecord));
+        assert_eq!(openings.enter(0, |seq| ledger.fate(seq)), Entry::Alone);
     }
 }

@@ -6,12 +6,14 @@
 use cim_core::{Event, Identity, LogFormat, LogRecord, Record};
 use cim_wire::{EventEncoder, LogEncoder, OWN_EVENT_KEY, event_key};
 
+use crate::partition::Key;
+
 /// What the records of one pod are made with.
 #[derive(Debug)]
 pub(crate) struct Encoders {
     logs: LogEncoder,
     events: EventEncoder,
-    event_key: String,
+    event_key: Key,
 }
 
 impl Encoders {
@@ -19,8 +21,13 @@ impl Encoders {
         let tmaas = &identity.tmaas;
         Self {
             logs: LogEncoder::new(&identity.log_context(), format),
+<<<<<<< HEAD
             events: identity.event_encoder(),
             event_key: event_key(&tmaas.nf_type, &tmaas.xgvela_id, &tmaas.nf_id),
+=======
+            events: EventEncoder::new(&identity.source_headers()),
+            event_key: Key::new(event_key(&tmaas.nf_type, &tmaas.xgvela_id, &tmaas.nf_id)),
+>>>>>>> kafka-open
         }
     }
 }
@@ -31,7 +38,7 @@ pub(crate) trait Outgoing: Record {
     fn encode(&self, encoders: &Encoders, value: &mut Vec<u8>);
 
     /// Its key, which decides the partition.
-    fn key<'e>(&self, encoders: &'e Encoders) -> Option<&'e str>;
+    fn key<'e>(&self, encoders: &'e Encoders) -> Option<&'e Key>;
 
     /// Name and id of the container it comes from.
     fn source(&self) -> (&[u8], &[u8]);
@@ -45,7 +52,7 @@ impl Outgoing for LogRecord<'_> {
         encoders.logs.encode(&self.log, value);
     }
 
-    fn key<'e>(&self, _: &'e Encoders) -> Option<&'e str> {
+    fn key<'e>(&self, _: &'e Encoders) -> Option<&'e Key> {
         None
     }
 
@@ -63,8 +70,13 @@ impl Outgoing for Event<'_> {
         encoders.events.encode(&self.event, value);
     }
 
+<<<<<<< HEAD
     fn key<'e>(&self, encoders: &'e Encoders) -> Option<&'e str> {
         Some(if self.event.own { OWN_EVENT_KEY } else { &encoders.event_key })
+=======
+    fn key<'e>(&self, encoders: &'e Encoders) -> Option<&'e Key> {
+        Some(&encoders.event_key)
+>>>>>>> kafka-open
     }
 
     fn source(&self) -> (&[u8], &[u8]) {

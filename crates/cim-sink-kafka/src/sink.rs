@@ -17,15 +17,17 @@ use tokio::time::timeout;
 
 use crate::client_config::Recipe;
 use crate::delivery::{Delivery, closed, failure, unavailable};
+use crate::entering::Entering;
 use crate::error_table;
 use crate::headers::Headers;
 use crate::keeper;
 use crate::openings::Entry;
 use crate::outgoing::{Encoders, Outgoing};
-use crate::partition::{self, Partitioning};
+use crate::partition::{self, Key, Partitioning};
 use crate::reports::{Client, ticket};
 use crate::settings::KafkaSettings;
 use crate::shared::{End, Lane, Press, Shared, Slot};
+use crate::topic::Topic;
 
 /// A full client frees room as acknowledgements come; it does not say when.
 const ROOM_PAUSE: Duration = Duration::from_millis(2);
@@ -43,7 +45,7 @@ enum Given {
 pub struct KafkaSink {
     shared: Arc<Shared>,
     encoders: Encoders,
-    headers: Option<Mutex<Headers>>,
+    headers: Option<Headers>,
     partitioning: Partitioning,
     /// What the thread is made with; taken by the first delivery.
     recipe: Mutex<Option<Recipe>>,
@@ -58,7 +60,7 @@ impl KafkaSink {
         Self {
             shared: Arc::new(Shared::new(context.name.clone(), settings)),
             encoders: Encoders::new(identity, context.log_format),
-            headers: settings.headers.then(|| Mutex::new(Headers::new(identity))),
+            headers: settings.headers.then(|| Headers::new(identity)),
             partitioning: settings.partitioning,
             recipe: Mutex::new(Some(Recipe::new(settings.clone(), identity))),
             started: AtomicBool::new(false),
@@ -128,11 +130,16 @@ impl KafkaSink {
         let topic = &delivery.lane.topic;
         let partitions = topic.partitions(Arc::clone(&client), &self.shared.link).await?;
         press.openings.under((life, topic.doubts()));
-        for position in new {
-            let Some(record) = batch.records().get(position) else { continue };
+        let records = || new.iter().filter_map(|position| batch.records().get(*position));
+        let numbers = records().map(|record| record.meta().seq).collect();
+        let mut entering = Entering::begin(delivery.lane, delivery.call, numbers);
+        for (position, record) in new.iter().zip(records()) {
             match self.give(record, delivery, press, &client, partitions).await? {
-                Given::Taken => {}
-                Given::TooLarge => too_large.push(position),
+                Given::Taken => entering.given(),
+                Given::TooLarge => {
+                    entering.refused();
+                    too_large.push(*position);
+                }
             }
         }
         Ok(())
@@ -153,8 +160,7 @@ impl KafkaSink {
         let partition = self.partition(record, partitions);
         let mut first = false;
         loop {
-            let entry = press.openings.enter(partition, &lane.ledger());
-            match entry {
+            match press.openings.enter(partition, |seq| lane.ledger().fate(seq)) {
                 Entry::Open => break,
                 Entry::Alone => break first = true,
                 Entry::Wait(seq) => delivery.reported(seq).await?,
@@ -162,7 +168,7 @@ impl KafkaSink {
             }
         }
         loop {
-            match self.send(record, delivery, &press.value, client, partition) {
+            match self.send(record, &lane.topic, &press.value, client, partition) {
                 Ok(()) => break,
                 Err(RDKafkaErrorCode::QueueFull) => {
                     delivery.check()?;
@@ -184,7 +190,7 @@ impl KafkaSink {
 
     fn partition<R: Outgoing>(&self, record: &R, partitions: i32) -> i32 {
         match (record.key(&self.encoders), self.partitioning) {
-            (Some(key), _) => partition::of_key(key.as_bytes(), partitions),
+            (Some(key), _) => key.partition(partitions),
             (None, Partitioning::BySource) => {
                 let (name, id) = record.source();
                 partition::of_source(name, id, partitions)
@@ -196,28 +202,22 @@ impl KafkaSink {
     fn send<R: Outgoing>(
         &self,
         record: &R,
-        delivery: &Delivery<'_>,
+        topic: &Topic,
         value: &[u8],
         client: &Client,
         partition: i32,
     ) -> Result<(), RDKafkaErrorCode> {
-        let (lane, meta) = (delivery.lane, record.meta());
-        let mut message = BaseRecord::with_opaque_to(lane.topic.name(), ticket(R::CLASS, meta.seq))
+        let meta = record.meta();
+        let mut message = BaseRecord::with_opaque_to(topic.name(), ticket(R::CLASS, meta.seq))
             .payload(value)
             .partition(partition);
-        message.key = record.key(&self.encoders);
+        message.key = record.key(&self.encoders).map(Key::text);
         if let Some(headers) = &self.headers {
-            let mut headers = headers.lock().unwrap_or_else(PoisonError::into_inner);
             message.headers = Some(headers.of(meta, record.received_headers()));
         }
-        // Before it is sent: the report may come before this call returns.
-        lane.ledger().add(delivery.call, meta.seq);
-        client.send(message).map_err(|(error, _)| {
-            lane.ledger().retract(meta.seq);
-            match error {
-                KafkaError::MessageProduction(code) => code,
-                _ => RDKafkaErrorCode::InvalidArgument,
-            }
+        client.send(message).map_err(|(error, _)| match error {
+            KafkaError::MessageProduction(code) => code,
+            _ => RDKafkaErrorCode::InvalidArgument,
         })
     }
 

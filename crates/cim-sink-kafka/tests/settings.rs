@@ -14,14 +14,14 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use cim_core::Problem;
+use cim_core::{LogFormat, Problem};
 use cim_sink_kafka::{KIND, KafkaSettings, properties};
 use serde_json::{Value, json};
 
 const SECRET: &str = "canary-7231";
 
 fn problems(table: &Value) -> Vec<Problem> {
-    (KIND.validate)(table)
+    (KIND.validate)(table, LogFormat::Json)
 }
 
 fn with(more: Value) -> Value {

@@ -21,7 +21,7 @@ mod sink;
 
 use std::sync::Arc;
 
-use cim_core::{Problem, Sink, SinkContext, SinkKind};
+use cim_core::{LogFormat, Problem, Sink, SinkContext, SinkKind};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -46,7 +46,7 @@ fn read(table: &serde_json::Value) -> Result<StdoutSettings, Problem> {
     StdoutSettings::deserialize(table).map_err(|error| Problem::new("", error.to_string()))
 }
 
-fn validate(table: &serde_json::Value) -> Vec<Problem> {
+fn validate(table: &serde_json::Value, _: LogFormat) -> Vec<Problem> {
     read(table).err().into_iter().collect()
 }
 

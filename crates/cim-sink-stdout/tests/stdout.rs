@@ -284,8 +284,8 @@ async fn a_real_pipe_is_filled_and_broken() {
 #[test]
 fn the_registry_entry_knows_its_table() {
     let kind = cim_sink_stdout::KIND;
-    assert_eq!((kind.name, (kind.validate)(&serde_json::json!({}))), ("stdout", vec![]));
-    let problems = (kind.validate)(&serde_json::json!({ "colour": true }));
+    assert_eq!((kind.name, (kind.validate)(&serde_json::json!({}), LogFormat::Json)), ("stdout", vec![]));
+    let problems = (kind.validate)(&serde_json::json!({ "colour": true }), LogFormat::Json);
     assert_eq!(problems.len(), 1);
     assert!(problems[0].message.contains("unknown field `colour`"), "{}", problems[0].message);
     assert_eq!((kind.schema)()["additionalProperties"], false);

@@ -37,7 +37,7 @@ mod sink;
 
 use std::sync::Arc;
 
-use cim_core::{Problem, Sink, SinkContext, SinkKind};
+use cim_core::{LogFormat, Problem, Sink, SinkContext, SinkKind};
 
 pub use address::Address;
 pub use channel::{Channel, NoSecurity, SecureError, Security, SecurityProvider};
@@ -56,10 +56,11 @@ pub const fn kind<S: SecurityProvider>() -> SinkKind {
     }
 }
 
-fn validate<S: SecurityProvider>(table: &serde_json::Value) -> Vec<Problem> {
+fn validate<S: SecurityProvider>(table: &serde_json::Value, format: LogFormat) -> Vec<Problem> {
     match TcpSettings::read(table) {
         Ok(settings) => {
             let mut problems = settings.problems();
+            problems.extend(settings.framing_for(format).err());
             problems.extend(settings.tls.and_then(|tls| S::open(&tls).err()));
             problems
         }

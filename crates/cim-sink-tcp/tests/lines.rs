@@ -277,7 +277,10 @@ async fn addresses_are_tried_in_order_and_every_failure_is_told() {
 fn the_registry_entry_knows_its_table() {
     let kind = cim_sink_tcp::kind::<cim_sink_tcp::NoSecurity>();
     let check = |table: serde_json::Value| {
-        (kind.validate)(&table).into_iter().map(|problem| problem.to_string()).collect::<Vec<_>>()
+        (kind.validate)(&table, LogFormat::Json)
+            .into_iter()
+            .map(|problem| problem.to_string())
+            .collect::<Vec<_>>()
     };
     let full = serde_json::json!({
         "addresses": ["fluent-bit:5170", "[::1]:5170"], "framing": "forward", "connect_timeout": "1s",
@@ -318,6 +321,13 @@ fn the_framing_wins_over_the_default_format_and_never_over_text() {
     assert_eq!(
         of(Some(Framing::Json), LogFormat::Text).unwrap_err().to_string(),
         "framing: `json` contradicts `format = \"text\"` of the log route; leave one of the two out"
+    );
+    let kind = cim_sink_tcp::kind::<cim_sink_tcp::NoSecurity>();
+    let table = serde_json::json!({ "address": "a:1", "framing": "json" });
+    assert_eq!((kind.validate)(&table, LogFormat::Json), []);
+    assert_eq!(
+        (kind.validate)(&table, LogFormat::Text),
+        [of(Some(Framing::Json), LogFormat::Text).unwrap_err()]
     );
 }
 

@@ -1,0 +1,204 @@
+//! The way to a broker: answers lost, everything swallowed, names and addresses that lead nowhere, somebody else who answers.
+//! Each fault is followed by the five invariants of `cim_tests::rig`. All of them wait: they run with `CIM_LONG=1`
+//! (`make test-kafka`).
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "test code: a failed step is the failure"
+)]
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Child, Command};
+use std::time::Duration;
+
+use cim_services::kafka::Listener;
+use cim_services::{Kafka, KafkaPlan, free_port};
+use cim_testkit::{Behaviour, ChaosProxy, Direction, Ending, Flow};
+use cim_tests::load::{Load, Plan};
+use cim_tests::rig::{Rig, Settled, Topics, settings};
+use cim_tests::{Daemon, has_time, skip};
+
+/// A broker that tells its clients the address of a proxy, and the proxy.
+fn behind_proxy() -> Option<(Kafka, ChaosProxy)> {
+    let mut proxy = None;
+    let kafka = KafkaPlan::new()
+        .proxied(|broker| {
+            let started = ChaosProxy::start_at(free_port().unwrap(), broker, 1).unwrap();
+            let address = started.address();
+            proxy = Some(started);
+            address
+        })
+        .start()?;
+    Some((kafka, proxy?))
+}
+
+fn rig_behind_proxy(kafka: &Kafka) -> Rig<'_> {
+    Rig::start_with(kafka, Plan::default(), &kafka.addresses(Listener::Proxied), "")
+}
+
+/// K4: the broker wrote, and its answer is lost with the connection.
+#[test]
+fn answers_lost_with_their_connection_double_nothing() {
+    if !has_time("twenty connections are cut") {
+        return;
+    }
+    let Some((kafka, proxy)) = behind_proxy() else { return };
+    let rig = rig_behind_proxy(&kafka);
+    for _ in 0..20 {
+        // The request passes, its answer does not.
+        proxy.behave(
+            Behaviour::faithful().flow(Direction::ToClient, Flow::faithful().cut_after(0, Ending::Reset)),
+        );
+        rig.run_for(1);
+        proxy.behave(Behaviour::faithful());
+        rig.wait_delivered(500);
+    }
+    let _ = rig.finish();
+}
+
+/// K5, one way: requests arrive, answers do not.
+#[test]
+fn a_network_that_swallows_the_answers_costs_nothing() {
+    if !has_time("a network is half gone for 20 s") {
+        return;
+    }
+    let Some((kafka, proxy)) = behind_proxy() else { return };
+    let rig = rig_behind_proxy(&kafka);
+    proxy.behave(Behaviour::faithful().flow(Direction::ToClient, Flow::faithful().stall()));
+    rig.run_for(20);
+    rig.wait_degraded(Duration::from_secs(1));
+    proxy.behave(Behaviour::faithful());
+    rig.wait_delivered(1_000);
+    let _ = rig.finish();
+}
+
+/// K5: nothing comes back, not even a reset.
+#[test]
+fn a_network_that_swallows_everything_is_noticed_within_the_request_timeout() {
+    if !has_time("a network is gone for 20 s") {
+        return;
+    }
+    let Some((kafka, proxy)) = behind_proxy() else { return };
+    let rig = rig_behind_proxy(&kafka);
+    proxy.behave(Behaviour::blackhole());
+    rig.wait_degraded(Duration::from_secs(15));
+    rig.run_for(5);
+    proxy.behave(Behaviour::faithful());
+    proxy.end_all(Ending::Reset);
+    rig.wait_delivered(1_000);
+    let _ = rig.finish();
+}
+
+/// K11: the first address of the name is dead.
+#[test]
+fn every_address_of_a_name_is_tried() {
+    if !has_time("connecting to a dead address takes its time") {
+        return;
+    }
+    let Some(kafka) = Kafka::single() else { return };
+    let topics = Topics::create(&kafka);
+    let port = kafka.broker(0).address(Listener::Plain).port();
+    let text = settings(&format!("kafka.test:{port}"), &topics, "");
+    let Some(daemon) = start_with_hosts(&text, "127.0.0.9 kafka.test\n127.0.0.1 kafka.test\n") else {
+        return;
+    };
+    let rig = Rig::over(&kafka, daemon, topics, Plan::default());
+    kafka.broker(0).kill();
+    rig.run_for(2);
+    kafka.broker(0).restart();
+    rig.wait_delivered(1_000);
+    let _ = rig.finish();
+}
+
+/// Starts the program in a mount namespace with an `/etc/hosts` of its own.
+fn start_with_hosts(settings: &str, hosts: &str) -> Option<Daemon> {
+    if !cim_services::has_program("unshare")
+        || !Command::new("unshare").args(["-m", "true"]).status().unwrap().success()
+    {
+        skip("a mount namespace cannot be made here (needs root): names cannot be given addresses");
+        return None;
+    }
+    let spawn = |home: &Path| -> Child {
+        let file = home.join("hosts");
+        std::fs::write(&file, hosts).unwrap();
+        let script = format!("mount --bind {} /etc/hosts && exec \"$@\"", file.display());
+        Daemon::spawn_under(home, &["unshare", "-m", "sh", "-c", &script, "sh"])
+    };
+    Some(Daemon::start_in(tempfile::tempdir().unwrap(), settings, spawn))
+}
+
+/// K11: the broker tells clients an address where nobody listens yet.
+#[test]
+fn an_address_that_leads_nowhere_is_tried_until_somebody_listens() {
+    if !has_time("an advertised address leads nowhere for 10 s") {
+        return;
+    }
+    let nowhere = free_port().unwrap();
+    let mut target = None;
+    let plan = KafkaPlan::new().proxied(|broker| {
+        target = Some(broker);
+        nowhere
+    });
+    let Some(kafka) = plan.start() else { return };
+    let topics = Topics::create(&kafka);
+    let target = target.unwrap();
+    // Bootstrap reaches the broker; its answer leads away from it.
+    let daemon = Daemon::start(&settings(&target.to_string(), &topics, ""));
+    let load = Load::start(daemon.nats(), Plan::default());
+    load.run_for(Duration::from_secs(10));
+    assert!(daemon.metric("cim_records_delivered_total") < 0.5);
+    let _proxy = ChaosProxy::start_at(nowhere, target, 1).unwrap();
+    Settled::assert_after(load, &kafka, daemon, topics, Duration::from_secs(60));
+}
+
+/// K12: something that is no broker answers, first with garbage, then with a length of 2 GiB.
+#[test]
+fn a_server_that_is_no_broker_is_survived() {
+    if !has_time("a hostile server answers for 10 s") {
+        return;
+    }
+    let Some(kafka) = Kafka::single() else { return };
+    let topics = Topics::create(&kafka);
+    let hostile = hostile_server();
+    let proxy = ChaosProxy::start_at(free_port().unwrap(), hostile, 1).unwrap();
+    let daemon = Daemon::start(&settings(&proxy.address().to_string(), &topics, ""));
+    let load = Load::start(daemon.nats(), Plan::GENTLE);
+    load.run_for(Duration::from_secs(10));
+    assert!(proxy.accepted() > 3, "it gave up after {} connections", proxy.accepted());
+    assert!(resident_bytes(&daemon) < 128 << 20, "{} bytes", resident_bytes(&daemon));
+    proxy.aim(kafka.broker(0).address(Listener::Plain));
+    Settled::assert_after(load, &kafka, daemon, topics, Duration::from_secs(60));
+}
+
+/// Answers every connection with one of several sorts of nonsense. Its thread ends with the test program.
+fn hostile_server() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for (number, stream) in listener.incoming().enumerate() {
+            let Ok(mut stream) = stream else { continue };
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request);
+            let answer: &[u8] = match number % 4 {
+                0 => b"HTTP/1.1 400 Bad Request\r\n\r\n",
+                1 => &[0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 1],
+                2 => &[0xff; 64],
+                // The right correlation, no error, and minus two versions.
+                _ => &[0, 0, 0, 10, 0, 0, 0, 1, 0, 0, 0xff, 0xff, 0xff, 0xfe],
+            };
+            let _ = stream.write_all(answer);
+        }
+    });
+    address
+}
+
+fn resident_bytes(daemon: &Daemon) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap() * 1024
+}

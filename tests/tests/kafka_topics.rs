@@ -1,0 +1,110 @@
+//! A topic that goes, grows or refuses records, each time followed by the five invariants of `cim_tests::rig`, as far as they
+//! can hold. All of them wait: they run with `CIM_LONG=1` (`make test-kafka`).
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "test code: a failed step is the failure"
+)]
+
+use std::time::Duration;
+
+use cim_services::Kafka;
+use cim_tests::load::Plan;
+use cim_tests::rig::{LOG_PARTITIONS, Rig, Topics, assert_books, assert_clean, drain, settings};
+use cim_tests::{Daemon, has_time};
+
+/// K8: what was delivered before goes with the topic; nothing that came after does.
+#[test]
+fn a_topic_deleted_and_made_again_loses_only_what_was_in_it() {
+    if !has_time("a topic is away for 10 s") {
+        return;
+    }
+    let Some(kafka) = Kafka::single() else { return };
+    let rig = Rig::start(&kafka);
+    kafka.delete_topic(&rig.topics.logs);
+    let before = rig.daemon.metric("cim_records_delivered_total{route=\"logs\"") as usize;
+    let events = rig.daemon.metric("cim_records_delivered_total{route=\"events\"");
+    rig.run_for(10);
+    rig.wait_degraded(Duration::from_secs(30));
+    let events_meanwhile = rig.daemon.metric("cim_records_delivered_total{route=\"events\"") - events;
+    assert!(events_meanwhile > 100.0, "the other topic was held up: {events_meanwhile} events in 10 s");
+    kafka.create_topic(&rig.topics.logs, LOG_PARTITIONS);
+    rig.wait_delivered(10_000);
+    let settled = rig.patience(Duration::from_secs(120)).settle();
+    settled.assert_nothing_left_out();
+    let mut outcome = settled.read();
+    let lost = std::mem::take(&mut outcome.logs.lost);
+    assert!(lost.iter().all(|line| *line < before), "{before} were delivered before, {lost:?} are not there");
+    assert_clean(&settled.daemon, &outcome);
+}
+
+/// K8.
+#[test]
+fn a_topic_that_gets_more_partitions_is_used_in_full() {
+    if !has_time("new partitions are noticed within a minute") {
+        return;
+    }
+    let Some(kafka) = Kafka::single() else { return };
+    let rig = Rig::start_with(
+        &kafka,
+        Plan::GENTLE,
+        &kafka.bootstrap(),
+        "properties = { \"topic.metadata.refresh.interval.ms\" = 1000 }\n",
+    );
+    kafka.grow_topic(&rig.topics.logs, LOG_PARTITIONS + 4);
+    let logs = rig.topics.logs.clone();
+    let used = || kafka.records(&logs).iter().any(|record| record.partition >= LOG_PARTITIONS);
+    cim_services::until("a record in a new partition", Duration::from_secs(90), used);
+    let _ = rig.finish();
+}
+
+/// K7: one record that the broker refuses, among thousands that it takes.
+#[test]
+fn a_record_that_the_broker_refuses_is_set_aside_and_its_neighbours_pass() {
+    if !has_time("records are isolated") {
+        return;
+    }
+    let Some(kafka) = Kafka::single() else { return };
+    let rig = Rig::start(&kafka);
+    kafka.alter_topic(&rig.topics.logs, &[("max.message.bytes", "100000")]);
+    rig.run_for(1);
+    let mut wire = rig.daemon.connect();
+    for _ in 0..3 {
+        wire.publish("LOG", "y".repeat(200_000).as_bytes());
+        wire.flush();
+        rig.run_for(1);
+    }
+    cim_services::until("three dead letters", Duration::from_secs(60), || {
+        rig.daemon.metric("cim_dead_letters") > 2.5
+    });
+    rig.wait_delivered(4_000);
+    let settled = rig.settle();
+    assert_eq!(settled.daemon.metric("cim_records_dead_lettered_total") as usize, 3);
+    assert!(settled.daemon.metric("cim_records_dropped_total") < 0.5);
+    assert_clean(&settled.daemon, &settled.read());
+}
+
+/// K7: INVALID_RECORD; a compacted topic takes no record without a key.
+#[test]
+fn records_that_the_broker_finds_invalid_go_to_the_dead_letters_with_its_reason() {
+    if !has_time("records are isolated one by one") {
+        return;
+    }
+    let Some(kafka) = Kafka::single() else { return };
+    let topics = Topics::create(&kafka);
+    kafka.alter_topic(&topics.logs, &[("cleanup.policy", "compact")]);
+    let daemon = Daemon::start(&settings(&kafka.bootstrap(), &topics, ""));
+    let mut wire = daemon.connect();
+    for n in 0..5 {
+        wire.publish("LOG", format!("line {n}").as_bytes());
+        wire.publish("EVENT", format!("{{\"eventName\":\"event {n}\",\"eventTime\":1}}").as_bytes());
+    }
+    wire.flush();
+    drain(&daemon, Duration::from_secs(120));
+    assert_books(&daemon);
+    assert_eq!(daemon.metric("cim_records_dead_lettered_total") as usize, 5);
+    assert_eq!(kafka.records(&topics.events).len(), 5);
+}
