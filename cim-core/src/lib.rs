@@ -35,11 +35,14 @@ pub use cim::{Cim, CimBuilder, ClassStatus, MemberStatus, StartError, Status, St
 pub use cim_wire::{Class, LogFormat};
 pub use configuration::Configuration;
 pub use contract::{
-    Answer, Application, Batch, CallError, ChangeState, ChangeStatus, CloseError, Commit, Component, ConfigEntry,
-    ConfigOutcome, ConfigScope, ConfigSource, ConfigStream, ConfigUpdate, DeliveryError, DeliveryErrorKind, Document,
-    Durability, Event, EventSink, Health, Identity, Lease, Level, LogRecord, LogSink, Meta, Notice, Orchestrator,
-    OrchestratorError, OrchestratorErrorKind, Ordering, Peer, PeerQuery, Push, Record, Reported, RestartReason,
-    Revision, SinkProfile, SourceError, SourceErrorKind, Tmaas, Undelivered,
+    Answer, Application, Batch, CallError, ChangeState, ChangeStatus, CloseError, Commit, Component,
+    ConfigEntry, ConfigOutcome, ConfigScope, ConfigSource, ConfigStream, ConfigUpdate, DeliveryError,
+    DeliveryErrorKind, Document, Durability, Event, EventSink, Health, Identity, Lease, Level, LogRecord,
+    LogSink, Meta, Notice, Orchestrator, OrchestratorError, OrchestratorErrorKind, Ordering, Peer, PeerQuery,
+    Push, Record, Reported, RestartReason, Revision, SinkProfile, SourceError, SourceErrorKind, Tmaas,
+    Undelivered,
 };
 pub use delivery::{DeliveryState, DeliveryStatus};
-pub use registry::{OrchestratorKind, PartContext, Problem, Registry, Sink, SinkContext, SinkKind, SourceKind};
+pub use registry::{
+    OrchestratorKind, PartContext, Problem, Registry, Sink, SinkContext, SinkKind, SourceKind,
+};

@@ -155,7 +155,8 @@ mod tests {
     #[tokio::test]
     async fn downward_api_files_tell_who_the_pod_is() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("labels"), "microSvcName=\"svc\"\nuhn=\"u\"\nother=\"x=y\"\n").unwrap();
+        std::fs::write(dir.path().join("labels"), "microSvcName=\"svc\"\nuhn=\"u\"\nother=\"x=y\"\n")
+            .unwrap();
         let annotation = r#"xgvela.com/tmaas="{\n \"nfId\": \"nf1\",\n \"nfType\": \"amf\" }""#;
         std::fs::write(dir.path().join("annotations"), format!("{annotation}\nsvcVersion=\"v2\"\n")).unwrap();
         let identity = standalone(dir.path()).identity().await.unwrap();

@@ -242,7 +242,8 @@ async fn a_turn_that_does_not_end_is_delivered_all_the_same() {
     let cim = engine(&sink);
     let mut lane = cim.lane();
     let line = "x".repeat(200 << 10);
-    let offer = Offer { class: Class::Log, headers: None, source: b"app", payload: line.as_bytes(), own: false };
+    let offer =
+        Offer { class: Class::Log, headers: None, source: b"app", payload: line.as_bytes(), own: false };
     // Each fills a buffer, so all but the last are committed before the turn ends.
     for _ in 0..9 {
         assert_eq!(lane.offer(&offer, false), Offered::Taken);

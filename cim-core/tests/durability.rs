@@ -73,7 +73,8 @@ async fn a_backlog_larger_than_memory_comes_back_in_order() {
     let pad = "x".repeat(1000);
     for n in 0..20_000 {
         let line = format!("{n} {pad}");
-        let offer = Offer { class: Class::Log, headers: None, source: b"app", payload: line.as_bytes(), own: false };
+        let offer =
+            Offer { class: Class::Log, headers: None, source: b"app", payload: line.as_bytes(), own: false };
         assert_eq!(lane.offer(&offer, false), Offered::Taken);
     }
     lane.flush();

@@ -230,7 +230,8 @@ impl Daemon {
         let body = r#"{"container_name":"app","container_id":"cid1"}"#;
         let path = "/api/v1/_operations/xgvela/register";
         let kind = "text/plain;charset=ISO-8859-1";
-        let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: {kind}");
+        let head =
+            format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: {kind}");
         self.ask(&format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len())).expect("an answer")
     }
 

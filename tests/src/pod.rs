@@ -12,7 +12,8 @@ pub const PATCH: &str = r#"[{"op":"replace","path":"/a/b","value":"<x>&"}]"#;
 
 const IDENTITY: &str = "[identity]\nnamespace = \"ns1\"\npod = \"pod-1\"\nmicroservice = \"svc\"\nversion = \"v1\"\n\
     tmaas = { nf_type = \"amf\", xgvela_id = \"xgvela1\", nf_id = \"amf1\" }\n";
-const SOURCE: &str = "[spool]\ndir = \"{home}/spool\"\n[configuration]\nsource = \"file\"\nfile.dir = \"{home}/store\"\n";
+const SOURCE: &str =
+    "[spool]\ndir = \"{home}/spool\"\n[configuration]\nsource = \"file\"\nfile.dir = \"{home}/store\"\n";
 
 /// The program and its application.
 pub struct Pod {
@@ -89,7 +90,9 @@ impl Pod {
     pub fn status(&self, revision: i32) -> serde_json::Value {
         let read = || -> Option<serde_json::Value> {
             let text = std::fs::read_to_string(self.path("cim-status/ns1/svc/pod-1/app.json")).ok()?;
-            serde_json::from_str(&text).ok().filter(|status: &serde_json::Value| status["revision"] == revision)
+            serde_json::from_str(&text)
+                .ok()
+                .filter(|status: &serde_json::Value| status["revision"] == revision)
         };
         until("the story", || read().is_some());
         read().unwrap()

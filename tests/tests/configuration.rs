@@ -27,7 +27,8 @@ fn a_change_is_pushed_answered_committed_and_announced_in_that_order() {
     assert_eq!(pod.status(9)["state"], "applied");
     until("announcements", || pod.daemon.stdout().contains("CimCommitConfigSuccess"));
     let text = pod.daemon.stdout();
-    let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines[0]["eventName"], "CimConfigUpdateSuccess");
     assert_eq!(lines[1]["eventName"], "CimCommitConfigSuccess");
     let headers = lines[0]["sourceHeaders"].as_object().unwrap();
@@ -55,10 +56,8 @@ fn the_word_of_the_application_decides_what_is_committed() {
     for (word, on_failure, value) in
         [("unused", "report", "-2"), ("broken", "report", "-1"), ("failure", "tolerate", "-2")]
     {
-        let pod = Pod::with(
-            Manners { word, ..Manners::default() },
-            &format!("on_failure = \"{on_failure}\"\n"),
-        );
+        let pod =
+            Pod::with(Manners { word, ..Manners::default() }, &format!("on_failure = \"{on_failure}\"\n"));
         pod.register();
         pod.change(4);
         pod.commits(value);
@@ -97,8 +96,7 @@ fn a_result_beats_the_failure_of_its_own_call() {
 
 #[test]
 fn an_application_that_says_nothing_is_taken_by_its_answer() {
-    let pod =
-        Pod::with(Manners { told: Told::Never, ..Manners::default() }, "result_within = \"300ms\"\n");
+    let pod = Pod::with(Manners { told: Told::Never, ..Manners::default() }, "result_within = \"300ms\"\n");
     pod.register();
     pod.change(4);
     pod.commits("4");
@@ -232,7 +230,8 @@ fn a_change_that_makes_the_application_ill_is_undone_and_the_reason_kept() {
     pod.put("change-set/ns1/svc/v1/ms/app.json/5", r#"[{"op":"replace","path":"/a/b","value":"ill"}]"#);
     pod.commits("-2");
     let calls = pod.app.calls();
-    let undo: serde_json::Value = serde_json::from_str(&calls.last().unwrap().member("config-patch")).unwrap();
+    let undo: serde_json::Value =
+        serde_json::from_str(&calls.last().unwrap().member("config-patch")).unwrap();
     assert_eq!(undo, serde_json::json!([{"op": "replace", "path": "/a/b", "value": "<x>&"}]));
     let status = pod.status(5);
     assert_eq!(status["state"], "rolled_back");
@@ -271,7 +270,8 @@ fn the_first_configuration_is_handed_over_byte_for_byte_when_it_is_asked_for() {
 #[test]
 fn a_first_configuration_that_is_not_taken_is_given_up_once_and_the_pod_lives_on() {
     let manners = Manners { status: Some(500), ..Manners::default() };
-    let pod = Pod::with(manners, "nf_revision = \"0\"\nday_one = { attempts = 2, on_exhausted = \"hold\" }\n");
+    let pod =
+        Pod::with(manners, "nf_revision = \"0\"\nday_one = { attempts = 2, on_exhausted = \"hold\" }\n");
     pod.put("config/ns1/svc/0", "{}");
     pod.register();
     pod.event("NotConfigured");

@@ -50,7 +50,10 @@ fn fault(etcd: &Etcd, daemon: &mut Daemon, number: usize) {
         0 => {
             etcd.member(etcd.leader()).kill();
             until("another leader", || etcd.members().iter().any(cim_services::etcd::Member::is_leader));
-            etcd.members().iter().filter(|member| !member.serves()).for_each(cim_services::etcd::Member::restart);
+            etcd.members()
+                .iter()
+                .filter(|member| !member.serves())
+                .for_each(cim_services::etcd::Member::restart);
         }
         1 => etcd.move_leader(follower),
         2 => etcd.compact(etcd.revision()),
@@ -88,7 +91,10 @@ fn every_change_is_handed_over_in_order_through_cuts_compactions_dead_members_an
     });
     let mut by_document = BTreeMap::<String, Vec<i32>>::new();
     for call in app.calls() {
-        by_document.entry(call.member("data-key")).or_default().push(call.member("revision").parse().unwrap());
+        by_document
+            .entry(call.member("data-key"))
+            .or_default()
+            .push(call.member("revision").parse().unwrap());
     }
     for (document, revisions) in &by_document {
         assert!(revisions.is_sorted(), "{document}: {revisions:?}");
@@ -132,7 +138,9 @@ fn a_store_that_was_set_back_takes_nothing_back_from_the_application() {
     etcd.restore(&snapshot, &[]);
     etcd.launch_all();
     change(&etcd, 9..13);
-    until("commit after the restore", || etcd.get("commit-config/ns1/svc/v1/ms/pod-1").as_deref() == Some("12"));
+    until("commit after the restore", || {
+        etcd.get("commit-config/ns1/svc/v1/ms/pod-1").as_deref() == Some("12")
+    });
     let revisions = app.revisions();
     for document in 0..4 {
         let own: Vec<_> = revisions.iter().filter(|revision| **revision % 4 == document).collect();

@@ -38,16 +38,46 @@ const ASSERTED: [(&str, &str, &str, &str); 16] = [
     ("http.json", "unknown path", "crates/cim-api/tests/http.rs", "refusals_look_like_the_original"),
     ("config.json", "app change, unused", CONFIGURATION, "changes_are_handed_over_and_committed_as_recorded"),
     ("config.json", "foreign version", CONFIGURATION, "changes_are_handed_over_and_committed_as_recorded"),
-    ("config.json", "foreign service with same prefix", CONFIGURATION, "changes_are_handed_over_and_committed_as_recorded"),
+    (
+        "config.json",
+        "foreign service with same prefix",
+        CONFIGURATION,
+        "changes_are_handed_over_and_committed_as_recorded",
+    ),
     ("config.json", "empty patch", CONFIGURATION, "changes_are_handed_over_and_committed_as_recorded"),
     ("config.json", "patch not json", CONFIGURATION, "changes_are_handed_over_and_committed_as_recorded"),
-    ("config.json", "data key without .json", CONFIGURATION, "changes_are_handed_over_and_committed_as_recorded"),
+    (
+        "config.json",
+        "data key without .json",
+        CONFIGURATION,
+        "changes_are_handed_over_and_committed_as_recorded",
+    ),
     ("config.json", "start-up commits", CONFIGURATION, "the_values_of_the_start_are_committed_as_recorded"),
     ("config.json", "CONFIG not json", CONFIGURATION, "what_is_no_json_on_config_is_dropped_as_recorded"),
-    ("config.json", "day-1: key without revision, NF_CONFIG_REVISION unset", CONFIGURATION, "a_first_configuration_without_revision_is_for_revision_zero_only_as_recorded"),
-    ("config.json", "day-1: key without revision put after NotConfigured, NF_CONFIG_REVISION=0", CONFIGURATION, "a_first_configuration_without_revision_is_for_revision_zero_only_as_recorded"),
-    ("config.json", "day-1 failure: app answers 302 without location", CONFIGURATION, "a_first_configuration_counts_as_taken_below_400_as_recorded"),
-    ("config.json", "day-1 failure: app answers 204", CONFIGURATION, "a_first_configuration_counts_as_taken_below_400_as_recorded"),
+    (
+        "config.json",
+        "day-1: key without revision, NF_CONFIG_REVISION unset",
+        CONFIGURATION,
+        "a_first_configuration_without_revision_is_for_revision_zero_only_as_recorded",
+    ),
+    (
+        "config.json",
+        "day-1: key without revision put after NotConfigured, NF_CONFIG_REVISION=0",
+        CONFIGURATION,
+        "a_first_configuration_without_revision_is_for_revision_zero_only_as_recorded",
+    ),
+    (
+        "config.json",
+        "day-1 failure: app answers 302 without location",
+        CONFIGURATION,
+        "a_first_configuration_counts_as_taken_below_400_as_recorded",
+    ),
+    (
+        "config.json",
+        "day-1 failure: app answers 204",
+        CONFIGURATION,
+        "a_first_configuration_counts_as_taken_below_400_as_recorded",
+    ),
     (
         "config.json",
         "change-set put while etcd is cut",
@@ -57,7 +87,6 @@ const ASSERTED: [(&str, &str, &str, &str); 16] = [
 ];
 
 const CONFIGURATION: &str = "tests/tests/recorded_configuration.rs";
-
 
 /// Not served yet: area, file, beginnings of the names of its cases.
 const NOT_SERVED_YET: [(&str, &str, &[&str]); 9] = [

@@ -47,7 +47,9 @@ fn registrations_are_answered_as_recorded() {
         if !name.starts_with("register: ") || case["keep"] != true || listed.contains(name) || elsewhere {
             continue;
         }
-        let (Some(_), Some(_)) = (case["input"].get("request"), case["expected"].get("response")) else { continue };
+        let (Some(_), Some(_)) = (case["input"].get("request"), case["expected"].get("response")) else {
+            continue;
+        };
         let answer = daemon.exchange(&bytes(&case["input"]["request"]));
         let recorded = String::from_utf8(bytes(&case["expected"]["response"])).unwrap();
         assert_eq!(outline(&answer), outline(&recorded), "{name}");

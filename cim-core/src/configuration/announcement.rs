@@ -81,10 +81,7 @@ impl Announcement {
         Self {
             name: "LoadConfigRequestFailure",
             managed_object: vec![("Load_Config_Request", "FAIL".to_owned())],
-            additional_info: vec![
-                ("Error", "Config load failed".to_owned()),
-                ("Action", action.to_owned()),
-            ],
+            additional_info: vec![("Error", "Config load failed".to_owned()), ("Action", action.to_owned())],
         }
     }
 
@@ -137,18 +134,23 @@ mod tests {
             "CimConfigUpdateUnused" => Announcement::of_result(&outcome(ChangeState::Unused, "")),
             "CimConfigUpdateFailure" => Announcement::of_result(&outcome(ChangeState::Failed, "")),
             "CimCommitConfigSuccess" => Some(Announcement::of_commit(info(0))),
-            "LoadConfigRequestFailure" => Some(Announcement::of_load_failure(info(1) == "Load config failed")),
+            "LoadConfigRequestFailure" => {
+                Some(Announcement::of_load_failure(info(1) == "Load config failed"))
+            }
             _ => None,
         }
     }
 
     #[test]
     fn announcements_are_those_that_were_recorded() {
-        let document: Value = serde_json::from_str(include_str!("../../../tests/vectors/event.json")).unwrap();
+        let document: Value =
+            serde_json::from_str(include_str!("../../../tests/vectors/event.json")).unwrap();
         let mut played = 0;
         for case in document["cases"].as_array().unwrap() {
             let name = case["name"].as_str().unwrap();
-            let Some(text) = case["expected"]["value"]["text"].as_str().filter(|_| name.starts_with("own event ")) else {
+            let Some(text) =
+                case["expected"]["value"]["text"].as_str().filter(|_| name.starts_with("own event "))
+            else {
                 continue;
             };
             let text = text.replace("<now>", "5");

@@ -53,7 +53,8 @@ impl Commits {
 
     /// Takes a report.
     pub fn push(&mut self, report: Report) {
-        let line = report.outcome.commit.as_ref().map_or_else(|| STORIES.to_owned(), |commit| commit.key.clone());
+        let line =
+            report.outcome.commit.as_ref().map_or_else(|| STORIES.to_owned(), |commit| commit.key.clone());
         self.lines.entry(line).or_default().waiting.push_back(report);
     }
 
@@ -78,7 +79,8 @@ impl Commits {
     /// Reports whose time is over before they could be stored.
     pub fn overdue(&mut self, now: Now) -> Option<Report> {
         let line = self.lines.values_mut().find(|line| {
-            !line.busy && line.waiting.front().is_some_and(|report| report.until.is_some_and(|at| at <= now.mono))
+            !line.busy
+                && line.waiting.front().is_some_and(|report| report.until.is_some_and(|at| at <= now.mono))
         })?;
         line.pause = Duration::ZERO;
         line.not_before = now.mono;
@@ -115,11 +117,12 @@ impl Commits {
     #[must_use]
     pub fn wake(&self) -> Option<Duration> {
         let lines = self.lines.values().filter(|line| !line.busy);
-        lines.filter_map(|line| {
-            let until = line.waiting.front()?.until;
-            Some(until.map_or(line.not_before, |until| until.min(line.not_before)))
-        })
-        .min()
+        lines
+            .filter_map(|line| {
+                let until = line.waiting.front()?.until;
+                Some(until.map_or(line.not_before, |until| until.min(line.not_before)))
+            })
+            .min()
     }
 
     /// How many results wait.

@@ -144,8 +144,7 @@ impl DayOne {
     pub fn said(&mut self, said: AppState) {
         match said {
             AppState::Configured => self.enter(DayOneState::Configured),
-            AppState::NotConfigured
-                if matches!(self.state, DayOneState::Loading | DayOneState::Waiting) => {}
+            AppState::NotConfigured if matches!(self.state, DayOneState::Loading | DayOneState::Waiting) => {}
             AppState::NotConfigured => {
                 self.bad = None;
                 self.enter(DayOneState::Waiting);
@@ -168,7 +167,9 @@ impl DayOne {
                 self.exact.drain(..surplus);
             }
         }
-        if self.state == DayOneState::GivenUp && self.fitting().is_some_and(|fit| Some(fit.written) != self.bad) {
+        if self.state == DayOneState::GivenUp
+            && self.fitting().is_some_and(|fit| Some(fit.written) != self.bad)
+        {
             self.enter(DayOneState::Waiting);
         }
     }
@@ -176,7 +177,8 @@ impl DayOne {
     /// The document to load: that of the wanted revision, or the one without revision where revision 0 is wanted. Without
     /// a wanted revision the latest.
     fn fitting(&self) -> Option<&DayOneEntry> {
-        let exact = self.exact.iter().rev().find(|entry| self.wanted.is_none() || entry.revision == self.wanted);
+        let exact =
+            self.exact.iter().rev().find(|entry| self.wanted.is_none() || entry.revision == self.wanted);
         let plain = self.plain.as_ref().filter(|_| self.wanted.as_deref() == Some("0"));
         [exact, plain].into_iter().flatten().max_by_key(|entry| entry.written)
     }
@@ -224,7 +226,8 @@ impl DayOne {
             }
             Err(reason) => {
                 self.reason = Some(reason);
-                let doubled = self.rules.first_pause.saturating_mul(1 << (self.attempts.saturating_sub(1)).min(16));
+                let doubled =
+                    self.rules.first_pause.saturating_mul(1 << (self.attempts.saturating_sub(1)).min(16));
                 self.pause_until = Some(now.mono + doubled.min(self.rules.longest_pause));
                 false
             }
@@ -269,7 +272,9 @@ mod tests {
 
     fn load(step: Option<DayOneStep>) -> (String, u32) {
         match step {
-            Some(DayOneStep::Load { value, attempt }) => (String::from_utf8(value.to_vec()).unwrap(), attempt),
+            Some(DayOneStep::Load { value, attempt }) => {
+                (String::from_utf8(value.to_vec()).unwrap(), attempt)
+            }
             other => panic!("{other:?}"),
         }
     }

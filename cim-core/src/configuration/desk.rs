@@ -211,8 +211,10 @@ impl Desk {
     fn withdraw_all_but(&mut self, there: &BTreeMap<DocumentId, BTreeSet<i32>>) {
         for (document, lane) in &mut self.lanes {
             let kept = there.get(document);
-            let gone: Vec<i32> =
-                lane.revisions().filter(|revision| kept.is_none_or(|kept| !kept.contains(revision))).collect();
+            let gone: Vec<i32> = lane
+                .revisions()
+                .filter(|revision| kept.is_none_or(|kept| !kept.contains(revision)))
+                .collect();
             for revision in gone {
                 lane.withdraw(revision);
                 self.touched.push_back(document.clone());
@@ -277,7 +279,9 @@ impl Desk {
         if revision.is_some_and(|revision| revision != key.revision) {
             return Err("its revision is not that of its key");
         }
-        let Some(lane) = self.lanes.get_mut(&key.document) else { return Err("no such change was handed over") };
+        let Some(lane) = self.lanes.get_mut(&key.document) else {
+            return Err("no such change was handed over");
+        };
         self.touched.push_back(key.document);
         Ok(lane.result(key.revision, word, now))
     }
@@ -354,7 +358,9 @@ impl Desk {
                 OnFailure::Report => Commit::FAILED,
                 OnFailure::Tolerate => Commit::UNUSED,
             }),
-            ChangeState::Received | ChangeState::Pushed | ChangeState::Expired | ChangeState::Superseded => None,
+            ChangeState::Received | ChangeState::Pushed | ChangeState::Expired | ChangeState::Superseded => {
+                None
+            }
         };
         let own = self.own_map && document.data_key == OWN_DOCUMENT;
         let key = commit_key(&self.identity, document.level, own);

@@ -150,7 +150,11 @@ impl Driver {
             }
             self.watching = Some(Err("the store was not reached yet".to_owned()));
         }
-        self.work.push(Box::pin(work::own_map(Arc::clone(&self.plan.orchestrator), self.own_maps(), self.started)));
+        self.work.push(Box::pin(work::own_map(
+            Arc::clone(&self.plan.orchestrator),
+            self.own_maps(),
+            self.started,
+        )));
     }
 
     /// Names under which the config server keeps CIM's own document (wire contract §4.6).
@@ -234,7 +238,8 @@ impl Driver {
             Step::Push(step) => match self.documents.judge(&step.key.document.data_key, &step.patch) {
                 Ok(()) => self.calls.push_back(step),
                 Err(why) => {
-                    let refused = self.desk.refuse(&step, format!("refused before it was handed over: {why}"), now);
+                    let refused =
+                        self.desk.refuse(&step, format!("refused before it was handed over: {why}"), now);
                     self.settled(refused);
                 }
             },
@@ -321,7 +326,8 @@ impl Driver {
             tracing::warn!("an announcement is left out, because too many wait for room");
             return;
         }
-        let container = self.memory.registration.as_ref().map(|registration| registration.container_id.as_str());
+        let container =
+            self.memory.registration.as_ref().map(|registration| registration.container_id.as_str());
         let event = announcement.event(crate::clock::now_ms(), container.unwrap_or_default());
         let intake = self.intake.clone();
         self.announcing += 1;

@@ -274,7 +274,9 @@ impl Lane {
         }
         self.calling = None;
         let rules = self.rules;
-        let Some(change) = self.pending.values_mut().find(|change| change.phase == Phase::Calling) else { return };
+        let Some(change) = self.pending.values_mut().find(|change| change.phase == Phase::Calling) else {
+            return;
+        };
         change.phase = match verdict {
             Verdict::Accepted(status) => Phase::Taken {
                 until: change.deadline.min(now.mono + rules.result_within),
@@ -315,9 +317,7 @@ impl Lane {
             }
             Word::Success => (ChangeState::Applied, None),
             Word::Unused => (ChangeState::Unused, None),
-            Word::Failure => {
-                (ChangeState::Failed, Some("the application reported a failure".to_owned()))
-            }
+            Word::Failure => (ChangeState::Failed, Some("the application reported a failure".to_owned())),
         };
         self.settle(revision, state, reason, now)
     }
@@ -364,9 +364,7 @@ impl Lane {
             }
             Phase::Waiting if may_push => self.push(revision, now),
             Phase::Pausing { until } if may_push && now.mono >= until => self.push(revision, now),
-            Phase::ToConfirm(silence) => {
-                self.enter(revision, Phase::Confirming(silence)).map(Step::Confirm)
-            }
+            Phase::ToConfirm(silence) => self.enter(revision, Phase::Confirming(silence)).map(Step::Confirm),
             Phase::ToUndo(reason) => {
                 let step = self.enter(revision, Phase::Undoing(reason.clone()))?;
                 Some(Step::Undo(step, reason))
@@ -452,11 +450,18 @@ impl Lane {
             0 => "its lease ended before it could be handed over",
             _ => "its lease ended before the application gave a result",
         };
-        let reason = change.status.reason.clone().map_or_else(|| reason.to_owned(), |why| format!("{reason}: {why}"));
+        let reason =
+            change.status.reason.clone().map_or_else(|| reason.to_owned(), |why| format!("{reason}: {why}"));
         self.settle(revision, ChangeState::Expired, Some(reason), now)
     }
 
-    fn settle(&mut self, revision: i32, state: ChangeState, reason: Option<String>, now: Now) -> Option<Settled> {
+    fn settle(
+        &mut self,
+        revision: i32,
+        state: ChangeState,
+        reason: Option<String>,
+        now: Now,
+    ) -> Option<Settled> {
         let mut change = self.pending.remove(&revision)?;
         change.status.state = state;
         change.status.reason = reason;

@@ -95,7 +95,8 @@ mod tests {
 
     #[test]
     fn a_patch_leads_back() {
-        let (before, after) = (json!({"a": 1, "b": {"c": [1]}}), json!({"a": 2, "b": {"c": [1, 2], "d": {}}}));
+        let (before, after) =
+            (json!({"a": 1, "b": {"c": [1]}}), json!({"a": 2, "b": {"c": [1, 2], "d": {}}}));
         assert_eq!(apply(&after, &between(&after, &before)), Ok(before));
     }
 }

@@ -17,7 +17,8 @@ use super::desk::LeaseQuestion;
 use super::key::DocumentId;
 use super::lane::{PushStep, Verdict};
 use crate::contract::{
-    Answer, Application, CallError, ConfigOutcome, ConfigSource, Orchestrator, Push, Reported, RestartReason, SourceError,
+    Answer, Application, CallError, ConfigOutcome, ConfigSource, Orchestrator, Push, Reported, RestartReason,
+    SourceError,
 };
 
 /// What came of a call.
@@ -121,7 +122,11 @@ pub(crate) async fn confirm(
 }
 
 /// Undoes a change by the patch that leads back.
-pub(crate) async fn undo(application: Arc<dyn Application>, step: PushStep, back: Result<Vec<u8>, String>) -> Done {
+pub(crate) async fn undo(
+    application: Arc<dyn Application>,
+    step: PushStep,
+    back: Result<Vec<u8>, String>,
+) -> Done {
     let document = step.key.document.clone();
     let revision = step.key.revision;
     let outcome = match back {
@@ -168,7 +173,11 @@ pub(crate) async fn restart(orchestrator: Arc<dyn Orchestrator>, reason: Restart
 }
 
 /// Asks whether the config server keeps a map for CIM's own document.
-pub(crate) async fn own_map(orchestrator: Arc<dyn Orchestrator>, names: Vec<String>, not_before: Instant) -> Done {
+pub(crate) async fn own_map(
+    orchestrator: Arc<dyn Orchestrator>,
+    names: Vec<String>,
+    not_before: Instant,
+) -> Done {
     sleep_until(not_before).await;
     let mut exists = Some(false);
     for name in names {

@@ -51,7 +51,8 @@ impl Identity {
     /// What an event that CIM raises itself carries: less than one of the application (wire contract §7.4).
     #[must_use]
     pub fn own_headers(&self) -> cim_wire::SourceHeaders {
-        let or = |given: &String, other: &String| if given.is_empty() { other.clone() } else { given.clone() };
+        let or =
+            |given: &String, other: &String| if given.is_empty() { other.clone() } else { given.clone() };
         cim_wire::SourceHeaders {
             pod_id: self.pod.clone(),
             microservice: self.microservice.clone(),

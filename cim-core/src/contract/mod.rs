@@ -27,5 +27,6 @@ pub use profile::{Durability, Level, Ordering, SinkProfile};
 pub use record::{Event, LogRecord, Meta, Record};
 pub use sink::{EventSink, LogSink};
 pub use source::{
-    ConfigEntry, ConfigScope, ConfigSource, ConfigStream, ConfigUpdate, Lease, Revision, SourceError, SourceErrorKind,
+    ConfigEntry, ConfigScope, ConfigSource, ConfigStream, ConfigUpdate, Lease, Revision, SourceError,
+    SourceErrorKind,
 };

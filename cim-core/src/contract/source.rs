@@ -55,7 +55,8 @@ impl ConfigScope {
     /// Whether a key lies in the scope.
     #[must_use]
     pub fn contains(&self, key: &[u8]) -> bool {
-        self.prefixes().iter().any(|prefix| key.starts_with(prefix.as_bytes())) || key == self.key().as_bytes()
+        self.prefixes().iter().any(|prefix| key.starts_with(prefix.as_bytes()))
+            || key == self.key().as_bytes()
     }
 }
 

@@ -99,13 +99,21 @@ impl Page {
 
     fn configuration(&mut self, counts: &ConfigurationMetrics) {
         let families = [
-            ("cim_commit_config_push_failure_total", "Total no of config commit push failures", counts.commit_failures),
+            (
+                "cim_commit_config_push_failure_total",
+                "Total no of config commit push failures",
+                counts.commit_failures,
+            ),
             ("cim_config_push_attempt_total", "Total no of config push attempts", counts.push_attempts),
             ("cim_config_push_failure_total", "Total no of config push failures", counts.push_failures),
             ("cim_config_push_success_total", "Total no of config push successes", counts.push_successes),
             ("cim_config_resp_failure_total", "Total no of config failures reported", counts.results_failure),
             ("cim_config_resp_received_total", "Total no of config responses received", counts.results),
-            ("cim_config_resp_success_total", "Total no of config successes reported", counts.results_success),
+            (
+                "cim_config_resp_success_total",
+                "Total no of config successes reported",
+                counts.results_success,
+            ),
             ("cim_config_resp_unused_total", "Total no of unused configs reported", counts.results_unused),
         ];
         for (name, help, count) in families.into_iter().filter(|(_, _, count)| *count > 0) {

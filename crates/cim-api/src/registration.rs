@@ -85,7 +85,10 @@ fn is_section(section: &str, value: &Value) -> bool {
     let Some(members) = value.as_object() else { return false };
     members.iter().all(|(name, value)| match (section, name.to_ascii_lowercase().as_str()) {
         _ if value.is_null() => true,
-        ("lmaas", "max_file_size_in_mb" | "max_backup_files" | "max_age" | "buffer_size" | "flush_timeout")
+        (
+            "lmaas",
+            "max_file_size_in_mb" | "max_backup_files" | "max_age" | "buffer_size" | "flush_timeout",
+        )
         | ("app_settings", "app_port") => value.is_i64() || value.is_u64(),
         ("lmaas", "logging_mode") => value.is_string(),
         ("lmaas", "prefer_local_daemonset") | ("app_settings", "http2_enabled") => value.is_boolean(),
@@ -212,7 +215,9 @@ mod tests {
         };
         let text = body(&Ok(answer));
         assert_eq!(text.len(), 463);
-        assert!(text.starts_with(br#"{"status":"success","tmaas_fqdn":"topo-gw.ns1.svc.cluster.local:8080","apigw_rest_fqdn""#));
+        assert!(text.starts_with(
+            br#"{"status":"success","tmaas_fqdn":"topo-gw.ns1.svc.cluster.local:8080","apigw_rest_fqdn""#
+        ));
         assert!(text.ends_with(b"\"nfServiceType\":\"svc\"}}\n"));
     }
 }

@@ -23,8 +23,8 @@
 //! ([`SourceMutant`]) and orchestrators ([`OrchestratorMutant`]) that show the properties bite. Left out: what a backend's target is. Invariant: a property judges only
 //! what a reader sees and what the contract says, never how a sink works.
 
-mod canned_http;
 mod cancel;
+mod canned_http;
 mod flaky;
 mod harness;
 mod memory;

@@ -115,7 +115,8 @@ async fn trouble(store: &MemorySource, random: &mut Random) {
 }
 
 fn run(seed: u64, changes: i32, mood: fn(&mut Random) -> Mood) -> Verdict {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     runtime.block_on(life(seed, changes, mood))
 }
 

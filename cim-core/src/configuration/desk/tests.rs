@@ -55,7 +55,11 @@ fn pushes(desk: &mut Desk) -> Vec<String> {
 #[test]
 fn documents_do_not_wait_for_each_other() {
     let mut desk = desk();
-    for key in ["change-set/ns/svc/v0/ms/a.json/7", "change-set/ns/svc/v0/ms/a.json/9", "change-set/ns/svc/v0/nf/a.json/7"] {
+    for key in [
+        "change-set/ns/svc/v0/ms/a.json/7",
+        "change-set/ns/svc/v0/ms/a.json/9",
+        "change-set/ns/svc/v0/nf/a.json/7",
+    ] {
         let news = put(&mut desk, key);
         assert_eq!(news.leases.len(), 1);
     }
@@ -71,7 +75,10 @@ fn foreign_and_malformed_keys_are_counted_and_left_alone() {
     for key in ["change-set/ns/svc/v0/x", "change-set/ns/svc/v0/ms/a.json/r1", "change-set//"] {
         put(&mut desk, key);
     }
-    desk.update(ConfigUpdate::Delete { key: b"change-set/ns/svc/x".to_vec(), revision: crate::Revision(2) }, at(0));
+    desk.update(
+        ConfigUpdate::Delete { key: b"change-set/ns/svc/x".to_vec(), revision: crate::Revision(2) },
+        at(0),
+    );
     assert_eq!((desk.counts().foreign_keys, desk.counts().malformed_keys), (2, 3));
     assert!(pushes(&mut desk).is_empty());
 }
@@ -82,7 +89,8 @@ fn a_relisted_store_brings_what_is_new_and_takes_what_is_gone() {
     put(&mut desk, "change-set/ns/svc/v0/ms/a.json/7");
     put(&mut desk, "change-set/ns/svc/v0/ms/b.json/8");
     assert_eq!(pushes(&mut desk).len(), 2);
-    let entries = vec![entry("change-set/ns/svc/v0/ms/b.json/8", 1), entry("change-set/ns/svc/v0/ms/c.json/9", 3)];
+    let entries =
+        vec![entry("change-set/ns/svc/v0/ms/b.json/8", 1), entry("change-set/ns/svc/v0/ms/c.json/9", 3)];
     update(&mut desk, ConfigUpdate::Reset { revision: crate::Revision(9), entries }, at(1));
     let mut steps: Vec<_> = std::iter::from_fn(|| desk.poll(at(1))).collect();
     steps.sort_by_key(|step| matches!(step, Step::Push(_)));
@@ -108,7 +116,8 @@ fn only_keys_that_were_handed_over_can_have_results() {
         assert!(desk.result(key, revision, Word::Success, at(1)).is_err(), "{key}");
     }
     assert_eq!(desk.result("change-set/ns/svc/v0/ms/a.json/8", None, Word::Success, at(1)), Ok(None));
-    let settled = desk.result("change-set/ns/svc/v0/ms/a.json/7", Some(7), Word::Success, at(1)).unwrap().unwrap();
+    let settled =
+        desk.result("change-set/ns/svc/v0/ms/a.json/7", Some(7), Word::Success, at(1)).unwrap().unwrap();
     let commit = desk.outcome(&settled).commit.unwrap();
     assert_eq!((commit.key.as_str(), commit.value), ("commit-config/ns/svc/v0/ms/p", 7));
 }
@@ -134,7 +143,9 @@ fn the_config_server_is_told_what_the_contract_says() {
 
 #[test]
 fn cims_own_document_has_its_own_key_where_it_has_its_own_map() {
-    for (own_map, key) in [(false, "commit-config/ns/svc/v0/ms/p"), (true, "commit-config/ns/svc/v0/ms/cim/p")] {
+    for (own_map, key) in
+        [(false, "commit-config/ns/svc/v0/ms/p"), (true, "commit-config/ns/svc/v0/ms/cim/p")]
+    {
         let mut desk = Desk::new(identity(), Rules::default(), OnFailure::Report, BTreeMap::new());
         desk.set_own_map(own_map);
         put(&mut desk, "change-set/ns/svc/v0/ms/cim.json/7");
@@ -155,7 +166,11 @@ fn what_earlier_runs_settled_is_not_handed_over_again() {
     for key in ["a.json/7", "a.json/8", "b.json/6", "b.json/9"] {
         put(&mut desk, &format!("change-set/ns/svc/v0/ms/{key}"));
     }
-    assert_eq!(pushes(&mut desk), ["change-set/ns/svc/v0/ms/a.json/8"], "b.json/9 is committed, and 6 lies before it");
+    assert_eq!(
+        pushes(&mut desk),
+        ["change-set/ns/svc/v0/ms/a.json/8"],
+        "b.json/9 is committed, and 6 lies before it"
+    );
 }
 
 #[test]

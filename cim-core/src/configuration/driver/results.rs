@@ -239,7 +239,10 @@ impl Driver {
         self.memory.restarts_ms.retain(|at| at.saturating_add(period) > now.wall_ms && *at <= now.wall_ms);
         let budget = usize::try_from(self.plan.restart_budget).unwrap_or(usize::MAX);
         if self.memory.restarts_ms.len() >= budget {
-            tracing::error!(budget, "the pod is not restarted again today; another document or a person has to help");
+            tracing::error!(
+                budget,
+                "the pod is not restarted again today; another document or a person has to help"
+            );
             return;
         }
         self.memory.restarts_ms.push(now.wall_ms);

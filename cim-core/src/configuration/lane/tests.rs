@@ -237,7 +237,10 @@ fn a_confirmed_change_is_applied_and_a_refuted_one_is_undone() {
     assert!(matches!(lane.poll(at(30_001), true), Some(Step::Undo(_, why)) if why == "probe"));
     assert_eq!(lane.result(6, Word::Success, at(30_002)), None, "a word about the undoing");
     let undone = lane.undone(6, Ok(()), at(30_003)).unwrap();
-    assert_eq!((undone.status.state, undone.status.reason.as_deref()), (ChangeState::RolledBack, Some("probe")));
+    assert_eq!(
+        (undone.status.state, undone.status.reason.as_deref()),
+        (ChangeState::RolledBack, Some("probe"))
+    );
 }
 
 #[derive(Debug, Clone)]

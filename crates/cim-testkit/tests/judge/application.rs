@@ -95,7 +95,9 @@ impl Moody {
         let calls = inner.handed_over.iter().filter(|known| **known == call).count();
         let choose = inner.mood;
         let mood = choose(&mut inner.random);
-        let patience_is_over = calls > 3 && mood.is_bad() && choose as usize == Mood::healthy as fn(&mut Random) -> Mood as usize;
+        let patience_is_over = calls > 3
+            && mood.is_bad()
+            && choose as usize == Mood::healthy as fn(&mut Random) -> Mood as usize;
         if patience_is_over { Mood::Inside } else { mood }
     }
 
@@ -140,7 +142,8 @@ impl Application for Moody {
             }
             Mood::After | Mood::Deferred => {
                 // The handler is done, and its result follows, which this future outlives in the simulation.
-                let (this, key, revision) = (self.clone(), push.change_set_key.to_owned(), push.revision.to_owned());
+                let (this, key, revision) =
+                    (self.clone(), push.change_set_key.to_owned(), push.revision.to_owned());
                 let after = if mood == Mood::After { 50 } else { 4_000 };
                 tokio::task::spawn(async move {
                     sleep(Duration::from_millis(after)).await;

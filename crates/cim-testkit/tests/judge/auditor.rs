@@ -82,7 +82,9 @@ impl Auditor {
     /// The lease of a change has ended.
     fn audit(&self, key: &[u8]) {
         let key = String::from_utf8_lossy(key).into_owned();
-        let Some(change) = key.rsplit('/').next().and_then(|revision| revision.parse::<i32>().ok()) else { return };
+        let Some(change) = key.rsplit('/').next().and_then(|revision| revision.parse::<i32>().ok()) else {
+            return;
+        };
         let Some(value) = self.store.value(COMMIT.as_bytes()) else {
             return self.condemn(Death::Missing(change));
         };
