@@ -4,11 +4,7 @@
 export CIM_CACHE ?= $(HOME)/.cache/cim
 export CARGO_TARGET_DIR ?= $(CIM_CACHE)/target
 
-<<<<<<< HEAD
-.PHONY: help demo demo-config demo-kafka test test-kafka test-all quick lint bench bench-full bench-kafka fuzz torture docs
-=======
-.PHONY: help demo demo-kafka test test-kafka test-all quick lint bench bench-full bench-kafka bench-peers fuzz torture docs
->>>>>>> kafka-open
+.PHONY: help demo demo-config demo-kafka test test-kafka test-all quick lint bench bench-full bench-kafka bench-peers fuzz torture docs
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22

@@ -32,5 +32,8 @@ impl EventSink for AwaitingIdentity {
 
 /// The sink with its event side held back.
 pub fn identity(sink: Sink) -> Sink {
-    Sink { events: sink.events.map(|events| Arc::new(AwaitingIdentity(events)) as Arc<dyn EventSink>), ..sink }
+    Sink {
+        events: sink.events.map(|events| Arc::new(AwaitingIdentity(events)) as Arc<dyn EventSink>),
+        ..sink
+    }
 }

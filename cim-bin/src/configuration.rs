@@ -22,7 +22,8 @@ pub fn orchestrator(settings: &Settings, registry: &Registry) -> Result<Arc<dyn 
     let table = &settings.orchestrator;
     let kind = registry.orchestrators().find(&table.kind, "orchestrator.type")?;
     let members = table.members.clone().into_iter().collect::<Value>();
-    (kind.build)(context("orchestrator", settings), &members).map_err(|problem| beneath("orchestrator", problem))
+    (kind.build)(context("orchestrator", settings), &members)
+        .map_err(|problem| beneath("orchestrator", problem))
 }
 
 /// Everything the engine needs.
@@ -36,8 +37,8 @@ pub fn plan(
     orchestrator: Arc<dyn Orchestrator>,
 ) -> Result<Plan, Problem> {
     let chosen = &settings.configuration;
-    let application = HttpApplication::new(&settings.application)
-        .map_err(|problem| beneath("application", problem))?;
+    let application =
+        HttpApplication::new(&settings.application).map_err(|problem| beneath("application", problem))?;
     let mut plan = Plan::new(identity, Arc::new(application), orchestrator);
     if chosen.source != ConfigurationSettings::NONE {
         let kind = registry.sources().find(&chosen.source, "configuration.source")?;

@@ -144,7 +144,9 @@ async fn about_configuration(request: &Request, engine: &Engine) -> Option<Resul
     };
     Some(match request {
         Request::ConfigHistory => Ok(json!(configuration.view().history)),
-        Request::ConfigDiff { document } => configuration.last_change(document).await.map(|patch| json!(patch)),
+        Request::ConfigDiff { document } => {
+            configuration.last_change(document).await.map(|patch| json!(patch))
+        }
         Request::ConfigRollback { document } => {
             configuration.roll_back(document).await.map(|()| json!({ "rolled_back": document }))
         }

@@ -6,11 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use cim_core::settings::SinkSettings;
-<<<<<<< HEAD
-use cim_core::{Cim, LogFormat, Problem, Registry, Sink, SinkContext, StartError};
-=======
-use cim_core::{Cim, Identity, Problem, Registry, Sink, SinkContext, StartError};
->>>>>>> kafka-open
+use cim_core::{Cim, Problem, Registry, Sink, SinkContext, StartError};
 use serde_json::Value;
 
 use crate::awaiting;
@@ -51,11 +47,7 @@ fn advice(error: &StartError) -> String {
 ///
 /// # Errors
 /// A sink that cannot be built, or one that is not good enough for its route.
-pub fn sinks(
-    settings: &Settings,
-    who: &Who,
-    registry: &Registry,
-) -> Result<BTreeMap<String, Sink>, Failure> {
+pub fn sinks(settings: &Settings, who: &Who, registry: &Registry) -> Result<BTreeMap<String, Sink>, Failure> {
     let identity = Arc::new(who.identity.clone());
     let mut problems = Vec::new();
     let mut built = BTreeMap::new();

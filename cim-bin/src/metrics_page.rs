@@ -5,8 +5,8 @@
 
 use cim_api::{ConfigurationMetrics, LegacyMetrics, SIZE_BOUNDS, SubjectMetrics};
 use cim_core::Cim;
-use cim_core::configuration::ConfigurationView;
 use cim_core::catalog::{self, CATALOG, MetricKind};
+use cim_core::configuration::ConfigurationView;
 use cim_core::intake::ClassTotals;
 use cim_nats::{ListenerCounts, ROUTES};
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
@@ -71,10 +71,8 @@ fn publish_configuration(view: &ConfigurationView) {
         gauge!(catalog::CONFIG_WATCHING).set(f64::from(u8::from(watching)));
     }
     for document in &view.documents {
-        let labels = [
-            ("level", document.change.level.clone()),
-            ("data_key", document.change.data_key.clone()),
-        ];
+        let labels =
+            [("level", document.change.level.clone()), ("data_key", document.change.data_key.clone())];
         gauge!(catalog::CONFIG_REVISION, &labels).set(f64::from(document.settled_revision));
         gauge!(catalog::CONFIG_PENDING, &labels).set(as_f64(document.pending as u64));
         gauge!(catalog::CONFIG_DEADLINE, &labels).set(document.deadline_left_seconds.unwrap_or_default());

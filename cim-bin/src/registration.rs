@@ -30,9 +30,11 @@ pub async fn register(
     settings: &RegistrationSettings,
     request: RegistrationRequest,
 ) -> Result<RegistrationAnswer, RegistrationRefusal> {
-    let unknown = || RegistrationRefusal::Unavailable("it is not known yet who this pod is; try again".to_owned());
+    let unknown =
+        || RegistrationRefusal::Unavailable("it is not known yet who this pod is; try again".to_owned());
     let known = timeout(PATIENCE, engine.wait_for(Option::is_some)).await;
-    let Some((configuration, identity)) = known.ok().and_then(Result::ok).and_then(|known| known.clone()) else {
+    let Some((configuration, identity)) = known.ok().and_then(Result::ok).and_then(|known| known.clone())
+    else {
         return Err(unknown());
     };
     let RegistrationRequest { container_name, container_id } = request;

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cim_api::{Face as Paths, Limits};
-use cim_core::supervisor::OnPanic;
 use cim_core::configuration::Plan;
+use cim_core::supervisor::OnPanic;
 use cim_core::{Cim, Configuration, Identity, Registry, StopReport};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
@@ -59,7 +59,8 @@ pub fn run(files: Vec<PathBuf>) -> Result<u8, Failure> {
         let orchestrator = configuration::orchestrator(settings, &registry).map_err(wrong)?;
         let given = Identity::from(&settings.identity);
         let who = who::at_once(orchestrator.as_ref(), &given, settings.spool.dir.as_deref());
-        let plan = configuration::plan(settings, &registry, who.identity.clone(), orchestrator).map_err(wrong)?;
+        let plan =
+            configuration::plan(settings, &registry, who.identity.clone(), orchestrator).map_err(wrong)?;
         let cim = engine::start(settings, &who, &registry)?;
         let process = Process::start(cim, open, &loaded, plan, &who)?;
         announce(&loaded, &process, &who);

@@ -38,20 +38,27 @@ fn loaded(files: &[PathBuf], registry: &Registry) -> Result<Loaded, Failure> {
 fn ask(request: &Request, files: &[PathBuf], registry: &Registry) -> Result<Value, Failure> {
     let loaded = loaded(files, registry)?;
     let Some(spool) = &loaded.settings.spool.dir else {
-        return Err(Failure::failed("a running cim is asked through its spool directory; set `dir` in [spool]"));
+        return Err(Failure::failed(
+            "a running cim is asked through its spool directory; set `dir` in [spool]",
+        ));
     };
     match control::ask(spool, request) {
         Ok(Some(Told::Ok(value))) => Ok(value),
         Ok(Some(Told::Error(text))) => Err(Failure::failed(text)),
         Ok(None) => Err(Failure::failed(format!("no cim runs on the spool {}", spool.display()))),
-        Err(error) => Err(Failure::failed(format!("the cim on the spool {} does not answer: {error}", spool.display()))),
+        Err(error) => {
+            Err(Failure::failed(format!("the cim on the spool {} does not answer: {error}", spool.display())))
+        }
     }
 }
 
 pub(super) fn status(files: &[PathBuf], registry: &Registry) -> Result<Answer, Failure> {
     let value = ask(&Request::ConfigStatus, files, registry)?;
     let mut text = String::new();
-    let watching = match (value.get("watching").and_then(Value::as_bool), value.get("trouble").and_then(Value::as_str)) {
+    let watching = match (
+        value.get("watching").and_then(Value::as_bool),
+        value.get("trouble").and_then(Value::as_str),
+    ) {
         (None, _) => "no source".to_owned(),
         (Some(true), _) => "watching".to_owned(),
         (Some(false), why) => format!("not watching: {}", why.unwrap_or("no reason is known")),
@@ -88,7 +95,11 @@ fn table(changes: &[Value]) -> String {
     if changes.is_empty() {
         return text;
     }
-    let _ = writeln!(text, "{:<5} {:<24} {:>8}  {:<11} {:>5}  reason", "level", "document", "revision", "state", "calls");
+    let _ = writeln!(
+        text,
+        "{:<5} {:<24} {:>8}  {:<11} {:>5}  reason",
+        "level", "document", "revision", "state", "calls"
+    );
     for change in changes {
         let _ = writeln!(
             text,
@@ -117,9 +128,12 @@ pub(super) fn push(push: &Push, files: &[PathBuf], registry: &Registry) -> Resul
     let settings = &loaded.settings;
     let dir = settings.configuration.file.as_ref().and_then(|table| table.get("dir")).and_then(Value::as_str);
     let (Some(dir), "file") = (dir, settings.configuration.source.as_str()) else {
-        return Err(Failure::failed("changes are pushed into the source `file` only; set `source = \"file\"` in [configuration]"));
+        return Err(Failure::failed(
+            "changes are pushed into the source `file` only; set `source = \"file\"` in [configuration]",
+        ));
     };
-    let wrong = |what: &Path, error: &dyn std::fmt::Display| Failure::failed(format!("{}: {error}", what.display()));
+    let wrong =
+        |what: &Path, error: &dyn std::fmt::Display| Failure::failed(format!("{}: {error}", what.display()));
     let patch = std::fs::read(&push.patch).map_err(|error| wrong(&push.patch, &error))?;
     serde_json::from_slice::<Vec<Value>>(&patch)
         .map_err(|error| wrong(&push.patch, &format!("not a JSON patch: {error}")))?;
@@ -134,7 +148,9 @@ pub(super) fn push(push: &Push, files: &[PathBuf], registry: &Registry) -> Resul
     std::fs::create_dir_all(&folder).map_err(|error| wrong(&folder, &error))?;
     let revision = push.revision.unwrap_or_else(|| next(&folder));
     let (fresh, file) = (folder.join(".fresh"), folder.join(revision.to_string()));
-    std::fs::write(&fresh, patch).and_then(|()| std::fs::rename(&fresh, &file)).map_err(|error| wrong(&file, &error))?;
+    std::fs::write(&fresh, patch)
+        .and_then(|()| std::fs::rename(&fresh, &file))
+        .map_err(|error| wrong(&file, &error))?;
     let text = format!("revision {revision} of {} is in {}", push.document, file.display());
     Ok(Answer::done(text, json!({ "document": push.document, "revision": revision, "file": file })))
 }

@@ -79,7 +79,10 @@ impl ConfigurationSettings {
             "file" => self.file.as_ref(),
             _ => None,
         };
-        table.map_or_else(|| Value::Object(serde_json::Map::new()), |table| table.clone().into_iter().collect())
+        table.map_or_else(
+            || Value::Object(serde_json::Map::new()),
+            |table| table.clone().into_iter().collect(),
+        )
     }
 }
 

@@ -128,8 +128,9 @@ impl Kinds {
         let schema = |kind: &str| registry.find(kind, "").ok().map(|kind| (kind.schema)());
         let orchestrator = named.values().find(|(keys, _)| *keys == ["orchestrator", "type"]);
         let orchestrator = orchestrator.map(|(_, value)| value.as_str());
-        let orchestrator =
-            orchestrator.or_else(|| lower.pointer("/orchestrator/type").and_then(Value::as_str)).unwrap_or_default();
+        let orchestrator = orchestrator
+            .or_else(|| lower.pointer("/orchestrator/type").and_then(Value::as_str))
+            .unwrap_or_default();
         Self {
             sinks: kinds.into_iter().filter_map(|(sink, kind)| Some((sink, schema(&kind)?))).collect(),
             sources: registry.sources().iter().map(|kind| (kind.name.to_owned(), (kind.schema)())).collect(),

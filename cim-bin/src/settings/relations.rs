@@ -85,20 +85,9 @@ fn sinks(merged: &Value, registry: &Registry) -> Vec<Problem> {
                 continue;
             }
         };
-<<<<<<< HEAD
-        problems.extend(table_of_kind((kind.schema)(), kind.validate, without_type(members), &at));
-=======
-        let mut members = members.clone();
-        members.remove("type");
-        let members = Value::Object(members);
-        let found = check(Schema::new(&(kind.schema)()), &members, &at);
-        if found.is_empty() {
-            let format = routes.as_ref().map(|routes| routes.log_format(name)).unwrap_or_default();
-            let relative = (kind.validate)(&members, format).into_iter();
-            problems.extend(relative.map(|problem| beneath(&at, problem)));
-        }
-        problems.extend(found);
->>>>>>> kafka-open
+        let format = routes.as_ref().map(|routes| routes.log_format(name)).unwrap_or_default();
+        let validate = |members: &Value| (kind.validate)(members, format);
+        problems.extend(table_of_kind((kind.schema)(), validate, without_type(members), &at));
     }
     problems
 }
@@ -112,7 +101,7 @@ fn without_type(members: &Map<String, Value>) -> Value {
 /// Judges a table by the schema of its kind, then by the rules of the kind.
 fn table_of_kind(
     schema: Value,
-    validate: fn(&Value) -> Vec<Problem>,
+    validate: impl Fn(&Value) -> Vec<Problem>,
     members: Value,
     at: &str,
 ) -> Vec<Problem> {
@@ -125,7 +114,9 @@ fn table_of_kind(
 
 /// The source of configuration that was chosen, and its table.
 fn source(merged: &Value, registry: &Registry) -> Vec<Problem> {
-    let Some(name) = merged.pointer("/configuration/source").and_then(Value::as_str) else { return Vec::new() };
+    let Some(name) = merged.pointer("/configuration/source").and_then(Value::as_str) else {
+        return Vec::new();
+    };
     if name == ConfigurationSettings::NONE {
         return Vec::new();
     }
@@ -144,9 +135,7 @@ fn orchestrator(merged: &Value, registry: &Registry) -> Vec<Problem> {
     let Some(members) = merged.get("orchestrator").and_then(Value::as_object) else { return Vec::new() };
     let Some(name) = members.get("type").and_then(Value::as_str) else { return Vec::new() };
     match registry.orchestrators().find(name, "orchestrator.type") {
-        Ok(kind) => {
-            table_of_kind((kind.schema)(), kind.validate, without_type(members), "orchestrator")
-        }
+        Ok(kind) => table_of_kind((kind.schema)(), kind.validate, without_type(members), "orchestrator"),
         Err(problem) => vec![problem],
     }
 }

@@ -14,6 +14,7 @@ pub(crate) struct Encoders {
     logs: LogEncoder,
     events: EventEncoder,
     event_key: Key,
+    own_event_key: Key,
 }
 
 impl Encoders {
@@ -21,13 +22,9 @@ impl Encoders {
         let tmaas = &identity.tmaas;
         Self {
             logs: LogEncoder::new(&identity.log_context(), format),
-<<<<<<< HEAD
             events: identity.event_encoder(),
-            event_key: event_key(&tmaas.nf_type, &tmaas.xgvela_id, &tmaas.nf_id),
-=======
-            events: EventEncoder::new(&identity.source_headers()),
             event_key: Key::new(event_key(&tmaas.nf_type, &tmaas.xgvela_id, &tmaas.nf_id)),
->>>>>>> kafka-open
+            own_event_key: Key::new(OWN_EVENT_KEY.to_owned()),
         }
     }
 }
@@ -70,13 +67,8 @@ impl Outgoing for Event<'_> {
         encoders.events.encode(&self.event, value);
     }
 
-<<<<<<< HEAD
-    fn key<'e>(&self, encoders: &'e Encoders) -> Option<&'e str> {
-        Some(if self.event.own { OWN_EVENT_KEY } else { &encoders.event_key })
-=======
     fn key<'e>(&self, encoders: &'e Encoders) -> Option<&'e Key> {
-        Some(&encoders.event_key)
->>>>>>> kafka-open
+        Some(if self.event.own { &encoders.own_event_key } else { &encoders.event_key })
     }
 
     fn source(&self) -> (&[u8], &[u8]) {

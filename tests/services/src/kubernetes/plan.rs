@@ -30,12 +30,7 @@ impl Plan {
     /// Lays a cluster out in a directory. `None` without openssl, after `skipped:` was said.
     pub(super) fn new(dir: &Path) -> Option<Self> {
         let authority = Authority::new(dir)?;
-<<<<<<< HEAD
-        let _ = authority.issue("serving", 30);
-        let _ = authority.issue("accounts", 30);
-=======
         let (serving, accounts) = (authority.issue("serving", 30), authority.issue("accounts", 30));
->>>>>>> orchestrator
         let port = || free_port().expect("a free port");
         let (address, etcd, etcd_peer) = (port(), port(), port());
         let plan = Self { dir: dir.to_owned(), serving, accounts, address, etcd, etcd_peer };
