@@ -68,10 +68,8 @@ impl RegistrationRequest {
                 ("container_name", Value::String(text)) => request.container_name = text,
                 ("container_id", Value::String(text)) => request.container_id = text,
                 ("container_name" | "container_id", _) => return Err(invalid()),
-                (section, value) if SECTIONS.contains(&section) => {
-                    if !is_section(section, &value) {
-                        return Err(invalid());
-                    }
+                (section, value) if SECTIONS.contains(&section) && !is_section(section, &value) => {
+                    return Err(invalid());
                 }
                 _ => {}
             }
