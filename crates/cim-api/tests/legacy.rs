@@ -31,6 +31,7 @@ fn after_registration_case_is_equal_to_the_byte() {
             subject("EVENT", 1, 56, &[0, 1], Some(41)),
             subject("CONFIG", 0, 0, &[], None),
         ],
+        ..LegacyMetrics::default()
     };
     assert_eq!(page.render(), expected);
 }

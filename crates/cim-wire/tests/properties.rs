@@ -92,6 +92,7 @@ fn event() -> impl Strategy<Value = Event<'static>> {
         source_id: strings.2,
         source_name: strings.3,
         event_source_type: strings.4,
+        own: false,
     })
 }
 
