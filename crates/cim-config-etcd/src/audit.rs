@@ -64,11 +64,11 @@ impl Audit {
         }
     }
 
-    /// Compares, where there is something to be compared.
-    pub(crate) fn verdict(&self, ledger: &Ledger, now: Instant) -> Option<Verdict> {
+    /// Compares, where there is something to be compared. `idle`: nothing that the watch delivered waits to be looked at.
+    pub(crate) fn verdict(&self, ledger: &Ledger, now: Instant, idle: bool) -> Option<Verdict> {
         let Self::Waiting(listing, until) = self else { return None };
         let Some(key) = ledger.lacks(listing) else { return Some(Verdict::Complete) };
-        let had_its_time = ledger.revision() > listing.revision || now >= *until;
+        let had_its_time = ledger.revision() > listing.revision || (idle && now >= *until);
         Some(if had_its_time { Verdict::Missed(key.to_owned()) } else { Verdict::Open })
     }
 }
@@ -92,14 +92,15 @@ mod tests {
         let listing = Listing { revision: 12, cluster: 1, entries: vec![entry("a", 11)] };
         let mut audit = Audit::Waiting(listing, now + PATIENCE);
         let missed = Some(Verdict::Missed(b"a".to_vec()));
-        assert_eq!(audit.verdict(&ledger, now), Some(Verdict::Open));
-        assert_eq!(audit.verdict(&ledger, now + PATIENCE), missed);
+        assert_eq!(audit.verdict(&ledger, now, true), Some(Verdict::Open));
+        assert_eq!(audit.verdict(&ledger, now + PATIENCE, true), missed);
+        assert_eq!(audit.verdict(&ledger, now + PATIENCE, false), Some(Verdict::Open));
         audit.delivered(now + PATIENCE, PATIENCE);
-        assert_eq!(audit.verdict(&ledger, now + PATIENCE), Some(Verdict::Open));
+        assert_eq!(audit.verdict(&ledger, now + PATIENCE, true), Some(Verdict::Open));
         ledger.judge(&Change { update: ConfigUpdate::Put(entry("b", 13)), previous: None });
-        assert_eq!(audit.verdict(&ledger, now), missed, "the watch has passed it");
+        assert_eq!(audit.verdict(&ledger, now, true), missed, "the watch has passed it");
         let due = Audit::Due(now);
-        assert_eq!((due.verdict(&ledger, now), due.wake()), (None, Some(now)));
+        assert_eq!((due.verdict(&ledger, now, true), due.wake()), (None, Some(now)));
     }
 
     #[test]
@@ -107,6 +108,6 @@ mod tests {
         let now = Instant::now();
         let listing = || Listing { revision: 12, cluster: 1, entries: vec![entry("a", 11)] };
         let audit = Audit::Waiting(listing(), now);
-        assert_eq!(audit.verdict(&Ledger::full(&listing()), now), Some(Verdict::Complete));
+        assert_eq!(audit.verdict(&Ledger::full(&listing()), now, true), Some(Verdict::Complete));
     }
 }

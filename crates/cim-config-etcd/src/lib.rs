@@ -9,9 +9,12 @@
 //! | the watch lost a change without a word | noticed within a minute: everything again |
 //!
 //! What the errors of etcd mean is told by a table in `failure.rs`. Signs of life: the server is asked for the progress of
-//! the watch every 5 s; one that has answered once and is silent for 15 s is dead. A server that does not know the question
+//! the watch every 5 s; one that has answered before and says nothing for 10 s after a question is dead. A server that does not know the question
 //! (before 3.4) is judged by HTTP/2 pings and by whether it can read keys. Without changes, the traffic beside that is one
 //! reading of keys per minute.
+//!
+//! Bounds: values of a scope that have more than 64 MiB together are an error; what a watch that catches up holds to put it
+//! in order is 64 MiB at most.
 //!
 //! Left out: beginning a watch again, and repeating reports, which the engine does for every source. Invariants: what is
 //! handed out is in the order of revisions, and each change once; a result is never replaced by that of an earlier

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use cim_core::{ConfigEntry, Lease, Revision};
+use cim_core::{ConfigEntry, Lease, Revision, SourceError, SourceErrorKind};
 use etcd_client::{Client, GetOptions, KeyValue};
 
 use crate::failure::{Failure, within};
@@ -24,13 +24,15 @@ impl Detail {
     fn page(self) -> i64 {
         match self {
             Self::Keys => 10_000,
-            Self::Values => 128,
+            Self::Values => 64,
         }
     }
 }
 
 /// Largest answer that is taken in, bytes.
-pub(crate) const LARGEST: usize = 256 << 20;
+pub(crate) const LARGEST: usize = 128 << 20;
+/// Most bytes of values in a scope.
+const MOST: usize = 64 << 20;
 /// How often a listing is begun again because the store was compacted in the middle of it.
 const ATTEMPTS: u32 = 5;
 
@@ -68,7 +70,7 @@ async fn attempt(
     limit: Duration,
 ) -> Result<Listing, Failure> {
     let mut kv = client.kv_client().max_decoding_message_size(LARGEST);
-    let mut listing = Listing::default();
+    let (mut listing, mut bytes) = (Listing::default(), 0);
     for range in ranges {
         let mut from = range.from.clone();
         loop {
@@ -83,7 +85,11 @@ async fn attempt(
                 listing.cluster = header.cluster_id();
             }
             let more = page.more();
-            listing.entries.extend(page.take_kvs().into_iter().map(entry));
+            let entries = page.take_kvs().into_iter().map(entry);
+            listing.entries.extend(entries.inspect(|entry| bytes += entry.value.len()));
+            if bytes > MOST {
+                return Err(Failure::Failed(too_much()));
+            }
             match listing.entries.last() {
                 // The next key there can be.
                 Some(last) if more => from = [last.key.as_slice(), &[0]].concat(),
@@ -93,6 +99,11 @@ async fn attempt(
     }
     listing.entries.sort_by(|a, b| (a.revision, &a.key).cmp(&(b.revision, &b.key)));
     Ok(listing)
+}
+
+fn too_much() -> SourceError {
+    let what = "the values below change-set/ and config/ of this microservice have more than 64 MiB together; remove some";
+    SourceError::new(SourceErrorKind::Misconfigured, what)
 }
 
 /// A key as the engine knows it.

@@ -9,7 +9,7 @@ use std::time::Duration;
 pub struct Pace {
     /// How often a sign of life is asked for.
     pub progress: Duration,
-    /// A watch without a sign of life for that long is given up.
+    /// A watch that gives no sign of life for that long after it was asked is given up.
     pub silence: Duration,
     /// How often the keys of the store are compared with what the watch delivered.
     pub audit: Duration,
@@ -23,7 +23,7 @@ impl Default for Pace {
     fn default() -> Self {
         Self {
             progress: Duration::from_secs(5),
-            silence: Duration::from_secs(15),
+            silence: Duration::from_secs(10),
             audit: Duration::from_secs(60),
             patience: Duration::from_secs(5),
             settle: Duration::from_millis(250),

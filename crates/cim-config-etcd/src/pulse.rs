@@ -19,35 +19,44 @@ pub(crate) enum Silence {
 /// Signs of life of one watch.
 #[derive(Debug)]
 pub(crate) struct Pulse {
+    /// Longest wait for an answer.
     longest: Duration,
-    heard: Instant,
+    /// The first question since the last sign of life.
+    asked: Option<Instant>,
     answers: bool,
 }
 
 impl Pulse {
-    pub(crate) fn new(longest: Duration, now: Instant) -> Self {
-        Self { longest, heard: now, answers: false }
+    pub(crate) fn new(longest: Duration) -> Self {
+        Self { longest, asked: None, answers: false }
+    }
+
+    /// A question for progress is sent. Silence counts from here, not from the last sign of life: when this process was
+    /// frozen itself, nobody was asked.
+    pub(crate) fn asking(&mut self, now: Instant) {
+        self.asked.get_or_insert(now);
     }
 
     /// Anything was heard.
-    pub(crate) fn heard(&mut self, now: Instant) {
-        self.heard = now;
+    pub(crate) fn heard(&mut self) {
+        self.asked = None;
     }
 
     /// A question for progress was answered.
-    pub(crate) fn answered(&mut self, now: Instant) {
+    pub(crate) fn answered(&mut self) {
         self.answers = true;
-        self.heard(now);
+        self.heard();
     }
 
     /// When the silence becomes too long.
-    pub(crate) fn deadline(&self) -> Instant {
-        self.heard + self.longest
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.asked.map(|asked| asked + self.longest)
     }
 
     /// What the silence means now.
     pub(crate) fn silence(&self, now: Instant) -> Option<Silence> {
-        (now >= self.deadline()).then_some(if self.answers { Silence::Dead } else { Silence::Unclear })
+        let is_long = self.deadline().is_some_and(|deadline| now >= deadline);
+        is_long.then_some(if self.answers { Silence::Dead } else { Silence::Unclear })
     }
 }
 
@@ -55,18 +64,23 @@ impl Pulse {
 mod tests {
     use super::*;
 
-    const LONGEST: Duration = Duration::from_secs(15);
+    const LONGEST: Duration = Duration::from_secs(10);
 
     #[test]
     fn a_server_that_stops_answering_is_dead_and_one_that_never_did_is_asked_otherwise() {
         let start = Instant::now();
-        let mut pulse = Pulse::new(LONGEST, start);
+        let mut pulse = Pulse::new(LONGEST);
+        assert_eq!(pulse.silence(start + LONGEST * 9), None, "nobody was asked");
+        pulse.asking(start);
+        pulse.asking(start + LONGEST / 2);
         assert_eq!(pulse.silence(start + LONGEST / 2), None);
         assert_eq!(pulse.silence(start + LONGEST), Some(Silence::Unclear));
-        pulse.heard(start + LONGEST);
-        assert_eq!(pulse.silence(start + LONGEST * 3 / 2), None);
-        pulse.answered(start + LONGEST * 2);
-        assert_eq!(pulse.silence(start + LONGEST * 2), None);
-        assert_eq!(pulse.silence(start + LONGEST * 3), Some(Silence::Dead));
+        pulse.answered();
+        assert_eq!(pulse.silence(start + LONGEST), None);
+        pulse.asking(start + LONGEST);
+        pulse.heard();
+        assert_eq!(pulse.deadline(), None);
+        pulse.asking(start + LONGEST);
+        assert_eq!(pulse.silence(start + LONGEST * 2), Some(Silence::Dead));
     }
 }

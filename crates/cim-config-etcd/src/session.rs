@@ -95,34 +95,42 @@ impl Session {
             None => Audit::Due(now + pace.audit),
         };
         let settling = Settling::new(start, place.ranges.len(), pace.settle, now);
-        let pulse = Pulse::new(pace.silence, now);
+        let pulse = Pulse::new(pace.silence);
         Ok(Self { place, questions, answers, settling, pulse, audit, ask_at: now + pace.progress })
     }
 
     /// The next thing to tell.
     pub(crate) async fn next(&mut self, ledger: &mut Ledger) -> Result<Heard, SourceError> {
         loop {
-            let now = Instant::now();
-            if let Some(reason) = self.compare(ledger, now) {
-                return Ok(Heard::Void(reason));
-            }
-            let wakes =
-                [Some(self.ask_at), Some(self.pulse.deadline()), self.settling.wake(), self.audit.wake()];
-            let wake = wakes.into_iter().flatten().min().unwrap_or(self.ask_at);
+            let wakes = [self.pulse.deadline(), self.settling.wake(), self.audit.wake()];
+            let wake = wakes.into_iter().flatten().fold(self.ask_at, Instant::min);
+            let mut idle = false;
+            // What has come already goes before what the clock says: this process may have slept for long.
             let heard = tokio::select! {
+                biased;
                 answer = self.answers.message() => self.answer(answer, ledger)?,
                 listing = self.audit.read() => { self.listed(listing)?; None }
-                () = sleep_until(wake) => self.tick()?,
+                () = sleep_until(wake) => { idle = true; None }
             };
             if let Some(heard) = heard {
                 return Ok(heard);
             }
+            let now = Instant::now();
+            let mut ready = Vec::new();
+            self.settling.flush(now, &mut ready);
+            if !ready.is_empty() {
+                return Ok(Heard::Changes(ready));
+            }
+            if let Some(reason) = self.compare(ledger, now, idle) {
+                return Ok(Heard::Void(reason));
+            }
+            self.keep_up(now)?;
         }
     }
 
     /// Looks whether the watch has missed something.
-    fn compare(&mut self, ledger: &mut Ledger, now: Instant) -> Option<String> {
-        match self.audit.verdict(ledger, now)? {
+    fn compare(&mut self, ledger: &mut Ledger, now: Instant, idle: bool) -> Option<String> {
+        match self.audit.verdict(ledger, now, idle)? {
             Verdict::Open => None,
             Verdict::Complete => {
                 ledger.forget_removed();
@@ -135,29 +143,27 @@ impl Session {
         }
     }
 
-    /// Does what the clock asks for.
-    fn tick(&mut self) -> Result<Option<Heard>, SourceError> {
-        let now = Instant::now();
-        if now >= self.ask_at {
-            self.ask_at = now + self.place.pace.progress;
-            // Never waited for: where questions pile up, the silence ends the watch.
-            let _ = self.questions.request_progress().now_or_never();
-        }
+    /// Asks what is due, and judges the silence.
+    fn keep_up(&mut self, now: Instant) -> Result<(), SourceError> {
         match self.pulse.silence(now) {
             Some(Silence::Dead) => return Err(failure::late(&self.doing(), self.place.pace.silence)),
             // The reading has a time limit of its own, and ends the watch when it fails.
             Some(Silence::Unclear) => {
-                self.pulse.heard(now);
+                self.pulse.heard();
                 self.begin_audit();
             }
             None => {}
         }
+        if now >= self.ask_at {
+            self.ask_at = now + self.place.pace.progress;
+            self.pulse.asking(now);
+            // Never waited for: where questions pile up, the silence ends the watch.
+            let _ = self.questions.request_progress().now_or_never();
+        }
         if matches!(self.audit, Audit::Due(at) if now >= at) {
             self.begin_audit();
         }
-        let mut ready = Vec::new();
-        self.settling.flush(now, &mut ready);
-        Ok((!ready.is_empty()).then_some(Heard::Changes(ready)))
+        Ok(())
     }
 
     fn begin_audit(&mut self) {
@@ -171,7 +177,7 @@ impl Session {
     fn listed(&mut self, listing: Result<Listing, Failure>) -> Result<(), SourceError> {
         let listing = listing.map_err(|failure| failure.into_error(&self.doing()))?;
         let now = Instant::now();
-        self.pulse.heard(now);
+        self.pulse.heard();
         self.audit = Audit::Waiting(listing, now + self.place.pace.patience);
         Ok(())
     }
@@ -189,7 +195,7 @@ impl Session {
             Err(error) => return Err(failure::of(&doing, error).into_error(&doing)),
         };
         let now = Instant::now();
-        self.pulse.heard(now);
+        self.pulse.heard();
         if answer.canceled() {
             return match (answer.compact_revision(), answer.cancel_reason()) {
                 (0, reason) if failure::is_logged_out(reason) => Ok(Some(Heard::LoggedOut)),
@@ -208,7 +214,7 @@ impl Session {
             self.settling.created(answer.watch_id(), revision, now);
         } else if answer.events().is_empty() {
             if answer.watch_id() == NO_WATCHER {
-                self.pulse.answered(now);
+                self.pulse.answered();
             }
         } else {
             return self.changes(&answer, now);

@@ -22,7 +22,8 @@ pub struct EtcdSettings {
     /// The members of the cluster, as URLs (`http://`, `https://`) or `host:port`. One is used until it fails, then the
     /// next; where to begin is chosen by chance.
     pub endpoints: Vec<String>,
-    /// User name. Absent: no authentication.
+    /// User name. Absent: no authentication. The user has to be allowed to read the prefixes `change-set/` and `config/` of
+    /// its microservice, and to read and write `commit-config/` and the keys of the status.
     pub user: Option<String>,
     /// The password of the user.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -2,6 +2,7 @@
 //!
 //! Owns the joining of its parts. Left out: each of them. Invariant: nothing is opened before something is asked for.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,6 +54,12 @@ impl EtcdSource {
         let outcome = self.shared.unless_closed(work).await;
         self.shared.condition.called(outcome.as_ref().map(|_| ()));
         outcome
+    }
+}
+
+impl fmt::Debug for EtcdSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EtcdSource").field("name", &self.shared.name).finish_non_exhaustive()
     }
 }
 

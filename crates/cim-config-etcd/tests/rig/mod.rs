@@ -37,7 +37,7 @@ pub fn hasty(endpoints: &[String]) -> EtcdSource {
 pub fn pace() -> Pace {
     Pace {
         progress: Duration::from_millis(300),
-        silence: Duration::from_millis(1500),
+        silence: Duration::from_millis(1200),
         audit: Duration::from_secs(1),
         patience: Duration::from_secs(1),
         ..Pace::default()
