@@ -77,14 +77,13 @@ fn replace(root: &Folder, directories: &[&[u8]], name: &[u8], content: &[u8]) ->
 
 /// Opens a directory, making it when absent.
 fn descend(folder: &OwnedFd, name: &[u8]) -> Result<OwnedFd, Errno> {
-    match rustix::fs::mkdirat(folder, name, DIRECTORY_MODE) {
-        Ok(()) | Err(Errno::EXIST) => {}
-        // A directory that may not be written may be there all the same.
-        Err(Errno::ACCESS | Errno::ROFS) => {}
-        Err(errno) => return Err(errno),
-    }
+    let made = rustix::fs::mkdirat(folder, name, DIRECTORY_MODE);
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(folder, name, flags, Mode::empty())
+    match (rustix::fs::openat(folder, name, flags, Mode::empty()), made) {
+        // Why it could not be made says more than that it is not there.
+        (Err(Errno::NOENT), Err(why)) => Err(why),
+        (opened, _) => opened,
+    }
 }
 
 fn fill(file: &OwnedFd, mut content: &[u8]) -> Result<(), Errno> {

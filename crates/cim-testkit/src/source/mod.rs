@@ -13,6 +13,7 @@
 mod faults;
 mod harness;
 mod memory;
+mod memory_store;
 mod mutant;
 mod property;
 mod reporting;
@@ -20,7 +21,8 @@ mod trial;
 mod watching;
 
 pub use harness::{SourceFault, SourceHarness};
-pub use memory::{MemorySource, MemoryStore};
+pub use memory::MemorySource;
+pub use memory_store::MemoryStore;
 pub use mutant::{SourceFlaw, SourceMutant};
 pub use property::{
     SourceProperty, SourceViolation, check_source, check_source_in_test, first_source_violation,

@@ -14,7 +14,8 @@ use cim_core::{
 };
 use futures_util::{StreamExt as _, future, stream};
 
-use super::memory::{MemorySource, MemoryStore};
+use super::memory::MemorySource;
+use super::memory_store::MemoryStore;
 use super::property::SourceProperty;
 
 /// What is wrong.
