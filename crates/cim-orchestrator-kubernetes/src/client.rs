@@ -6,6 +6,7 @@
 
 use std::net::IpAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use cim_core::OrchestratorError;
 use cim_core::OrchestratorErrorKind::{Misconfigured, Unavailable};
@@ -25,7 +26,8 @@ pub(crate) async fn new(settings: &KubernetesSettings) -> Result<Client, Orchest
         Some(path) => from_kubeconfig(path).await?,
         None => from_service_account(settings)?,
     };
-    config.connect_timeout = Some(settings.request_timeout.get());
+    // Behind the limit of the call, which says it better; for connections that outlive their call.
+    config.connect_timeout = Some(settings.request_timeout.get().saturating_add(Duration::from_secs(1)));
     // The call decides about a repetition: it knows its deadline.
     config.default_retry = false;
     Client::try_from(config).map_err(|error| {

@@ -46,7 +46,7 @@ pub(crate) fn event(namespace: &str, pod: &str, uid: &str, notice: &Notice) -> E
     let kind = if notice.is_warning { "Warning" } else { "Normal" };
     Event {
         metadata: ObjectMeta {
-            generate_name: Some(format!("{pod}.")),
+            generate_name: Some(format!("{pod}-")),
             namespace: Some(namespace.to_owned()),
             ..ObjectMeta::default()
         },

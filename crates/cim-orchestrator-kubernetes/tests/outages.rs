@@ -23,7 +23,7 @@ const LIMIT: Period = Period::seconds(1);
 /// Fails as it must while the server gives no answer, and in time.
 async fn assert_unavailable(orchestrator: &KubernetesOrchestrator, why: &str) {
     let begun = Instant::now();
-    let error = orchestrator.document("any").await.unwrap_err();
+    let error = orchestrator.document("any").await.expect_err(why);
     let taken = begun.elapsed();
     assert_eq!(error.kind(), OrchestratorErrorKind::Unavailable, "{error}");
     assert!(error.to_string().contains(why), "`{error}` does not say `{why}`");

@@ -19,7 +19,7 @@ pub(super) struct Plan {
     dir: PathBuf,
     /// What the server shows to clients.
     serving: Identity,
-    /// Its key signs the tokens of service accounts.
+    /// Its key signs the tokens of service accounts, its certificate verifies them.
     accounts: Identity,
     pub(super) address: SocketAddr,
     etcd: SocketAddr,
@@ -86,7 +86,7 @@ impl Plan {
             format!("--audit-policy-file={}", file("audit.yaml")),
             format!("--audit-log-path={}", file("audit.log")),
             "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
-            format!("--service-account-key-file={}", self.accounts.key.display()),
+            format!("--service-account-key-file={}", self.accounts.certificate.display()),
             format!("--service-account-signing-key-file={}", self.accounts.key.display()),
             "--authorization-mode=RBAC".to_owned(),
             // A pod does not need a service account here: nothing runs in it.
