@@ -243,8 +243,8 @@ async fn by_source_keeps_a_container_in_one_partition_and_spread_uses_all() {
         assert_eq!(places.count(), 1, "{source} is in several partitions");
     }
     let rig = Rig::new(4);
-    rig.deliver(&samples(1..257)).await.unwrap();
-    assert_eq!(rig.seen().iter().map(Vec::len).collect::<Vec<_>>(), [64; 4]);
+    rig.deliver(&samples(1..1025)).await.unwrap();
+    assert_eq!(rig.seen().iter().map(Vec::len).collect::<Vec<_>>(), [256; 4]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
