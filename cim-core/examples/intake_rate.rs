@@ -25,7 +25,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             let mut payload = Vec::new();
             cim_wire::Log { payload: Some(line.into()), ..cim_wire::Log::default() }
                 .encode_flatbuffer(&mut payload);
-            let offer = Offer { class: Class::Log, headers: None, source: b"app", payload: &payload, own: false };
+            let offer =
+                Offer { class: Class::Log, headers: None, source: b"app", payload: &payload, own: false };
             let start = Instant::now();
             let mut taken = 0_u64;
             while start.elapsed() < Duration::from_secs(3) {
