@@ -87,3 +87,23 @@ pub fn read_topic(range: TopicRange, checker: &mut Checker) -> Result<(), String
 pub fn read_topic(_: TopicRange, _: &mut Checker) -> Result<(), String> {
     Err("reading Kafka is not part of this build; build with `--features sink-kafka`".to_owned())
 }
+
+/// The rights that the orchestrator needs, as a manifest.
+///
+/// # Errors
+/// In a build without it.
+#[cfg(feature = "orchestrator-kubernetes")]
+pub fn rbac(namespace: &str, service_account: &str, node_agents: bool) -> Result<String, String> {
+    use cim_orchestrator_kubernetes::{Features, Subject};
+    let subject = Subject { namespace: namespace.to_owned(), service_account: service_account.to_owned() };
+    Ok(cim_orchestrator_kubernetes::rbac(&subject, Features { node_agents, ..Features::ALL }))
+}
+
+/// As above, in a build without the orchestrator.
+///
+/// # Errors
+/// Always.
+#[cfg(not(feature = "orchestrator-kubernetes"))]
+pub fn rbac(_: &str, _: &str, _: bool) -> Result<String, String> {
+    Err("Kubernetes is not part of this build; build with `--features orchestrator-kubernetes`".to_owned())
+}

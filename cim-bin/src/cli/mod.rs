@@ -6,6 +6,7 @@
 mod change;
 mod config;
 mod dlq;
+mod manifest;
 mod print;
 mod spool;
 mod verify;
@@ -66,6 +67,8 @@ enum Command {
     /// Looks for gaps, duplicates and swaps in what a sink received; exit code 1 when there are any.
     #[command(subcommand)]
     Verify(verify::Command),
+    /// Prints what the cluster must grant.
+    Manifest(manifest::Manifest),
 }
 
 /// What a command answers.
@@ -104,6 +107,7 @@ pub fn main() -> u8 {
         Command::Spool(command) => spool::answer(&command, &options.config),
         Command::Dlq(command) => dlq::answer(&command, &options.config),
         Command::Verify(command) => verify::answer(&command),
+        Command::Manifest(manifest) => manifest::answer(&manifest),
     };
     tell(answered, options.output)
 }
