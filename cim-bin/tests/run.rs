@@ -167,7 +167,7 @@ fn a_framing_that_contradicts_the_format_of_its_route_is_found_by_validate() {
         let sinks = "[sinks.agent]\ntype = \"tcp\"\naddress = \"fluent-bit:5170\"\nframing = \"json\"\n";
         std::fs::write(home.path().join("cim.toml"), format!("{sinks}{route}")).unwrap();
         let output = cim(home.path(), &["validate", "--config", "cim.toml"]).output().unwrap();
-        (output.status.code(), stderr(&output))
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned() + &stderr(&output))
     };
     for route in ["sink = \"agent\"", "sink = \"console\"\nfallback = \"agent\""] {
         let (code, text) = judged(&format!(
