@@ -10,7 +10,7 @@
 //! | `Unauthenticated`, `PermissionDenied` | `Unauthorized` |
 //! | `InvalidArgument`: authentication failed, user name is empty, revision of auth store is old | `Unauthorized` |
 //! | `FailedPrecondition`: authentication is not enabled | `Misconfigured` |
-//! | a certificate that one side does not accept | `Unauthorized` |
+//! | a certificate that one side does not accept, as far as the server's refusal arrives before it closes | `Unauthorized` |
 //! | `Unimplemented`, other `InvalidArgument` and `FailedPrecondition`, an endpoint that is none | `Misconfigured` |
 //! | `OutOfRange`: required revision has been compacted, is a future revision | none: the history is gone |
 //!
