@@ -106,19 +106,20 @@ async fn a_slow_network_a_silent_one_and_one_that_garbles_are_errors_in_time() {
     let proxy = ChaosProxy::start(kubernetes.address(), 1).unwrap();
     let settings =
         KubernetesSettings { port: proxy.address().port(), request_timeout: LIMIT, ..workplace.settings() };
-    let orchestrator = KubernetesOrchestrator::new("cluster", settings, workplace.namespace.name(), "pod-1");
-    assert_recovers(&orchestrator).await;
-
+    // A fresh one for each behaviour: its connection has known no other.
+    let fresh =
+        || KubernetesOrchestrator::new("cluster", settings.clone(), workplace.namespace.name(), "pod-1");
+    assert_recovers(&fresh()).await;
     proxy.behave(Behaviour::both(Flow::faithful().delay(Duration::from_secs(3))));
-    assert_unavailable(&orchestrator, "has not answered within 1s").await;
-    proxy.behave(Behaviour::blackhole());
-    assert_unavailable(&orchestrator, "has not answered within 1s").await;
-    proxy.end_all(cim_testkit::Ending::Reset);
+    assert_unavailable(&fresh(), "has not answered within 1s").await;
     proxy.behave(Behaviour::faithful().flow(Direction::ToClient, Flow::faithful().garble(100)));
-    assert_unavailable(&orchestrator, "the API server at https://127.0.0.1").await;
+    assert_unavailable(&fresh(), "the API server at https://127.0.0.1").await;
+    proxy.behave(Behaviour::blackhole());
+    let patient = fresh();
+    assert_unavailable(&patient, "has not answered within 1s").await;
     proxy.end_all(cim_testkit::Ending::Reset);
     proxy.behave(Behaviour::faithful());
-    assert_recovers(&orchestrator).await;
+    assert_recovers(&patient).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
