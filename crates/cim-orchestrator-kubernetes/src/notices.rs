@@ -71,13 +71,8 @@ pub(crate) fn event(namespace: &str, pod: &str, uid: &str, notice: &Notice) -> E
 
 /// The beginning of a text, of at most so many bytes.
 fn cut(text: &str, most: usize) -> String {
-<<<<<<< HEAD
-    let end = (0..=most.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
-    text.get(..end).unwrap_or_default().to_owned()
-=======
     let end = (0..=most.min(text.len())).rev().find(|at| text.is_char_boundary(*at));
     text.get(..end.unwrap_or(0)).unwrap_or_default().to_owned()
->>>>>>> orchestrator
 }
 
 #[cfg(test)]
