@@ -8,10 +8,17 @@ mod config_etcd;
 mod config_file;
 #[cfg(feature = "orchestrator-kubernetes")]
 mod orchestrator_kubernetes;
+#[cfg(feature = "config-schemas")]
+mod schema_check;
 #[cfg(all(feature = "sink-tcp", feature = "tls"))]
 mod tcp_tls;
 
-use cim_core::Registry;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use cim_core::configuration::Check;
+use cim_core::{Problem, Registry};
 use cim_verify::{Checker, TopicRange};
 
 /// All kinds this build knows.
@@ -86,6 +93,22 @@ pub fn read_topic(range: TopicRange, checker: &mut Checker) -> Result<(), String
 #[cfg(not(feature = "sink-kafka"))]
 pub fn read_topic(_: TopicRange, _: &mut Checker) -> Result<(), String> {
     Err("reading Kafka is not part of this build; build with `--features sink-kafka`".to_owned())
+}
+
+/// What judges documents by their JSON Schemas; `None` when there are none.
+///
+/// # Errors
+/// What is wrong with them; always in a build that cannot judge, if there are any.
+pub fn schema_check(files: &BTreeMap<String, PathBuf>) -> Result<Option<Arc<dyn Check>>, Problem> {
+    #[cfg(feature = "config-schemas")]
+    return schema_check::read(files);
+    #[cfg(not(feature = "config-schemas"))]
+    if files.is_empty() {
+        Ok(None)
+    } else {
+        let what = "JSON Schema is not part of this build; build with `--features config-schemas`";
+        Err(Problem::new("configuration.schemas", what))
+    }
 }
 
 /// The rights that the orchestrator needs, as a manifest.

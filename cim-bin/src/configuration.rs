@@ -2,16 +2,14 @@
 //!
 //! Left out: the engine. The invariant: nothing here opens a connection.
 
-use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use cim_app::HttpApplication;
-use cim_core::configuration::{Check, Confirmation, DayOneRules, OnExhausted, OnFailure, Plan, Rules};
+use cim_core::configuration::{Confirmation, DayOneRules, OnExhausted, OnFailure, Plan, Rules};
 use cim_core::{Identity, Orchestrator, PartContext, Problem, Registry};
-use jsonschema::Validator;
 use serde_json::Value;
 
+use crate::backends;
 use crate::settings::{self, ConfigurationSettings, Settings};
 
 /// The orchestrator that the settings choose.
@@ -57,7 +55,7 @@ pub fn plan(
         settings::OnFailure::Tolerate => OnFailure::Tolerate,
     };
     plan.dry_run = chosen.dry_run;
-    plan.check = checks(&chosen.schemas)?;
+    plan.check = backends::schema_check(&chosen.schemas)?;
     plan.confirmation = chosen.confirm.as_ref().map(|confirm| Confirmation {
         probe: confirm.probe.clone(),
         window: confirm.window.get(),
@@ -84,41 +82,4 @@ fn context(name: &str, settings: &Settings) -> PartContext {
 fn beneath(at: &str, problem: Problem) -> Problem {
     let path = if problem.path.is_empty() { at.to_owned() } else { format!("{at}.{}", problem.path) };
     Problem { path, ..problem }
-}
-
-/// JSON Schemas by name of the document.
-struct Schemas(BTreeMap<String, Validator>);
-
-impl Check for Schemas {
-    fn judge(&self, data_key: &str, document: &Value) -> Result<(), String> {
-        let Some(schema) = self.0.get(data_key) else { return Ok(()) };
-        match schema.iter_errors(document).next() {
-            None => Ok(()),
-            Some(error) => {
-                let place = error.instance_path().to_string();
-                let place = if place.is_empty() { "the document".to_owned() } else { place };
-                Err(format!("`{data_key}` would not fit its schema: {place}: {error}"))
-            }
-        }
-    }
-}
-
-fn checks(files: &BTreeMap<String, std::path::PathBuf>) -> Result<Option<Arc<dyn Check>>, Problem> {
-    let mut schemas = BTreeMap::new();
-    for (data_key, file) in files {
-        let schema = schema(file).map_err(|message| {
-            let at = settings::member_path("configuration.schemas", data_key);
-            Problem::new(at, message)
-        })?;
-        schemas.insert(data_key.clone(), schema);
-    }
-    Ok((!schemas.is_empty()).then(|| Arc::new(Schemas(schemas)) as Arc<dyn Check>))
-}
-
-fn schema(file: &Path) -> Result<Validator, String> {
-    let text = std::fs::read(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
-    let value: Value =
-        serde_json::from_slice(&text).map_err(|error| format!("{} is not JSON: {error}", file.display()))?;
-    jsonschema::validator_for(&value)
-        .map_err(|error| format!("{} is not a JSON Schema: {error}", file.display()))
 }

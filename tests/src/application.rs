@@ -1,4 +1,4 @@
-//! The reference application: what the known applications do when CIM calls them (wire contract §13), and worse.
+//! The reference application: what the known applications do when CIM calls them, and worse.
 //!
 //! Owns a small HTTP server on a thread, and the results it publishes on CONFIG. Left out: what a test expects.
 //! Invariant: calls are kept in the order in which their bodies were read.

@@ -28,11 +28,11 @@ const PLAYED: [(&str, &str, &str); 4] = [
 
 /// Single cases that a test asserts as recorded: file, case, source file, test.
 const ASSERTED: [(&str, &str, &str, &str); 16] = [
-    ("log.json", "rotation", "crates/cim-sink-file/tests/file.rs", "rotation_is_the_originals"),
+    ("log.json", "rotation", "crates/cim-sink-file/tests/rotation.rs", "rotation_is_the_originals"),
     (
         "log.json",
         "file deleted underneath",
-        "crates/cim-sink-file/tests/file.rs",
+        "crates/cim-sink-file/tests/names.rs",
         "what_is_deleted_moved_or_shortened_underneath_is_made_again",
     ),
     ("http.json", "unknown path", "crates/cim-api/tests/http.rs", "refusals_look_like_the_original"),

@@ -134,6 +134,10 @@ fn source(merged: &Value, registry: &Registry) -> Vec<Problem> {
 fn orchestrator(merged: &Value, registry: &Registry) -> Vec<Problem> {
     let Some(members) = merged.get("orchestrator").and_then(Value::as_object) else { return Vec::new() };
     let Some(name) = members.get("type").and_then(Value::as_str) else { return Vec::new() };
+    if name == cim_core::standalone::KIND.name && members.len() == 1 {
+        // The usual case; a schema takes longer to build than the configuration to read.
+        return Vec::new();
+    }
     match registry.orchestrators().find(name, "orchestrator.type") {
         Ok(kind) => table_of_kind((kind.schema)(), kind.validate, without_type(members), "orchestrator"),
         Err(problem) => vec![problem],
