@@ -1,6 +1,6 @@
 //! The RBAC objects that grant what CIM needs, as a manifest.
 //!
-//! Owns its form. Left out: which rights ([`crate::rights`]). Invariant: it grants the rights of the features and nothing
+//! Owns its form. Left out: which rights (`rights`). Invariant: it grants the rights of the features and nothing
 //! else, and says of each what it is for; every name is quoted, since a namespace may be called `n` or `1`.
 
 use std::fmt::Write as _;

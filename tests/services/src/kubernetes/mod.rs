@@ -1,7 +1,7 @@
 //! A Kubernetes API server with its etcd; no kubelet and no controllers, so a test plays them.
 //!
 //! Owns the server as a test sees it: start, faults, `kubectl` as a client that is not ours. Left out: how it is started
-//! ([`plan`]), what stands in a namespace ([`Namespace`]). Invariant: it can be started again after every fault, on the same
+//! (`plan`), what stands in a namespace ([`Namespace`]). Invariant: it can be started again after every fault, on the same
 //! address, with what it had.
 
 mod audit;
