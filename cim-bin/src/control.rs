@@ -143,14 +143,14 @@ async fn about_configuration(request: &Request, engine: &Engine) -> Option<Resul
         return Some(Err("it is not known yet who this pod is; try again".to_owned()));
     };
     Some(match request {
-        Request::ConfigHistory => Ok(json!(configuration.view().history)),
+        Request::ConfigHistory => Ok(json!(configuration.current().await.history)),
         Request::ConfigDiff { document } => {
             configuration.last_change(document).await.map(|patch| json!(patch))
         }
         Request::ConfigRollback { document } => {
             configuration.roll_back(document).await.map(|()| json!({ "rolled_back": document }))
         }
-        _ => Ok(json!(configuration.view())),
+        _ => Ok(json!(configuration.current().await)),
     })
 }
 

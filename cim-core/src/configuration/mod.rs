@@ -49,6 +49,8 @@ use driver::Driver;
 pub(crate) enum Order {
     /// The application registered.
     Register { registration: Registration, done: oneshot::Sender<()> },
+    /// Renew the view.
+    Show { done: oneshot::Sender<()> },
     /// Tell what the last change of a document changed.
     LastChange { data_key: String, done: oneshot::Sender<Result<serde_json::Value, String>> },
     /// Undo what is in force of a document.
@@ -129,6 +131,18 @@ impl Configuration {
         let ended = || "the configuration engine has ended".to_owned();
         self.orders.send(order).await.map_err(|_| ended())?;
         doing.await.map_err(|_| ended())?
+    }
+
+    /// How everything is doing at this moment.
+    ///
+    /// # Cancel safety
+    /// May be dropped at any await point.
+    pub async fn current(&self) -> ConfigurationView {
+        let (done, doing) = oneshot::channel();
+        if self.orders.send(Order::Show { done }).await.is_ok() {
+            let _ = doing.await;
+        }
+        self.view()
     }
 
     /// How everything is doing, a quarter of a second ago at most.

@@ -63,6 +63,10 @@ impl Driver {
                 self.saved.push(done);
                 self.upkeep_at = Some(Instant::now());
             }
+            Order::Show { done } => {
+                self.show();
+                let _ = done.send(());
+            }
             Order::LastChange { data_key, done } => {
                 let _ = done.send(self.documents.last_change(&data_key));
             }

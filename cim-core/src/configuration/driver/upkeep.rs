@@ -33,7 +33,7 @@ impl Driver {
         self.save();
     }
 
-    fn show(&self) {
+    pub(super) fn show(&self) {
         let now = self.now();
         let documents = self.desk.documents().filter_map(|(_, lane)| {
             Some(DocumentView {
