@@ -1,3 +1,5 @@
+//! What the desk makes of keys, updates and results, and what the config server is told.
+
 use super::*;
 use std::sync::Arc;
 

@@ -1,3 +1,5 @@
+//! One document's changes, from the offer to the stored result: each rule by itself, then any order of inputs.
+
 use super::*;
 use crate::configuration::key::MapLevel;
 use proptest::prelude::*;
