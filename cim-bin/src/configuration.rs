@@ -21,7 +21,7 @@ pub fn orchestrator(settings: &Settings, registry: &Registry) -> Result<Arc<dyn 
     let kind = registry.orchestrators().find(&table.kind, "orchestrator.type")?;
     let members = table.members.clone().into_iter().collect::<Value>();
     (kind.build)(context("orchestrator", settings), &members)
-        .map_err(|problem| beneath("orchestrator", problem))
+        .map_err(|problem| problem.beneath("orchestrator"))
 }
 
 /// Everything the engine needs.
@@ -36,13 +36,13 @@ pub fn plan(
 ) -> Result<Plan, Problem> {
     let chosen = &settings.configuration;
     let application =
-        HttpApplication::new(&settings.application).map_err(|problem| beneath("application", problem))?;
+        HttpApplication::new(&settings.application).map_err(|problem| problem.beneath("application"))?;
     let mut plan = Plan::new(identity, Arc::new(application), orchestrator);
     if chosen.source != ConfigurationSettings::NONE {
         let kind = registry.sources().find(&chosen.source, "configuration.source")?;
         let at = format!("configuration.{}", chosen.source);
         let built = (kind.build)(context("configuration", settings), &chosen.members());
-        plan.source = Some(built.map_err(|problem| beneath(&at, problem))?);
+        plan.source = Some(built.map_err(|problem| problem.beneath(&at))?);
     }
     plan.dir.clone_from(&settings.spool.dir);
     plan.rules = Rules {
@@ -77,9 +77,4 @@ pub fn plan(
 
 fn context(name: &str, settings: &Settings) -> PartContext {
     PartContext { name: name.to_owned(), identity: Arc::new(Identity::from(&settings.identity)) }
-}
-
-fn beneath(at: &str, problem: Problem) -> Problem {
-    let path = if problem.path.is_empty() { at.to_owned() } else { format!("{at}.{}", problem.path) };
-    Problem { path, ..problem }
 }

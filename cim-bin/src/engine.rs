@@ -82,10 +82,7 @@ fn build(table: &SinkSettings, context: SinkContext, registry: &Registry) -> Res
     let at = format!("sinks.{}", context.name);
     let kind = registry.find(&table.kind, &at)?;
     let members = Value::Object(table.members.clone().into_iter().collect());
-    (kind.build)(context, &members).map_err(|problem| Problem {
-        path: if problem.path.is_empty() { at } else { format!("{at}.{}", problem.path) },
-        ..problem
-    })
+    (kind.build)(context, &members).map_err(|problem| problem.beneath(&at))
 }
 
 /// Sinks that promise too little for their routes.

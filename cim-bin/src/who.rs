@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use cim_core::{Identity, Orchestrator, chain};
 use futures_util::FutureExt;
-use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 
 use crate::settings::Settings;
@@ -36,20 +35,6 @@ const FILE: &str = "identity.json";
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
-/// The members of an identity that an orchestrator tells, as they are remembered.
-#[derive(Serialize, Deserialize)]
-struct Remembered {
-    namespace: String,
-    pod: String,
-    microservice: String,
-    version: String,
-    uid: String,
-    node: String,
-    uhn: String,
-    cnfc_uuid: String,
-    tmaas: cim_core::Tmaas,
-}
-
 /// What can be told at once: an orchestrator that answers from memory, or an earlier run of this very pod.
 #[must_use]
 pub fn at_once(orchestrator: &dyn Orchestrator, given: &Identity, spool: Option<&Path>) -> Who {
@@ -62,19 +47,11 @@ pub fn at_once(orchestrator: &dyn Orchestrator, given: &Identity, spool: Option<
 
 fn remembered(given: &Identity, spool: &Path) -> Option<Identity> {
     let text = std::fs::read(spool.join(FILE)).ok()?;
-    let known: Remembered = serde_json::from_slice(&text).ok()?;
-    (known.namespace == given.namespace && known.pod == given.pod).then(|| Identity {
-        namespace: known.namespace,
-        pod: known.pod,
-        microservice: known.microservice,
-        version: known.version,
-        uid: known.uid,
-        node: known.node,
-        uhn: known.uhn,
-        cnfc_uuid: known.cnfc_uuid,
-        tmaas: known.tmaas,
-        ..given.clone()
-    })
+    let known: Identity = serde_json::from_slice(&text).ok()?;
+    let is_ours = known.namespace == given.namespace && known.pod == given.pod;
+    // What the environment gives is that of this run.
+    let Identity { own_nf, own_nf_type, .. } = given.clone();
+    is_ours.then_some(Identity { own_nf, own_nf_type, ..known })
 }
 
 /// Asks until the orchestrator tells.
@@ -97,19 +74,8 @@ pub async fn asked(orchestrator: Arc<dyn Orchestrator>) -> Identity {
 
 /// Remembers an identity for the next run. Failing is no harm: it is asked for again.
 pub fn remember(identity: &Identity, spool: &Path) {
-    let known = Remembered {
-        namespace: identity.namespace.clone(),
-        pod: identity.pod.clone(),
-        microservice: identity.microservice.clone(),
-        version: identity.version.clone(),
-        uid: identity.uid.clone(),
-        node: identity.node.clone(),
-        uhn: identity.uhn.clone(),
-        cnfc_uuid: identity.cnfc_uuid.clone(),
-        tmaas: identity.tmaas.clone(),
-    };
     let fresh = spool.join(format!("{FILE}.tmp"));
-    let written = serde_json::to_vec(&known)
+    let written = serde_json::to_vec(identity)
         .map_err(std::io::Error::from)
         .and_then(|text| std::fs::write(&fresh, text))
         .and_then(|()| std::fs::rename(&fresh, spool.join(FILE)));

@@ -109,7 +109,7 @@ fn table_of_kind(
     if !found.is_empty() {
         return found;
     }
-    validate(&members).into_iter().map(|problem| beneath(at, problem)).collect()
+    validate(&members).into_iter().map(|problem| problem.beneath(at)).collect()
 }
 
 /// The source of configuration that was chosen, and its table.
@@ -142,12 +142,6 @@ fn orchestrator(merged: &Value, registry: &Registry) -> Vec<Problem> {
         Ok(kind) => table_of_kind((kind.schema)(), kind.validate, without_type(members), "orchestrator"),
         Err(problem) => vec![problem],
     }
-}
-
-/// A problem of a kind, whose path starts at its table.
-fn beneath(at: &str, problem: Problem) -> Problem {
-    let path = if problem.path.is_empty() { at.to_owned() } else { format!("{at}.{}", problem.path) };
-    Problem { path, ..problem }
 }
 
 fn route(name: &str, merged: &Value) -> Vec<Problem> {

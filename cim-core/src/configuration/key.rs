@@ -27,7 +27,7 @@ impl MapLevel {
         }
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         match text {
             "ms" => Some(Self::Ms),
             "nf" => Some(Self::Nf),
@@ -107,13 +107,12 @@ impl Key {
 }
 
 fn change(text: &str, rest: &[&str], own_version: &str) -> Key {
-    let (version, level, data_key, revision) = match rest {
+    let (level, data_key, revision) = match rest {
         [version, ..] if *version != own_version => return Key::Foreign,
-        [version, level, data_key, revision] => (version, level, data_key, revision),
+        [_, level, data_key, revision] => (level, data_key, revision),
         [_, _, _, _, ..] => return Key::Malformed("too many parts"),
         _ => return Key::Malformed("too few parts"),
     };
-    let _ = version;
     let Some(level) = MapLevel::parse(level) else { return Key::Malformed("the level is neither ms nor nf") };
     // The config server reads results as a number of 32 bits.
     let revision = match revision.parse::<i32>() {

@@ -100,11 +100,7 @@ impl Memory {
     #[must_use]
     pub fn settled(&self) -> SettledRevisions {
         let documents = self.documents.iter().filter_map(|document| {
-            let level = match document.level.as_str() {
-                "ms" => MapLevel::Ms,
-                "nf" => MapLevel::Nf,
-                _ => return None,
-            };
+            let level = MapLevel::parse(&document.level)?;
             let id = DocumentId { level, data_key: document.data_key.clone() };
             Some((id, (document.settled, document.last.clone())))
         });

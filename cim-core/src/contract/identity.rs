@@ -15,7 +15,8 @@ pub struct Tmaas {
 }
 
 /// Identity of the workload. Read once at start, never on the data path.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
 pub struct Identity {
     /// Namespace of the pod.
     pub namespace: String,

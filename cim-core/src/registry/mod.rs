@@ -30,6 +30,13 @@ impl Problem {
     pub fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
         Self { path: path.into(), message: message.into() }
     }
+
+    /// A problem of a part, whose path starts at the table that stands at `at`.
+    #[must_use]
+    pub fn beneath(self, at: &str) -> Self {
+        let path = if self.path.is_empty() { at.to_owned() } else { format!("{at}.{}", self.path) };
+        Self { path, ..self }
+    }
 }
 
 impl fmt::Display for Problem {
