@@ -3,14 +3,20 @@
 //! Left out: the engine. The invariant: nothing here opens a connection.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use cim_app::HttpApplication;
 use cim_core::configuration::{Confirmation, DayOneRules, OnExhausted, OnFailure, Plan, Rules};
-use cim_core::{Identity, Orchestrator, PartContext, Problem, Registry};
+use cim_core::{Cim, Configuration, Identity, Orchestrator, PartContext, Problem, Registry};
 use serde_json::Value;
+use tokio::sync::watch;
 
 use crate::backends;
+use crate::registration::Engine;
 use crate::settings::{self, ConfigurationSettings, Settings};
+
+/// Time for results that are on their way at the end.
+const COMMIT_TIME: Duration = Duration::from_secs(3);
 
 /// The orchestrator that the settings choose.
 ///
@@ -77,4 +83,23 @@ pub fn plan(
 
 fn context(name: &str, settings: &Settings) -> PartContext {
     PartContext { name: name.to_owned(), identity: Arc::new(Identity::from(&settings.identity)) }
+}
+
+/// Starts the configuration engine and tells whoever waits for it.
+pub fn start(engine: &watch::Sender<Option<(Configuration, Identity)>>, cim: &Cim, plan: Plan) {
+    let identity = plan.identity.clone();
+    if let Some(configuration) = Configuration::start(cim, plan) {
+        let _ = engine.send_replace(Some((configuration, identity)));
+    }
+}
+
+/// Takes the last results and announcements, before delivery ends.
+///
+/// # Cancel safety
+/// When dropped, the engine ends nevertheless.
+pub async fn stop(engine: &Engine) {
+    let configuration = engine.borrow().as_ref().map(|(configuration, _)| configuration.clone());
+    if let Some(configuration) = configuration {
+        configuration.stop(COMMIT_TIME).await;
+    }
 }

@@ -31,8 +31,6 @@ pub const NATS_PART: &str = "nats listener";
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Time to hand on what clients sent before the end.
 const CLOSE_TIME: Duration = Duration::from_secs(3);
-/// Time for results of configuration that are on their way at the end.
-const COMMIT_TIME: Duration = Duration::from_secs(3);
 /// Time for delivery at the end when the rest is safe in a spool.
 const DRAIN_WITH_SPOOL: Duration = Duration::from_secs(5);
 /// Time for delivery at the end when the rest would be lost: the usual 30 s of a pod, minus a margin.
@@ -134,9 +132,9 @@ impl Process {
         let nats_ended = serve_nats(&cim, open.nats)?;
         let engine = watch::Sender::new(None);
         if who.is_known {
-            start_engine(&engine, &cim, plan.clone());
+            configuration::start(&engine, &cim, plan.clone());
         }
-        let identity = ask_identity(&cim, &plan, who);
+        let identity = who::ask(cim.supervisor(), &plan.orchestrator, who);
         let face = Arc::new(Face {
             cim: cim.clone(),
             nats: stats,
@@ -180,7 +178,7 @@ impl Process {
                     None => reload.reload(&self.cim, registry).await,
                 },
                 what = self.cim.supervisor().failed() => break Some(what),
-                identity = told(&mut self.identity) => self.known(identity, &mut reload, registry).await,
+                identity = who::told(&mut self.identity) => self.known(identity, &mut reload, registry).await,
                 _ = look.tick(), if reload.watches() => {
                     if reload.changed() {
                         reload.reload(&self.cim, registry).await;
@@ -203,7 +201,7 @@ impl Process {
         }
         reload.known(identity.clone(), &self.cim, registry).await;
         if self.engine.borrow().is_none() {
-            start_engine(&self.engine, &self.cim, Plan { identity, ..self.plan.clone() });
+            configuration::start(&self.engine, &self.cim, Plan { identity, ..self.plan.clone() });
         }
     }
 
@@ -215,7 +213,7 @@ impl Process {
         nats.close();
         let orderly = async {
             let _ = timeout(CLOSE_TIME, nats_ended).await;
-            stop_engine(&engine.subscribe()).await;
+            configuration::stop(&engine.subscribe()).await;
             cim.stop(drain).await
         };
         let report = tokio::select! {
@@ -233,56 +231,6 @@ impl Process {
         tell(&report);
         report
     }
-}
-
-/// Starts the configuration engine and tells whoever waits for it.
-fn start_engine(engine: &watch::Sender<Option<(Configuration, Identity)>>, cim: &Cim, plan: Plan) {
-    let identity = plan.identity.clone();
-    if let Some(configuration) = Configuration::start(cim, plan) {
-        let _ = engine.send_replace(Some((configuration, identity)));
-    }
-}
-
-/// Takes the last results and announcements, before delivery ends.
-async fn stop_engine(engine: &Engine) {
-    let configuration = engine.borrow().as_ref().map(|(configuration, _)| configuration.clone());
-    if let Some(configuration) = configuration {
-        configuration.stop(COMMIT_TIME).await;
-    }
-}
-
-/// Asks the orchestrator who this pod is, unless it has told already. What an earlier run learned is asked for again, because
-/// another pod of the same name may follow it.
-fn ask_identity(cim: &Cim, plan: &Plan, who: &Who) -> oneshot::Receiver<Identity> {
-    let (tell, told) = oneshot::channel();
-    let (orchestrator, known) = (Arc::clone(&plan.orchestrator), who.is_known.then(|| who.identity.clone()));
-    let tell = Arc::new(std::sync::Mutex::new(Some(tell)));
-    cim.supervisor().task("identity", OnPanic::Restart, move || {
-        let (orchestrator, known, tell) = (Arc::clone(&orchestrator), known.clone(), Arc::clone(&tell));
-        async move {
-            let identity = who::asked(orchestrator).await;
-            let tell = tell.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-            if let (Some(tell), true) = (tell, known != Some(identity.clone())) {
-                let _ = tell.send(identity);
-            }
-        }
-    });
-    told
-}
-
-/// Waits until it is told who this pod is; for ever, when there is nothing to tell.
-///
-/// # Cancel safety
-/// May be dropped and called again.
-async fn told(identity: &mut Option<oneshot::Receiver<Identity>>) -> Identity {
-    if let Some(receiver) = identity {
-        let told = receiver.await;
-        *identity = None;
-        if let Ok(told) = told {
-            return told;
-        }
-    }
-    std::future::pending().await
 }
 
 /// Runs the listener on a thread of its own; the receiver is ready when it has ended.

@@ -6,8 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cim_core::supervisor::{OnPanic, Supervisor};
 use cim_core::{Identity, Orchestrator, chain};
 use futures_util::FutureExt;
+use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use crate::settings::Settings;
@@ -58,7 +60,7 @@ fn remembered(given: &Identity, spool: &Path) -> Option<Identity> {
 ///
 /// # Cancel safety
 /// May be dropped at any await point.
-pub async fn asked(orchestrator: Arc<dyn Orchestrator>) -> Identity {
+async fn asked(orchestrator: Arc<dyn Orchestrator>) -> Identity {
     let mut pause = FIRST_PAUSE;
     loop {
         match orchestrator.identity().await {
@@ -82,4 +84,43 @@ pub fn remember(identity: &Identity, spool: &Path) {
     if let Err(error) = written {
         tracing::warn!(%error, "who this pod is cannot be remembered; the next start asks again");
     }
+}
+
+/// Asks the orchestrator who this pod is, unless it has told already. What an earlier run learned is asked for again, because
+/// another pod of the same name may follow it.
+#[must_use]
+pub fn ask(
+    supervisor: &Supervisor,
+    orchestrator: &Arc<dyn Orchestrator>,
+    who: &Who,
+) -> oneshot::Receiver<Identity> {
+    let (tell, told) = oneshot::channel();
+    let (orchestrator, known) = (Arc::clone(orchestrator), who.is_known.then(|| who.identity.clone()));
+    let tell = Arc::new(std::sync::Mutex::new(Some(tell)));
+    supervisor.task("identity", OnPanic::Restart, move || {
+        let (orchestrator, known, tell) = (Arc::clone(&orchestrator), known.clone(), Arc::clone(&tell));
+        async move {
+            let identity = asked(orchestrator).await;
+            let tell = tell.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+            if let (Some(tell), true) = (tell, known != Some(identity.clone())) {
+                let _ = tell.send(identity);
+            }
+        }
+    });
+    told
+}
+
+/// Waits until it is told who this pod is; for ever, when there is nothing to tell.
+///
+/// # Cancel safety
+/// May be dropped and called again.
+pub async fn told(identity: &mut Option<oneshot::Receiver<Identity>>) -> Identity {
+    if let Some(receiver) = identity {
+        let told = receiver.await;
+        *identity = None;
+        if let Ok(told) = told {
+            return told;
+        }
+    }
+    std::future::pending().await
 }

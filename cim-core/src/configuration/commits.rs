@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use super::lane::Settled;
+use super::change::Settled;
 use super::rules::Now;
 use crate::contract::{Commit, ConfigOutcome};
 

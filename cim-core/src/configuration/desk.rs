@@ -7,9 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use super::change::{PushStep, Settled, Step, Verdict, Word};
 use super::counts::Counts;
 use super::key::{ChangeKey, DocumentId, Key, OWN_DOCUMENT, commit_key, status_key};
-use super::lane::{Lane, PushStep, Settled, Step, Verdict, Word};
+use super::lane::Lane;
 use super::rules::{Now, Rules};
 use crate::contract::{
     ChangeState, ChangeStatus, Commit, ConfigEntry, ConfigOutcome, ConfigUpdate, Identity, Lease,

@@ -5,6 +5,7 @@
 //! stored before it is announced.
 
 mod results;
+mod steps;
 mod upkeep;
 
 use std::collections::VecDeque;
@@ -15,22 +16,21 @@ use futures_util::StreamExt;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
-use super::announcement::Announcement;
+use super::Order;
+use super::change::{PushStep, Verdict};
 use super::checks::Documents;
-use super::commits::{Commits, Report};
+use super::commits::Commits;
 use super::confirmation::Confirmation;
 use super::day_one::DayOne;
 use super::desk::{Desk, News};
-use super::key::{MapLevel, OWN_DOCUMENT, commit_key, status_key};
-use super::lane::{PushStep, Settled, Step, Verdict, Word};
+use super::key::{MapLevel, commit_key, status_key};
 use super::plan::Plan;
 use super::rules::{Now, Rules};
 use super::store::Memory;
 use super::subscription::{Heard, Subscription};
 use super::view::ConfigurationView;
 use super::work::{self, Done, Work};
-use super::{Order, patch};
-use crate::contract::{ChangeState, ChangeStatus, ConfigScope, ConfigUpdate, Notice};
+use crate::contract::{ChangeStatus, ConfigScope, ConfigUpdate};
 use crate::intake::{Intake, Signal};
 
 /// Calls of the application at the same time.
@@ -230,111 +230,6 @@ impl Driver {
         if self.upkeep_at.is_some_and(|at| at <= Instant::now()) && !self.saving {
             self.upkeep();
         }
-    }
-
-    fn step(&mut self, step: Step, now: Now) {
-        match step {
-            Step::Push(step) if step.key.document.data_key == OWN_DOCUMENT => self.own(&step, now),
-            Step::Push(step) => match self.documents.judge(&step.key.document.data_key, &step.patch) {
-                Ok(()) => self.calls.push_back(step),
-                Err(why) => {
-                    let refused =
-                        self.desk.refuse(&step, format!("refused before it was handed over: {why}"), now);
-                    self.settled(refused);
-                }
-            },
-            Step::Confirm(step) => {
-                let confirmation = Arc::new(self.plan.confirmation.clone().unwrap_or(NOTHING_TO_CONFIRM));
-                let expected = self.documents.with(&step.key.document.data_key, &step.patch);
-                let application = Arc::clone(&self.plan.application);
-                let until = self.at(step.deadline);
-                self.work.push(Box::pin(work::confirm(application, confirmation, step, expected, until)));
-            }
-            Step::Undo(step, reason) => {
-                tracing::warn!(change = %step.key.text, %reason, "a change is undone");
-                let back = self.documents.undo(&step.key.document.data_key, &step.patch);
-                self.work.push(Box::pin(work::undo(Arc::clone(&self.plan.application), step, back)));
-            }
-            Step::Settled(settled) => self.settled(Some(settled)),
-        }
-        self.note();
-    }
-
-    /// A change of CIM's own document.
-    fn own(&mut self, step: &PushStep, now: Now) {
-        let outcome = match &self.plan.own {
-            Some(own) => patch::apply(&own.current(), &step.patch)
-                .and_then(|document| own.replace(document))
-                .map(|()| Word::Success),
-            // Not at fault, and no reason to lose the pod: this process is configured otherwise.
-            None => Ok(Word::Unused),
-        };
-        let settled = match outcome {
-            Ok(word) => {
-                self.desk.answered(&step.key.document, step.attempt, Verdict::Accepted(200), now);
-                self.desk.result(&step.key.text, None, word, now).ok().flatten()
-            }
-            Err(why) => self.desk.refuse(step, why, now),
-        };
-        self.settled(settled);
-    }
-
-    fn settled(&mut self, settled: Option<Settled>) {
-        let Some(settled) = settled else { return };
-        let (document, status) = (&settled.key.document, &settled.status);
-        let counts = self.desk.counts_mut();
-        match status.state {
-            ChangeState::Applied => {
-                counts.applied += 1;
-                self.documents.applied(&document.data_key, &settled.patch);
-            }
-            ChangeState::Unused => counts.unused += 1,
-            ChangeState::Expired => counts.expired += 1,
-            _ => counts.failed += 1,
-        }
-        if status.state == ChangeState::Applied || status.state == ChangeState::Unused {
-            tracing::info!(change = %settled.key.text, state = status.state.as_str(), attempts = status.attempts, reason = status.reason, "a change is settled");
-        } else {
-            tracing::error!(change = %settled.key.text, state = status.state.as_str(), attempts = status.attempts, reason = status.reason, "a change is not in force");
-            let message = format!(
-                "change {} of {document} is not in force: {}",
-                status.revision,
-                status.reason.as_deref().unwrap_or("no reason is known")
-            );
-            self.notify("ConfigurationFailed", message);
-        }
-        if self.history.len() == HISTORY {
-            self.history.pop_front();
-        }
-        self.history.push_back(settled.status.clone());
-        let outcome = self.desk.outcome(&settled);
-        self.commits.push(Report { outcome, until: settled.commit_by, settled: Some(settled) });
-        self.dirty();
-    }
-
-    fn notify(&mut self, reason: &str, message: String) {
-        let orchestrator = Arc::clone(&self.plan.orchestrator);
-        let notice = Notice { reason: reason.to_owned(), message, is_warning: true };
-        self.work.push(Box::pin(async move {
-            orchestrator.notify(&notice).await;
-            Done::Nothing
-        }));
-    }
-
-    fn announce(&mut self, announcement: &Announcement) {
-        if self.announcing >= ANNOUNCEMENTS {
-            tracing::warn!("an announcement is left out, because too many wait for room");
-            return;
-        }
-        let container =
-            self.memory.registration.as_ref().map(|registration| registration.container_id.as_str());
-        let event = announcement.event(crate::clock::now_ms(), container.unwrap_or_default());
-        let intake = self.intake.clone();
-        self.announcing += 1;
-        self.work.push(Box::pin(async move {
-            let _ = intake.raise(&event).await;
-            Done::Announced
-        }));
     }
 
     fn hear(&mut self, heard: Heard) {

@@ -6,6 +6,7 @@
 //! an argument; `driver` is the one task that owns it all. Left out: HTTP, etcd, files.
 
 mod announcement;
+mod change;
 mod checks;
 mod commits;
 mod confirmation;

@@ -12,10 +12,10 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use super::change::{PushStep, Verdict};
 use super::confirmation::Confirmation;
 use super::desk::LeaseQuestion;
 use super::key::DocumentId;
-use super::lane::{PushStep, Verdict};
 use crate::contract::{
     Answer, Application, CallError, ConfigOutcome, ConfigSource, Orchestrator, Push, Reported, RestartReason,
     SourceError,

@@ -6,10 +6,10 @@ use cim_wire::ConfigResult;
 use tokio::time::Instant;
 
 use super::super::announcement::Announcement;
+use super::super::change::Word;
 use super::super::commits::Report;
 use super::super::day_one::{AppState, DayOneStep};
 use super::super::key::{DocumentId, MapLevel, commit_key};
-use super::super::lane::Word;
 use super::super::plan::{OnExhausted, RESTART_PERIOD};
 use super::super::rules::Now;
 use super::super::store::Registration;

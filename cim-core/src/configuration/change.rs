@@ -1,0 +1,108 @@
+//! A change on its way, as a value: what is known of it, and what is said of it and to be done with it.
+//!
+//! Left out: when which happens (`lane`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::key::ChangeKey;
+use crate::contract::ChangeStatus;
+
+/// What the application says of a change on CONFIG (wire contract §3.6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Word {
+    /// It is in force.
+    Success,
+    /// It is of no use here.
+    Unused,
+    /// Anything else.
+    Failure,
+}
+
+/// What came of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Answered with 2xx other than 202.
+    Accepted(u16),
+    /// Answered with 202: taken, not done.
+    Deferred,
+    /// Answered otherwise, or not at all; the text says what happened.
+    Refused(String),
+}
+
+/// What is to be done next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Hand this change to the application.
+    Push(PushStep),
+    /// See whether the application is well with the change; [`Lane::confirmed`] takes the answer.
+    Confirm(PushStep),
+    /// Undo the change, for that reason; [`Lane::undone`] takes the answer.
+    Undo(PushStep, String),
+    /// The change is settled.
+    Settled(Settled),
+}
+
+/// A change to be handed over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PushStep {
+    /// Its key.
+    pub key: ChangeKey,
+    /// The patch.
+    pub patch: Arc<[u8]>,
+    /// Which call this is; comes back with the verdict.
+    pub attempt: u32,
+    /// When the change has to be settled.
+    pub deadline: Duration,
+}
+
+/// A change with a result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settled {
+    /// Its key.
+    pub key: ChangeKey,
+    /// The patch, for those who keep documents.
+    pub patch: Arc<[u8]>,
+    /// When it is too late to store the result; `None`: never.
+    pub commit_by: Option<Duration>,
+    /// The story.
+    pub status: ChangeStatus,
+}
+
+#[derive(Debug)]
+pub(super) struct Change {
+    pub key: ChangeKey,
+    pub patch: Arc<[u8]>,
+    pub deadline: Duration,
+    pub commit_by: Option<Duration>,
+    /// Still in the store.
+    pub live: bool,
+    pub status: ChangeStatus,
+    pub phase: Phase,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// To be pushed as soon as it is its turn.
+    Waiting,
+    /// Being pushed.
+    Calling,
+    /// Taken by the application, which owes its word until then.
+    Taken { until: Duration, silence: String },
+    /// To be pushed again then.
+    Pausing { until: Duration },
+    /// In force, and to be confirmed; the text is why it counts as in force, if that was not said on CONFIG.
+    ToConfirm(Option<String>),
+    /// Being confirmed.
+    Confirming(Option<String>),
+    /// To be undone.
+    ToUndo(String),
+    /// Being undone.
+    Undoing(String),
+}
+
+impl Change {
+    pub(super) fn step(&self, attempt: u32) -> PushStep {
+        PushStep { key: self.key.clone(), patch: Arc::clone(&self.patch), attempt, deadline: self.deadline }
+    }
+}

@@ -1,0 +1,120 @@
+//! What the driver does with the steps of a change: hand it over, look at it, undo it, settle it and tell.
+
+use std::sync::Arc;
+
+use super::super::announcement::Announcement;
+use super::super::change::{PushStep, Settled, Step, Verdict, Word};
+use super::super::commits::Report;
+use super::super::key::OWN_DOCUMENT;
+use super::super::patch;
+use super::super::rules::Now;
+use super::super::work::{self, Done};
+use super::{ANNOUNCEMENTS, Driver, HISTORY, NOTHING_TO_CONFIRM};
+use crate::contract::{ChangeState, Notice};
+
+impl Driver {
+    pub(super) fn step(&mut self, step: Step, now: Now) {
+        match step {
+            Step::Push(step) if step.key.document.data_key == OWN_DOCUMENT => self.own(&step, now),
+            Step::Push(step) => match self.documents.judge(&step.key.document.data_key, &step.patch) {
+                Ok(()) => self.calls.push_back(step),
+                Err(why) => {
+                    let refused =
+                        self.desk.refuse(&step, format!("refused before it was handed over: {why}"), now);
+                    self.settled(refused);
+                }
+            },
+            Step::Confirm(step) => {
+                let confirmation = Arc::new(self.plan.confirmation.clone().unwrap_or(NOTHING_TO_CONFIRM));
+                let expected = self.documents.with(&step.key.document.data_key, &step.patch);
+                let application = Arc::clone(&self.plan.application);
+                let until = self.at(step.deadline);
+                self.work.push(Box::pin(work::confirm(application, confirmation, step, expected, until)));
+            }
+            Step::Undo(step, reason) => {
+                tracing::warn!(change = %step.key.text, %reason, "a change is undone");
+                let back = self.documents.undo(&step.key.document.data_key, &step.patch);
+                self.work.push(Box::pin(work::undo(Arc::clone(&self.plan.application), step, back)));
+            }
+            Step::Settled(settled) => self.settled(Some(settled)),
+        }
+        self.note();
+    }
+
+    /// A change of CIM's own document.
+    fn own(&mut self, step: &PushStep, now: Now) {
+        let outcome = match &self.plan.own {
+            Some(own) => patch::apply(&own.current(), &step.patch)
+                .and_then(|document| own.replace(document))
+                .map(|()| Word::Success),
+            // Not at fault, and no reason to lose the pod: this process is configured otherwise.
+            None => Ok(Word::Unused),
+        };
+        let settled = match outcome {
+            Ok(word) => {
+                self.desk.answered(&step.key.document, step.attempt, Verdict::Accepted(200), now);
+                self.desk.result(&step.key.text, None, word, now).ok().flatten()
+            }
+            Err(why) => self.desk.refuse(step, why, now),
+        };
+        self.settled(settled);
+    }
+
+    pub(super) fn settled(&mut self, settled: Option<Settled>) {
+        let Some(settled) = settled else { return };
+        let (document, status) = (&settled.key.document, &settled.status);
+        let counts = self.desk.counts_mut();
+        match status.state {
+            ChangeState::Applied => {
+                counts.applied += 1;
+                self.documents.applied(&document.data_key, &settled.patch);
+            }
+            ChangeState::Unused => counts.unused += 1,
+            ChangeState::Expired => counts.expired += 1,
+            _ => counts.failed += 1,
+        }
+        if status.state == ChangeState::Applied || status.state == ChangeState::Unused {
+            tracing::info!(change = %settled.key.text, state = status.state.as_str(), attempts = status.attempts, reason = status.reason, "a change is settled");
+        } else {
+            tracing::error!(change = %settled.key.text, state = status.state.as_str(), attempts = status.attempts, reason = status.reason, "a change is not in force");
+            let message = format!(
+                "change {} of {document} is not in force: {}",
+                status.revision,
+                status.reason.as_deref().unwrap_or("no reason is known")
+            );
+            self.notify("ConfigurationFailed", message);
+        }
+        if self.history.len() == HISTORY {
+            self.history.pop_front();
+        }
+        self.history.push_back(settled.status.clone());
+        let outcome = self.desk.outcome(&settled);
+        self.commits.push(Report { outcome, until: settled.commit_by, settled: Some(settled) });
+        self.dirty();
+    }
+
+    pub(super) fn notify(&mut self, reason: &str, message: String) {
+        let orchestrator = Arc::clone(&self.plan.orchestrator);
+        let notice = Notice { reason: reason.to_owned(), message, is_warning: true };
+        self.work.push(Box::pin(async move {
+            orchestrator.notify(&notice).await;
+            Done::Nothing
+        }));
+    }
+
+    pub(super) fn announce(&mut self, announcement: &Announcement) {
+        if self.announcing >= ANNOUNCEMENTS {
+            tracing::warn!("an announcement is left out, because too many wait for room");
+            return;
+        }
+        let container =
+            self.memory.registration.as_ref().map(|registration| registration.container_id.as_str());
+        let event = announcement.event(crate::clock::now_ms(), container.unwrap_or_default());
+        let intake = self.intake.clone();
+        self.announcing += 1;
+        self.work.push(Box::pin(async move {
+            let _ = intake.raise(&event).await;
+            Done::Announced
+        }));
+    }
+}
