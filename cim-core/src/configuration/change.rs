@@ -35,9 +35,9 @@ pub enum Verdict {
 pub enum Step {
     /// Hand this change to the application.
     Push(PushStep),
-    /// See whether the application is well with the change; [`Lane::confirmed`] takes the answer.
+    /// See whether the application is well with the change; [`Lane::confirmed`](super::lane::Lane::confirmed) takes the answer.
     Confirm(PushStep),
-    /// Undo the change, for that reason; [`Lane::undone`] takes the answer.
+    /// Undo the change, for that reason; [`Lane::undone`](super::lane::Lane::undone) takes the answer.
     Undo(PushStep, String),
     /// The change is settled.
     Settled(Settled),
