@@ -1,14 +1,15 @@
-//! One connection to a receiver, from the dial to the last confirmed byte.
+//! One connection to a receiver, from the dial to the last written byte.
 //!
-//! Owns connecting, noticing that the peer has gone, writing under a deadline, and the wait for the peer's kernel.
-//! Left out: what the bytes mean, and when to connect again. Invariant: a connection that is dropped while something
-//! of a batch may still be on its way is reset, so that the kernel does not deliver in secret what is sent again.
+//! Owns connecting, noticing that the peer has gone, and writing under a deadline. Left out: what the bytes mean, the wait
+//! for the peer's kernel (`wire`), and when to connect again. Invariant: a connection that is dropped while something may
+//! still be on its way is broken off.
 
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::net::RecvFlags;
 use socket2::{SockRef, TcpKeepalive};
@@ -17,15 +18,10 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::channel::Channel;
-use crate::send_queue::unconfirmed;
-use crate::short_timer::ShortTimer;
+use crate::wire::{Wire, stalled};
 
 /// Silence after which the kernel asks a connection whether it still exists, and how it goes on asking.
 const KEEP_ALIVE: (Duration, Duration, u32) = (Duration::from_secs(30), Duration::from_secs(10), 3);
-/// The first look at the send queue after the one at once comes that soon, each later one after half as much again.
-const FIRST_LOOK: Duration = Duration::from_micros(20);
-/// And never later than this.
-const LONGEST_LOOK: Duration = Duration::from_millis(5);
 /// Bytes that are written in one call, and encoded while the receiver reads the ones before.
 const PIECE: usize = 256 << 10;
 /// A segment of up to so many bytes is confirmed as soon as it is read.
@@ -41,13 +37,7 @@ const PATIENT_READS: usize = 64;
 pub(crate) struct Connection {
     channel: Box<dyn Channel>,
     peer: SocketAddr,
-    timer: ShortTimer,
-    /// Longest time without progress.
-    stall: Duration,
-    /// Whether something of the current batch may still be on its way.
-    busy: bool,
-    /// Bytes of the current batch handed to the channel.
-    written: usize,
+    wire: Arc<Wire>,
 }
 
 /// Connects to one address.
@@ -69,15 +59,24 @@ pub(crate) async fn dial(peer: SocketAddr, limit: Duration) -> io::Result<TcpStr
 
 impl Connection {
     pub(crate) fn new(channel: Box<dyn Channel>, peer: SocketAddr, stall: Duration) -> io::Result<Self> {
-        Ok(Self { channel, peer, timer: ShortTimer::new()?, stall, busy: false, written: 0 })
+        let wire = Arc::new(Wire::of(channel.as_ref(), stall)?);
+        Ok(Self { channel, peer, wire })
     }
 
     pub(crate) fn peer(&self) -> SocketAddr {
         self.peer
     }
 
+    /// How far it has come.
+    pub(crate) fn wire(&self) -> &Arc<Wire> {
+        &self.wire
+    }
+
     /// Whether the peer has ended or reset the connection, as far as this kernel knows. Reads away what it says.
     pub(crate) async fn has_ended(&mut self) -> bool {
+        if self.wire.is_broken() {
+            return true;
+        }
         let mut scratch = [0; 1024];
         for _ in 0..PATIENT_READS {
             let peeked = rustix::net::recv(
@@ -112,23 +111,17 @@ impl Connection {
         false
     }
 
-    /// Begins a batch.
-    pub(crate) fn begin(&mut self) {
-        self.busy = true;
-        self.written = 0;
-    }
-
     /// Writes all of it.
     ///
     /// # Errors
     /// The connection broke, or the peer has taken nothing for the stall time.
     pub(crate) async fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            let count = within(self.stall, self.channel.write(bytes)).await?;
+            let count = within(self.wire.stall(), self.channel.write(bytes)).await?;
             if count == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }
-            self.written = self.written.saturating_add(count);
+            self.wire.wrote(count);
             bytes = bytes.get(count..).unwrap_or_default();
         }
         Ok(())
@@ -161,43 +154,14 @@ impl Connection {
         self.write(tail).await
     }
 
-    /// Bytes of the batch written so far.
-    pub(crate) fn written(&self) -> usize {
-        self.written
-    }
-
     /// Hands the last bytes to the kernel; for what lies above the socket.
     ///
     /// # Errors
     /// As [`Connection::write`].
     pub(crate) async fn flush(&mut self) -> io::Result<()> {
-        within(self.stall, self.channel.flush()).await
-    }
-
-    /// Waits until the peer's kernel has taken everything, which ends the batch.
-    ///
-    /// # Errors
-    /// The connection broke, or the peer has taken nothing for the stall time.
-    pub(crate) async fn confirmed(&mut self) -> io::Result<()> {
-        self.flush().await?;
-        let (mut least, mut progress, mut pause) = (usize::MAX, Instant::now(), FIRST_LOOK);
-        loop {
-            let waiting = unconfirmed(self.channel.socket())?;
-            if waiting == 0 {
-                self.finish();
-                return Ok(());
-            }
-            if let Some(error) = self.channel.socket().take_error()? {
-                return Err(error);
-            }
-            if waiting < least {
-                (least, progress) = (waiting, Instant::now());
-            } else if progress.elapsed() > self.stall {
-                return Err(stalled());
-            }
-            self.timer.pause(pause).await?;
-            pause = pause.mul_f64(1.5).min(LONGEST_LOOK);
-        }
+        within(self.wire.stall(), self.channel.flush()).await?;
+        self.wire.flushed();
+        Ok(())
     }
 
     /// The next bytes from the peer. Without a deadline.
@@ -211,41 +175,24 @@ impl Connection {
         }
     }
 
-    /// Everything of the batch is where it should be.
-    pub(crate) fn finish(&mut self) {
-        self.busy = false;
-    }
-
-    /// Says goodbye.
+    /// Says goodbye, once everything written has been taken or given up.
     pub(crate) async fn end(mut self) {
+        self.wire.quiet().await;
         // A peer that does not want to hear it is gone anyway.
         let _ = timeout(GOODBYE, self.channel.shutdown()).await;
-    }
-
-    /// Bytes of the batch that the peer's kernel has surely taken.
-    pub(crate) fn taken(&self) -> usize {
-        if !self.channel.is_transparent() {
-            return 0;
-        }
-        let waiting = unconfirmed(self.channel.socket()).unwrap_or(usize::MAX);
-        self.written.saturating_sub(waiting)
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        if self.busy {
-            let _ = SockRef::from(self.channel.socket()).set_linger(Some(Duration::ZERO));
+        if !self.wire.is_settled() {
+            self.wire.break_off();
         }
     }
 }
 
 async fn within<T>(stall: Duration, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     timeout(stall, work).await.unwrap_or_else(|_| Err(stalled()))
-}
-
-fn stalled() -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, "the receiver has stopped taking data")
 }
 
 fn timed_out() -> io::Error {

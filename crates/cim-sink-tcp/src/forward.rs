@@ -14,7 +14,7 @@ use thiserror::Error;
 
 use crate::connection::Connection;
 use crate::entry::{push_map, push_text};
-use crate::lane::{Desk, Lane};
+use crate::lane::Lane;
 use crate::receivers::Receivers;
 
 /// An answer longer than this is none.
@@ -54,12 +54,12 @@ enum Unacknowledged {
 pub(crate) async fn send<R: Record>(
     lane: &Lane,
     receivers: &Receivers,
-    desk: &mut Desk,
     chunks: &Chunks,
     batch: &Batch<R>,
     entry: impl Fn(&R, &mut Vec<u8>),
 ) -> Result<(), DeliveryError> {
-    let mut connection = lane.connection(desk, receivers).await?;
+    let (flight, mut desk) = lane.begin().await?;
+    let mut connection = lane.connection(&flight, &mut desk, receivers).await?;
     let chunk = Chunk::of(batch);
     let exchange = async {
         chunks.write(&mut connection, &mut desk.page, &chunk, batch, entry).await?;
@@ -67,7 +67,10 @@ pub(crate) async fn send<R: Record>(
     };
     match exchange.await {
         Ok(()) => {
-            lane.delivered(desk, connection);
+            connection.wire().settle(connection.wire().written());
+            Lane::keep(&mut desk, connection);
+            flight.landed();
+            lane.delivered();
             Ok(())
         }
         Err(reason) => {

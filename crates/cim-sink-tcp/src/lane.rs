@@ -1,20 +1,23 @@
 //! The way of one class to the receiver: a connection that is made when it is needed, and the memory of its troubles.
 //!
 //! Owns the lock that keeps batches apart, the reuse of a connection, and the counting of broken ones. Left out: the
-//! form of records. Invariant: after a failure or a dropped call no connection is kept that may carry half a batch.
+//! form of records, and which batches may go (`flights`). Invariant: after a failure or a dropped call no connection is
+//! used again that may carry half a batch.
 
 use std::sync::atomic::{AtomicU64, Ordering as Memory};
 use std::sync::{Mutex, PoisonError};
 
-use cim_core::{DeliveryError, Health, catalog};
+use cim_core::{DeliveryError, DeliveryErrorKind, Health, catalog};
 use tokio::sync::MutexGuard;
 
 use crate::connection::Connection;
+use crate::flights::{Flight, Flights};
 use crate::receivers::Receivers;
 
 /// One class.
 pub(crate) struct Lane {
     desk: tokio::sync::Mutex<Desk>,
+    flights: Flights,
     trouble: Mutex<Option<String>>,
     disconnects: AtomicU64,
     sink: String,
@@ -35,6 +38,7 @@ impl Lane {
     pub(crate) fn new(sink: &str, pod: Option<&str>) -> Self {
         Self {
             desk: tokio::sync::Mutex::default(),
+            flights: Flights::default(),
             trouble: Mutex::default(),
             disconnects: AtomicU64::new(0),
             sink: sink.to_owned(),
@@ -42,43 +46,54 @@ impl Lane {
         }
     }
 
-    /// Waits for the delivery before.
-    pub(crate) async fn desk(&self) -> MutexGuard<'_, Desk> {
-        self.desk.lock().await
+    /// Begins a delivery, in the order of the calls, and waits until the ones before have written.
+    ///
+    /// # Errors
+    /// One of those before has failed, or the sink was closed.
+    pub(crate) async fn begin(&self) -> Result<(Flight<'_>, MutexGuard<'_, Desk>), DeliveryError> {
+        let flight = self.flights.begin();
+        let desk = self.desk.lock().await;
+        flight.may_go()?;
+        Ok((flight, desk))
     }
 
     /// The open connection, or a new one when there is none or its peer has gone. The caller owns it until it is
     /// given back.
+    ///
+    /// # Errors
+    /// No receiver accepts; or the peer has gone with something of the batch before, which must come first again.
     pub(crate) async fn connection(
         &self,
+        flight: &Flight<'_>,
         desk: &mut Desk,
         receivers: &Receivers,
     ) -> Result<Connection, DeliveryError> {
-        if let Some(mut connection) = desk.connection.take()
-            && !connection.has_ended().await
-        {
-            connection.begin();
-            return Ok(connection);
-        }
-        match receivers.connect().await {
-            Ok(mut connection) => {
-                connection.begin();
-                Ok(connection)
+        if let Some(mut connection) = desk.connection.take() {
+            if !connection.has_ended().await {
+                return Ok(connection);
             }
-            Err(none) => Err(self.troubled(none.into_error())),
+            if !connection.wire().is_settled() && !flight.is_first() {
+                let what = format!("the connection to {} broke during the batch before", connection.peer());
+                return Err(DeliveryError::new(DeliveryErrorKind::Unavailable, what));
+            }
         }
+        receivers.connect().await.map_err(|none| self.troubled(none.into_error()))
     }
 
-    /// The batch is where it should be: keeps the connection for the next one.
-    pub(crate) fn delivered(&self, desk: &mut Desk, mut connection: Connection) {
-        connection.finish();
+    /// Keeps the connection for the next batch.
+    pub(crate) fn keep(desk: &mut Desk, connection: Connection) {
         desk.connection = Some(connection);
+    }
+
+    /// A batch is where it should be.
+    pub(crate) fn delivered(&self) {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Ends the connection, once nothing is being delivered.
+    /// Takes no more batches, and ends the connection once nothing is being delivered.
     pub(crate) async fn close(&self) {
-        if let Some(connection) = self.desk().await.connection.take() {
+        self.flights.close();
+        if let Some(connection) = self.desk.lock().await.connection.take() {
             connection.end().await;
         }
     }

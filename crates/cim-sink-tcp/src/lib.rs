@@ -26,6 +26,7 @@ mod address;
 mod channel;
 mod connection;
 mod entry;
+mod flights;
 mod forward;
 mod lane;
 mod lines;
@@ -34,6 +35,7 @@ mod send_queue;
 mod settings;
 mod short_timer;
 mod sink;
+mod wire;
 
 use std::sync::Arc;
 

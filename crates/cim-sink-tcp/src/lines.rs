@@ -1,12 +1,15 @@
 //! Framing `json` and `text`: one record per line, nobody answers.
 //!
-//! Owns the newline and the count of what the peer's kernel has taken. Left out: the connection. Invariant: an error
-//! names exactly the records of which not every byte was taken; they go out whole on the next connection.
+//! Owns the newline and the count of what the peer's kernel has taken. Left out: the connection. While the peer takes one
+//! batch the next one is written. Invariant: an error names exactly the records of which not every byte was taken; they
+//! go out whole on the next connection.
+
+use std::sync::Arc;
 
 use cim_core::{Batch, DeliveryError, DeliveryErrorKind};
 
 use crate::connection::Connection;
-use crate::lane::{Desk, Lane};
+use crate::lane::Lane;
 use crate::receivers::Receivers;
 
 /// Sends the batch; `encode` appends a record without its newline.
@@ -16,45 +19,54 @@ use crate::receivers::Receivers;
 pub(crate) async fn send<R>(
     lane: &Lane,
     receivers: &Receivers,
-    desk: &mut Desk,
     batch: &Batch<R>,
     encode: impl Fn(&R, &mut Vec<u8>),
 ) -> Result<(), DeliveryError> {
-    let mut connection = lane.connection(desk, receivers).await?;
+    let (mut flight, mut desk) = lane.begin().await?;
+    let mut connection = lane.connection(&flight, &mut desk, receivers).await?;
+    let (wire, peer) = (Arc::clone(connection.wire()), connection.peer());
+    flight.over(&wire);
     let mut ends = Vec::with_capacity(batch.len());
-    match write(&mut connection, &mut desk.page, batch, &mut ends, encode).await {
-        Ok(()) => {
-            lane.delivered(desk, connection);
-            Ok(())
-        }
-        Err(error) => {
-            let taken = connection.taken();
-            let first = ends.partition_point(|end| *end <= taken);
-            if first == batch.len() {
-                // It broke, but only after the last byte had been taken.
-                return Ok(());
-            }
-            let what = format!("the connection to {} broke", connection.peer());
-            let error = DeliveryError::new(DeliveryErrorKind::Unavailable, what).with_source(error);
-            Err(lane.broken(error.only((first..batch.len()).collect())))
-        }
+    let written = write(&mut connection, &mut desk.page, batch, &mut ends, encode).await;
+    Lane::keep(&mut desk, connection);
+    drop(desk);
+    let taken = match written {
+        Ok(()) => wire.confirmed(ends.last().copied().unwrap_or_default()).await,
+        broken => broken,
+    };
+    let Err(error) = taken else {
+        flight.landed();
+        lane.delivered();
+        return Ok(());
+    };
+    let is_news = !wire.is_broken();
+    let taken = wire.break_off();
+    let first = ends.partition_point(|end| *end <= taken);
+    if first == batch.len() {
+        // It broke, but only after the last byte had been taken.
+        flight.landed();
+        return Ok(());
     }
+    let what = format!("the connection to {peer} broke");
+    let error = DeliveryError::new(DeliveryErrorKind::Unavailable, what).with_source(error);
+    let error = error.only((first..batch.len()).collect());
+    Err(if is_news { lane.broken(error) } else { error })
 }
 
 async fn write<R>(
     connection: &mut Connection,
     page: &mut Vec<u8>,
     batch: &Batch<R>,
-    ends: &mut Vec<usize>,
+    ends: &mut Vec<u64>,
     encode: impl Fn(&R, &mut Vec<u8>),
 ) -> std::io::Result<()> {
     page.clear();
     for record in batch {
         encode(record, page);
         page.push(b'\n');
-        ends.push(connection.written().saturating_add(page.len()));
+        ends.push(connection.wire().written().saturating_add(page.len() as u64));
         connection.write_full(page).await?;
     }
     connection.write_last(page).await?;
-    connection.confirmed().await
+    connection.flush().await
 }

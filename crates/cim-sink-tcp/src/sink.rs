@@ -4,11 +4,10 @@
 //! events have a lane each, so that neither waits for the other.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering as Memory};
 
 use cim_core::{
-    Batch, CloseError, Component, DeliveryError, DeliveryErrorKind, Durability, Event, EventSink, Health,
-    LogFormat, LogRecord, LogSink, Ordering, Problem, SinkContext, SinkProfile, async_trait,
+    Batch, CloseError, Component, DeliveryError, Durability, Event, EventSink, Health, LogFormat, LogRecord,
+    LogSink, Ordering, Problem, SinkContext, SinkProfile, async_trait,
 };
 use cim_wire::{EventEncoder, LogEncoder};
 
@@ -19,6 +18,9 @@ use crate::lane::Lane;
 use crate::lines;
 use crate::receivers::Receivers;
 use crate::settings::{Framing, TcpSettings};
+
+/// Batches of lines on their way: one is taken by the peer while the next one is written.
+const WINDOW: usize = 2;
 
 /// Sends records to the first receiver that accepts.
 pub struct TcpSink {
@@ -31,7 +33,6 @@ pub struct TcpSink {
     entries: EntryEncoder,
     logs: Lane,
     events: Lane,
-    closed: AtomicBool,
 }
 
 impl std::fmt::Debug for TcpSink {
@@ -74,7 +75,6 @@ impl TcpSink {
             event_lines: context.identity.event_encoder(),
             logs: Lane::new(&context.name, Some(&context.identity.pod)),
             events: Lane::new(&context.name, None),
-            closed: AtomicBool::new(false),
         })
     }
 
@@ -85,18 +85,11 @@ impl TcpSink {
     }
 
     fn promise(&self) -> SinkProfile {
-        let durability = match self.framing {
-            Framing::Json | Framing::Text => Durability::Unacknowledged,
-            Framing::Forward => Durability::Remote,
+        let (durability, max_in_flight) = match self.framing {
+            Framing::Json | Framing::Text => (Durability::Unacknowledged, WINDOW),
+            Framing::Forward => (Durability::Remote, 1),
         };
-        SinkProfile { ordering: Ordering::Ordered, durability, ..SinkProfile::default() }
-    }
-
-    fn check_open(&self) -> Result<(), DeliveryError> {
-        if self.closed.load(Memory::Acquire) {
-            return Err(DeliveryError::new(DeliveryErrorKind::Closed, "the TCP sink is closed"));
-        }
-        Ok(())
+        SinkProfile { max_in_flight, ordering: Ordering::Ordered, durability, ..SinkProfile::default() }
     }
 }
 
@@ -114,7 +107,6 @@ impl Component for TcpSink {
     }
 
     async fn close(&self) -> Result<(), CloseError> {
-        self.closed.store(true, Memory::Release);
         self.logs.close().await;
         self.events.close().await;
         Ok(())
@@ -128,22 +120,19 @@ impl LogSink for TcpSink {
     }
 
     async fn deliver(&self, batch: &Batch<LogRecord<'_>>) -> Result<(), DeliveryError> {
-        self.check_open()?;
         if batch.is_empty() {
             return Ok(());
         }
         let (lane, receivers) = (&self.logs, &self.receivers);
-        let mut desk = lane.desk().await;
-        self.check_open()?;
         match self.framing {
             Framing::Json | Framing::Text => {
                 let line =
                     |record: &LogRecord<'_>, out: &mut Vec<u8>| self.log_lines.encode(&record.log, out);
-                lines::send(lane, receivers, &mut desk, batch, line).await
+                lines::send(lane, receivers, batch, line).await
             }
             Framing::Forward => {
                 let entry = |record: &LogRecord<'_>, out: &mut Vec<u8>| self.entries.push_log(record, out);
-                forward::send(lane, receivers, &mut desk, &self.chunks, batch, entry).await
+                forward::send(lane, receivers, &self.chunks, batch, entry).await
             }
         }
     }
@@ -156,22 +145,19 @@ impl EventSink for TcpSink {
     }
 
     async fn deliver(&self, batch: &Batch<Event<'_>>) -> Result<(), DeliveryError> {
-        self.check_open()?;
         if batch.is_empty() {
             return Ok(());
         }
         let (lane, receivers) = (&self.events, &self.receivers);
-        let mut desk = lane.desk().await;
-        self.check_open()?;
         match self.framing {
             Framing::Json | Framing::Text => {
                 let line =
                     |record: &Event<'_>, out: &mut Vec<u8>| self.event_lines.encode(&record.event, out);
-                lines::send(lane, receivers, &mut desk, batch, line).await
+                lines::send(lane, receivers, batch, line).await
             }
             Framing::Forward => {
                 let entry = |record: &Event<'_>, out: &mut Vec<u8>| self.entries.push_event(record, out);
-                forward::send(lane, receivers, &mut desk, &self.chunks, batch, entry).await
+                forward::send(lane, receivers, &self.chunks, batch, entry).await
             }
         }
     }

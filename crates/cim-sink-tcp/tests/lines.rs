@@ -187,6 +187,68 @@ async fn a_receiver_that_never_reads_is_given_up_in_time() {
     assert_eq!(sink.disconnects(), 1);
 }
 
+/// While the receiver takes one batch the next one is written; when the connection breaks, both fail, and repeated in their order
+/// they make a stream of whole records.
+#[tokio::test]
+async fn batches_in_flight_fail_together_and_come_again_in_order() {
+    let receiver = Receiver::start(None);
+    receiver.set(Mood::Stalled);
+    let settings = TcpSettings { stall_timeout: "300ms".parse().unwrap(), ..settings(receiver.address) };
+    let sink = sink(&settings, LogFormat::Text);
+    assert_eq!(LogSink::profile(&*sink).max_in_flight, 2);
+    let sized = |seqs: std::ops::Range<u64>| -> Vec<Sample> {
+        seqs.map(|seq| Sample::with_body(seq, "app", format!("{seq:01000}").as_bytes())).collect()
+    };
+    // The first is small enough for the buffers between the two, the second is not.
+    let (first, second) = (sized(0..10), sized(10..10_000));
+    let (one, two) = (subject(&sink), subject(&sink));
+    let (early, late) = tokio::join!(one.deliver(&first), two.deliver(&second));
+    assert!(early.is_ok(), "the peer's kernel has taken it: {early:?}");
+    let Undelivered::Only(rest) = late.unwrap_err().undelivered().clone() else { panic!("all of it") };
+    assert_eq!(rest.last(), Some(&9_989));
+    assert_eq!(sink.disconnects(), 1);
+
+    let (third, fourth) = (sized(10_000..19_000), sized(19_000..19_010));
+    let more = &second[rest[0]..];
+    let (two, three, four) = tokio::join!(one.deliver(more), two.deliver(&third), one.deliver(&fourth));
+    let errors = [two.unwrap_err(), three.unwrap_err(), four.unwrap_err()];
+    assert_eq!(errors[2].undelivered(), &Undelivered::All, "it was never written");
+    let Undelivered::Only(rest) = errors[0].undelivered() else { panic!("{:?}", errors[0]) };
+    let more = &more[rest[0]..];
+
+    receiver.set(Mood::Reading);
+    for batch in [more, &third, &fourth] {
+        subject(&sink).deliver(batch).await.unwrap();
+    }
+    let text = |samples: &[Sample]| -> Vec<u8> {
+        samples.iter().flat_map(|sample| [&sample.body, b"\n".as_slice()].concat()).collect()
+    };
+    let expected = [text(more), text(&third), text(&fourth)].concat();
+    wait_for("the rest", || receiver.streams().last().unwrap().len() >= expected.len());
+    assert!(receiver.streams().last().unwrap() == &expected, "the last connection has the rest, whole");
+}
+
+/// What a dropped call has written must not arrive in secret, because it is sent again.
+#[tokio::test]
+async fn a_dropped_delivery_ends_its_connection() {
+    let receiver = Receiver::start(None);
+    receiver.set(Mood::Stalled);
+    let sink = sink(&settings(receiver.address), LogFormat::Text);
+    let body = vec![b'x'; 1_000];
+    let large: Vec<_> = (0..8_000).map(|seq| Sample::with_body(seq, "app", &body)).collect();
+    let (one, two) = (subject(&sink), subject(&sink));
+    let both = async { tokio::join!(one.deliver(&large), two.deliver(&large)) };
+    assert!(tokio::time::timeout(Duration::from_millis(200), both).await.is_err());
+    receiver.set(Mood::Reading);
+    subject(&sink).deliver(&large).await.unwrap();
+    let whole: usize = large.iter().map(|sample| sample.body.len() + 1).sum();
+    wait_for("the batch", || receiver.streams().last().unwrap().len() >= whole);
+    let streams = receiver.streams();
+    assert_eq!(streams.len(), 2);
+    assert!(streams[0].len() < whole, "the first connection was left to the kernel");
+    assert_eq!(streams[1].len(), whole);
+}
+
 /// Linux lets the confirmation of a segment wait for 40 ms when it is as long as the one before and shorter than an
 /// earlier one. That must not hold up the next batch.
 #[tokio::test]

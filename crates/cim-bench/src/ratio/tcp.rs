@@ -12,9 +12,11 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use cim_core::{Batch, Identity, LogFormat, LogRecord, LogSink, Meta, SinkContext};
+use cim_core::{Batch, DeliveryError, Identity, LogFormat, LogRecord, LogSink, Meta, SinkContext};
 use cim_sink_tcp::{TcpSettings, TcpSink};
 use cim_wire::{Log, LogEncoder};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesOrdered;
 use memchr::memmem;
 
 use super::ingest::WARM_UP;
@@ -137,15 +139,32 @@ fn deliver(rig: &Rig) -> Result<Sample> {
         log: log(payload),
     });
     let batch = Batch::new(records.collect(), BATCH.saturating_mul(LINE));
-    let (mut count, start) = (0u64, Instant::now());
-    while start.elapsed() < rig.slice {
-        let delivered = runtime.block_on(sink.deliver(&batch));
-        delivered.map_err(|error| BenchError::Unclean(format!("TCP sink: {error}")))?;
-        count = count.saturating_add(1);
-    }
+    let start = Instant::now();
+    let count = runtime.block_on(keep_in_flight(&sink, &batch, start + rig.slice));
+    let count = count.map_err(|error| BenchError::Unclean(format!("TCP sink: {error}")))?;
     let seconds = start.elapsed().as_secs_f64();
     drop((sink, runtime));
     Ok(Sample::of(verify(reader, &page(&payloads), count)? as f64 / seconds))
+}
+
+/// Delivers the batch again and again, as many at once as the sink takes, as the engine does. Returns how often.
+async fn keep_in_flight(
+    sink: &TcpSink,
+    batch: &Batch<LogRecord<'_>>,
+    until: Instant,
+) -> std::result::Result<u64, DeliveryError> {
+    let window = LogSink::profile(sink).max_in_flight;
+    let (mut count, mut flights) = (0u64, FuturesOrdered::new());
+    loop {
+        while flights.len() < window && Instant::now() < until {
+            flights.push_back(LogSink::deliver(sink, batch));
+            count = count.saturating_add(1);
+        }
+        match flights.next().await {
+            Some(delivered) => delivered?,
+            None => return Ok(count),
+        }
+    }
 }
 
 fn write_loop(rig: &Rig) -> Result<Sample> {

@@ -1,0 +1,156 @@
+//! How far a connection has come: what was written, what the peer's kernel has taken, and whether it is over.
+//!
+//! Owns the wait for the peer's kernel, which goes on while the next batch is written, and the abrupt end. Left out:
+//! writing (`connection`). Invariant: once a connection was broken off nothing of it reaches the peer any more, and
+//! everybody who asks is told the same number of bytes that the peer had taken by then.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering as Memory};
+use std::time::{Duration, Instant};
+
+use socket2::SockRef;
+
+use crate::channel::Channel;
+use crate::send_queue::unconfirmed;
+use crate::short_timer::ShortTimer;
+
+/// The first look at the send queue after the one at once comes that soon, each later one after half as much again.
+const FIRST_LOOK: Duration = Duration::from_micros(20);
+/// And never later than this.
+const LONGEST_LOOK: Duration = Duration::from_millis(5);
+
+/// The state of a connection, shared by the one who writes and those who wait.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    /// The same socket, for questions while somebody writes.
+    socket: OwnedFd,
+    /// Whether a byte written is a byte in the send queue.
+    transparent: bool,
+    /// Longest time without progress.
+    stall: Duration,
+    /// Bytes handed to the channel since the beginning.
+    written: AtomicU64,
+    /// How many of them lie in the socket's send queue or beyond it.
+    flushed: AtomicU64,
+    /// How many of them are surely where they should be.
+    settled: AtomicU64,
+    /// What the peer had taken when the connection was broken off.
+    end: OnceLock<u64>,
+    /// Batches wait in the order in which they were written.
+    timer: tokio::sync::Mutex<ShortTimer>,
+}
+
+impl Wire {
+    pub(crate) fn of(channel: &dyn Channel, stall: Duration) -> io::Result<Self> {
+        Ok(Self {
+            socket: channel.socket().as_fd().try_clone_to_owned()?,
+            transparent: channel.is_transparent(),
+            stall,
+            written: AtomicU64::new(0),
+            flushed: AtomicU64::new(0),
+            settled: AtomicU64::new(0),
+            end: OnceLock::new(),
+            timer: tokio::sync::Mutex::new(ShortTimer::new()?),
+        })
+    }
+
+    /// Longest time without progress.
+    pub(crate) fn stall(&self) -> Duration {
+        self.stall
+    }
+
+    /// Bytes written since the beginning of the connection.
+    pub(crate) fn written(&self) -> u64 {
+        self.written.load(Memory::Acquire)
+    }
+
+    pub(crate) fn wrote(&self, count: usize) {
+        self.written.fetch_add(count as u64, Memory::AcqRel);
+    }
+
+    /// What lies above the socket holds nothing back.
+    pub(crate) fn flushed(&self) {
+        self.flushed.store(self.written(), Memory::Release);
+    }
+
+    /// Everything up to there is where it should be.
+    pub(crate) fn settle(&self, through: u64) {
+        self.settled.fetch_max(through, Memory::AcqRel);
+    }
+
+    /// Whether nothing that was written is still on its way.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.settled.load(Memory::Acquire) >= self.written()
+    }
+
+    pub(crate) fn is_broken(&self) -> bool {
+        self.end.get().is_some()
+    }
+
+    /// Waits until the peer's kernel has taken everything up to there.
+    ///
+    /// # Errors
+    /// The connection broke, or the peer has taken nothing for the stall time.
+    ///
+    /// # Cancel safety
+    /// May be dropped at any await point.
+    pub(crate) async fn confirmed(&self, through: u64) -> io::Result<()> {
+        let timer = self.timer.lock().await;
+        let (mut most, mut progress, mut pause) = (0, Instant::now(), FIRST_LOOK);
+        loop {
+            let taken = match self.end.get() {
+                Some(taken) if *taken < through => return Err(io::ErrorKind::ConnectionReset.into()),
+                Some(taken) => *taken,
+                None => self.taken()?,
+            };
+            if taken >= through {
+                self.settle(through);
+                return Ok(());
+            }
+            if let Some(error) = SockRef::from(&self.socket).take_error()? {
+                return Err(error);
+            }
+            if taken > most {
+                (most, progress) = (taken, Instant::now());
+            } else if progress.elapsed() > self.stall {
+                return Err(stalled());
+            }
+            timer.pause(pause).await?;
+            pause = pause.mul_f64(1.5).min(LONGEST_LOOK);
+        }
+    }
+
+    /// Waits until nobody waits for the peer any more.
+    pub(crate) async fn quiet(&self) {
+        let _ = self.timer.lock().await;
+    }
+
+    /// Ends the connection at once, so that the kernel does not deliver in secret what is sent again. Returns how many
+    /// bytes the peer has surely taken.
+    pub(crate) fn break_off(&self) -> u64 {
+        *self.end.get_or_init(|| {
+            let taken = self.taken().unwrap_or_else(|_| self.settled.load(Memory::Acquire));
+            // The first is for a kernel that does not know the second.
+            let _ = SockRef::from(&self.socket).set_linger(Some(Duration::ZERO));
+            let _ = rustix::net::connect_unspec(&self.socket);
+            taken
+        })
+    }
+
+    /// Bytes that the peer's kernel has surely taken. The number of those sent is read first: what is sent meanwhile only makes
+    /// the answer smaller.
+    fn taken(&self) -> io::Result<u64> {
+        let sent = if self.transparent { self.written() } else { self.flushed.load(Memory::Acquire) };
+        let waiting = unconfirmed(&self.socket)? as u64;
+        let settled = self.settled.load(Memory::Acquire);
+        // Behind TLS the bytes in the queue are not the bytes written: all of them are taken, or nothing is known.
+        let taken = if self.transparent || waiting == 0 { sent.saturating_sub(waiting) } else { 0 };
+        Ok(taken.max(settled))
+    }
+}
+
+pub(crate) fn stalled() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "the receiver has stopped taking data")
+}
