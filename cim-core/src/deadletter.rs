@@ -113,6 +113,16 @@ struct Inner {
     evicted: u64,
 }
 
+impl Inner {
+    /// Returns how many were forgotten.
+    fn forget_before(&mut self, next: u64) -> io::Result<u64> {
+        let first = self.stream.cursor(CURSOR).map_err(io::Error::other)?.max(self.stream.first_seq());
+        self.stream.ack(CURSOR, next);
+        self.stream.save_cursors(true)?;
+        Ok(next.saturating_sub(first))
+    }
+}
+
 impl std::fmt::Debug for DeadLetters {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("DeadLetters").finish_non_exhaustive()
@@ -165,6 +175,11 @@ impl DeadLetters {
     /// # Errors
     /// When the spool cannot be read.
     pub fn list(&self) -> io::Result<Vec<Letter>> {
+        Ok(self.numbered()?.into_iter().map(|(_, letter)| letter).collect())
+    }
+
+    /// The letters kept, oldest first, with their numbers in the store.
+    pub(crate) fn numbered(&self) -> io::Result<Vec<(u64, Letter)>> {
         let (reader, first) = {
             let mut inner = self.lock();
             let first = inner.stream.cursor(CURSOR).map_err(io::Error::other)?;
@@ -180,10 +195,12 @@ impl DeadLetters {
     pub fn purge(&self) -> io::Result<u64> {
         let mut inner = self.lock();
         let next = inner.stream.next_seq();
-        let first = inner.stream.cursor(CURSOR).map_err(io::Error::other)?.max(inner.stream.first_seq());
-        inner.stream.ack(CURSOR, next);
-        inner.stream.save_cursors(true)?;
-        Ok(next.saturating_sub(first))
+        inner.forget_before(next)
+    }
+
+    /// Forgets the letters up to that number.
+    pub(crate) fn forget_through(&self, number: u64) -> io::Result<u64> {
+        self.lock().forget_before(number + 1)
     }
 
     /// Letters kept now.
@@ -233,7 +250,7 @@ pub fn read(dir: &Path) -> Result<Vec<Letter>, OpenError> {
     }
 }
 
-fn letters_from(mut reader: Reader, first: u64) -> io::Result<Vec<Letter>> {
+fn letters_from(mut reader: Reader, first: u64) -> io::Result<Vec<(u64, Letter)>> {
     let mut letters = Vec::new();
     loop {
         match reader.next()? {
@@ -243,7 +260,7 @@ fn letters_from(mut reader: Reader, first: u64) -> io::Result<Vec<Letter>> {
                 frame
                     .records()
                     .filter(|(seq, _)| *seq >= first)
-                    .filter_map(|(_, bytes)| Letter::decode(bytes)),
+                    .filter_map(|(seq, bytes)| Some((seq, Letter::decode(bytes)?))),
             ),
         }
     }

@@ -81,6 +81,11 @@ async fn a_poisoned_record_goes_to_the_dead_letters_and_its_neighbours_pass() {
     let letters = cim.dead_letters().unwrap().list().unwrap();
     assert_eq!((letters.len(), letters[0].seq, letters[0].reason.as_str()), (1, 14, "rejected"));
 
+    assert_eq!(cim.replay_dead_letters().unwrap(), 1);
+    settled(&cim).await;
+    let again = cim.dead_letters().unwrap().list().unwrap();
+    assert_eq!((again.len(), again[0].seq), (1, 41), "refused again, it is a letter again");
+
     *sink.poison.lock().unwrap() = None;
     assert_eq!(cim.replay_dead_letters().unwrap(), 1);
     settled(&cim).await;

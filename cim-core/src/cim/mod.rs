@@ -7,6 +7,7 @@ mod builder;
 mod generation;
 mod health;
 mod publish;
+mod replay;
 mod routes;
 mod stop;
 mod storage;
@@ -16,7 +17,7 @@ use std::sync::{Arc, Mutex};
 use crate::books::Books;
 use crate::budget::Budget;
 use crate::contract::Level;
-use crate::deadletter::{DeadLetters, Letter};
+use crate::deadletter::DeadLetters;
 use crate::delivery::{Condition, DeliveryStatus};
 use crate::intake::{Entrance, Intake, IntakeCounts, Lane};
 use crate::leftovers;
@@ -208,27 +209,6 @@ impl Cim {
             trouble: self.inner.troubles.of(&member.sink),
             books: self.inner.entrance.queue(member.class).books(member.index),
         }
-    }
-
-    /// Takes every dead letter, hands it to its queue again and forgets it. Returns how many.
-    ///
-    /// # Errors
-    /// When the store cannot be read or saved, or a queue has no room: then every letter is kept.
-    pub fn replay_dead_letters(&self) -> std::io::Result<u64> {
-        let Some(store) = self.dead_letters() else { return Ok(0) };
-        let letters = store.list()?;
-        for class in [Class::Log, Class::Event] {
-            let mut buf = cim_spool::FrameBuf::with_target(0);
-            for letter in letters.iter().filter(|letter| letter.class == class) {
-                buf.push(&[Letter::record(letter)]);
-            }
-            let queue = self.inner.entrance.queue(class);
-            let Ok((end, _)) = queue.commit(buf, true) else {
-                return Err(std::io::Error::other("the queue has no room for the letters"));
-            };
-            queue.announce(end);
-        }
-        store.purge()
     }
 }
 

@@ -298,7 +298,7 @@ proptest! {
                 }
                 Input::Word(revision, word) => {
                     let word = [Word::Success, Word::Unused, Word::Failure][usize::from(word)];
-                    let corrects = lane.correctable.is_some();
+                    let corrects = lane.correctable.as_ref().is_some_and(|last| last.key.revision == revision);
                     let outcome = lane.result(revision, word, at(now));
                     if corrects { None } else { outcome }
                 }
