@@ -5,40 +5,58 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use cim_core::configuration::OwnChange;
 use cim_core::{Cim, Identity, Registry};
 use serde_json::Value;
 
+use crate::application::{self, CurrentApplication};
 use crate::diagnostics::LevelSwitch;
 use crate::engine;
 use crate::exit::chain;
+use crate::own_document::{self, CHANGED, InForce, Lineage};
 use crate::run::announce_routes;
-use crate::settings::{Credentials, Loaded, Request, Settings, load};
+use crate::settings::{Credentials, Loaded, Request, Settings, Sources};
 use crate::who::Who;
 
 /// What a file looked like: device, inode, size, time of change. `None`: it is not there.
 type Look = Option<(u64, u64, u64, i64, i64)>;
 
+/// Before the reason why nothing changes.
+const KEPT: &str = "the configuration stays as it was";
 /// Sections that a running process can take over.
-const LIVE: [&str; 3] = ["routes", "sinks", "log"];
+const LIVE: [&str; 4] = ["routes", "sinks", "application", "log"];
 
-/// The configuration in force and the files it came from.
+/// The configuration in force and what it came from.
 #[derive(Debug)]
 pub struct Reload {
     files: Vec<PathBuf>,
+    sources: Sources,
     in_force: Settings,
     credentials: Option<Credentials>,
+    /// CIM's own document; `None` when there is none.
+    lineage: Option<Lineage>,
     looks: Vec<(PathBuf, Look)>,
     level: LevelSwitch,
+    application: Arc<CurrentApplication>,
     who: Who,
 }
 
 impl Reload {
-    /// Watches what `loaded` was read from; `files` are the ones of the command line.
+    /// Watches what was read; `files` are the ones of the command line.
     #[must_use]
-    pub fn new(files: Vec<PathBuf>, loaded: Loaded, level: LevelSwitch, who: Who) -> Self {
+    pub fn new(
+        files: Vec<PathBuf>,
+        in_force: InForce,
+        level: LevelSwitch,
+        application: Arc<CurrentApplication>,
+        who: Who,
+    ) -> Self {
+        let InForce { loaded, sources, lineage } = in_force;
         let looks = look_at(loaded.files);
-        Self { files, in_force: loaded.settings, credentials: loaded.credentials, looks, level, who }
+        let (in_force, credentials) = (loaded.settings, loaded.credentials);
+        Self { files, sources, in_force, credentials, lineage, looks, level, application, who }
     }
 
     /// Whether there is anything to watch.
@@ -76,14 +94,74 @@ impl Reload {
     /// # Cancel safety
     /// As [`Cim::reload`].
     pub async fn reload(&mut self, cim: &Cim, registry: &Registry) {
-        let kept = "the configuration stays as it was";
-        let new = match load(&Request::of_process(self.files.clone()), registry) {
-            Ok(new) => new,
-            Err(problems) => {
-                tracing::error!("{kept}: {problems}");
+        let sources = Sources::read(&Request::of_process(self.files.clone()));
+        let (sources, lineage) = match (&self.lineage, sources.document().map(|own| own.value.clone())) {
+            (Some(_), None) => {
+                tracing::error!("{KEPT}: the file of cim.json is gone; put it back");
                 return;
             }
+            (None, None) => (sources, None),
+            (None, Some(file)) => (sources, Some(Lineage::new(file))),
+            (Some(lineage), Some(file)) => {
+                let lineage = lineage.seen(file);
+                let current = lineage.current().clone();
+                let sources =
+                    if lineage.is_patched() { sources.with_document(CHANGED, current) } else { sources };
+                (sources, Some(lineage))
+            }
         };
+        match self.enforce(sources, lineage, cim, registry).await {
+            Ok(waiting) if waiting.is_empty() => {
+                tracing::info!("the configuration was read again and is in force");
+            }
+            Ok(waiting) => tracing::warn!(
+                "the configuration was read again; changes of {} take effect at the next start",
+                waiting.join(", ")
+            ),
+            Err(why) => tracing::error!("{KEPT}: {why}"),
+        }
+    }
+
+    /// Changes CIM's own document (wire contract §4.3).
+    ///
+    /// # Errors
+    /// Why the change cannot be in force; nothing has changed then.
+    ///
+    /// # Cancel safety
+    /// As [`Cim::reload`].
+    pub async fn change(
+        &mut self,
+        patch: &[u8],
+        cim: &Cim,
+        registry: &Registry,
+    ) -> Result<OwnChange, String> {
+        let Some(lineage) = &self.lineage else { return Ok(OwnChange::Unused) };
+        let next = lineage.patched(patch)?;
+        if next == *lineage {
+            return Ok(OwnChange::InForce);
+        }
+        let sources = self.sources.clone().with_document(CHANGED, next.current().clone());
+        let waiting = self.enforce(sources, Some(next), cim, registry).await?;
+        if waiting.is_empty() {
+            tracing::info!("the changed cim.json is in force");
+        } else {
+            let waiting = waiting.join(", ");
+            tracing::warn!(
+                "the changed cim.json is in force; changes of {waiting} take effect at the next start"
+            );
+        }
+        Ok(OwnChange::InForce)
+    }
+
+    /// Puts what was read into force and remembers it; returns what has to wait for the next start.
+    async fn enforce(
+        &mut self,
+        sources: Sources,
+        lineage: Option<Lineage>,
+        cim: &Cim,
+        registry: &Registry,
+    ) -> Result<Vec<String>, String> {
+        let new = sources.load(registry).map_err(|problems| problems.to_string())?;
         for warning in &new.warnings {
             tracing::warn!("{warning}");
         }
@@ -91,31 +169,46 @@ impl Reload {
         let next = Settings {
             routes: new.settings.routes.clone(),
             sinks: new.settings.sinks.clone(),
+            application: new.settings.application.clone(),
             log: new.settings.log.clone(),
             ..self.in_force.clone()
         };
-        if let Err(why) = self.swap(&next, cim, registry).await {
-            tracing::error!("{kept}: {why}");
-            return;
-        }
+        self.swap(&next, cim, registry).await?;
         self.in_force = next;
+        self.sources = sources;
         self.looks = look_at(new.files);
-        if waiting.is_empty() {
-            tracing::info!("the configuration was read again and is in force");
-        } else {
-            tracing::warn!(
-                "the configuration was read again; changes of {} take effect at the next start",
-                waiting.join(", ")
-            );
+        if lineage != self.lineage {
+            self.lineage = lineage;
+            self.remember().await;
+        }
+        Ok(waiting)
+    }
+
+    /// Remembers which document is in force, for the next start.
+    ///
+    /// # Cancel safety
+    /// When dropped, it is remembered nevertheless.
+    pub async fn remember(&self) {
+        let (Some(spool), Some(lineage)) = (self.in_force.spool.dir.clone(), self.lineage.clone()) else {
+            return;
+        };
+        let saved = tokio::task::spawn_blocking(move || own_document::save(&spool, &lineage)).await;
+        if let Err(error) = saved.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
+            tracing::error!(%error, "which cim.json is in force cannot be saved; the next start begins with its file");
         }
     }
 
     /// Puts the live sections into force: all of them, or none.
     async fn swap(&self, next: &Settings, cim: &Cim, registry: &Registry) -> Result<(), String> {
+        let client = application::client(&next.application).map_err(|problem| problem.to_string())?;
         if next.routes != self.in_force.routes || next.sinks != self.in_force.sinks {
             let sinks = engine::sinks(next, &self.who, registry).map_err(|failure| failure.text)?;
             cim.reload(sinks, &next.routes).await.map_err(|error| chain(&error))?;
             announce_routes(next);
+        }
+        if next.application != self.in_force.application {
+            self.application.replace(client).await;
+            tracing::info!(application = %next.application.url, "the application is called there from now on");
         }
         if next.log.level != self.in_force.log.level {
             self.level.set(next.log.level);

@@ -13,15 +13,17 @@ use cim_core::configuration::Plan;
 use cim_core::supervisor::OnPanic;
 use cim_core::{Cim, Configuration, Identity, Registry, StopReport};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{interval, timeout};
 
+use crate::application::CurrentApplication;
 use crate::exit::{self, Failure, chain};
 use crate::face::Face;
 use crate::listeners::Listeners;
+use crate::own_document::{self, Wish, begin};
 use crate::registration::Engine;
 use crate::reload::Reload;
-use crate::settings::{Loaded, Request, Settings, load};
+use crate::settings::{Loaded, Request, Settings};
 use crate::who::{self, Who};
 use crate::{backends, configuration, control, diagnostics, engine, limits, listeners, metrics_page};
 
@@ -42,7 +44,8 @@ const DRAIN_WITHOUT_SPOOL: Duration = Duration::from_secs(25);
 /// [`Failure`] when the process cannot start, or lost a part it cannot work without.
 pub fn run(files: Vec<PathBuf>) -> Result<u8, Failure> {
     let registry = backends::registry();
-    let loaded = load(&Request::of_process(files.clone()), &registry).map_err(Failure::cannot_start)?;
+    let in_force = begin(&Request::of_process(files.clone()), &registry).map_err(Failure::cannot_start)?;
+    let loaded = in_force.loaded.clone();
     let level = diagnostics::start(&loaded.settings.log);
     let open = listeners::open(&loaded)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -57,12 +60,19 @@ pub fn run(files: Vec<PathBuf>) -> Result<u8, Failure> {
         let orchestrator = configuration::orchestrator(settings, &registry).map_err(wrong)?;
         let given = Identity::from(&settings.identity);
         let who = who::at_once(orchestrator.as_ref(), &given, settings.spool.dir.as_deref());
-        let plan =
-            configuration::plan(settings, &registry, who.identity.clone(), orchestrator).map_err(wrong)?;
+        let application = Arc::new(CurrentApplication::new(&settings.application).map_err(wrong)?);
+        let identity = who.identity.clone();
+        let mut plan =
+            configuration::plan(settings, &registry, identity, orchestrator, Arc::clone(&application))
+                .map_err(wrong)?;
+        let (wishes, wished) = own_document::wishes();
+        plan.own = Some(Arc::new(wishes));
         let cim = engine::start(settings, &who, &registry)?;
         let process = Process::start(cim, open, &loaded, plan, &who)?;
         announce(&loaded, &process, &who);
-        process.work(signals, Reload::new(files, loaded, level, who), &registry).await
+        let reload = Reload::new(files, in_force, level, application, who);
+        reload.remember().await;
+        process.work(signals, reload, wished, &registry).await
     })
 }
 
@@ -165,6 +175,7 @@ impl Process {
         mut self,
         mut signals: Signals,
         mut reload: Reload,
+        mut wished: mpsc::Receiver<Wish>,
         registry: &Registry,
     ) -> Result<u8, Failure> {
         let mut look = interval(LOOK_EVERY);
@@ -179,6 +190,9 @@ impl Process {
                 },
                 what = self.cim.supervisor().failed() => break Some(what),
                 identity = who::told(&mut self.identity) => self.known(identity, &mut reload, registry).await,
+                Some(Wish { patch, done }) = wished.recv() => {
+                    let _ = done.send(reload.change(&patch, &self.cim, registry).await);
+                }
                 _ = look.tick(), if reload.watches() => {
                     if reload.changed() {
                         reload.reload(&self.cim, registry).await;

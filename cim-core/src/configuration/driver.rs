@@ -290,6 +290,7 @@ impl Driver {
                 }
                 self.desk.answered(&document, attempt, verdict, now);
             }
+            Done::Own { step, outcome } => self.own_changed(&step, outcome, now),
             Done::Limited { question, time_left: Ok(time_left) } => {
                 // An ended lease shows as a removal soon.
                 self.desk.limit(&question, time_left.or(Some(Duration::ZERO)), now);

@@ -16,6 +16,7 @@ use super::change::{PushStep, Verdict};
 use super::confirmation::Confirmation;
 use super::desk::LeaseQuestion;
 use super::key::DocumentId;
+use super::plan::{OwnChange, OwnDocument};
 use crate::contract::{
     Answer, Application, CallError, ConfigOutcome, ConfigSource, Orchestrator, Push, Reported, RestartReason,
     SourceError,
@@ -25,6 +26,7 @@ use crate::contract::{
 #[derive(Debug)]
 pub(crate) enum Done {
     Called { document: DocumentId, attempt: u32, verdict: Verdict },
+    Own { step: PushStep, outcome: Result<OwnChange, String> },
     Limited { question: LeaseQuestion, time_left: Result<Option<Duration>, SourceError> },
     Reported { line: String, outcome: Result<Reported, SourceError> },
     Committed { key: String, value: Result<Option<Vec<u8>>, SourceError> },
@@ -61,6 +63,15 @@ fn verdict(answer: Result<Answer, CallError>) -> Verdict {
         Ok(answer) => Verdict::Refused(format!("the application answered {}", answer.status)),
         Err(error) => Verdict::Refused(error.to_string()),
     }
+}
+
+/// Changes CIM's own document.
+pub(crate) async fn own(document: Option<Arc<dyn OwnDocument>>, step: PushStep) -> Done {
+    let outcome = match document {
+        Some(document) => document.change(&step.patch).await,
+        None => Ok(OwnChange::Unused),
+    };
+    Done::Own { step, outcome }
 }
 
 /// Hands the first configuration over. Everything below 400 counts as taken (wire contract §5.2).
