@@ -21,5 +21,6 @@ pub mod reference;
 pub mod registration;
 pub mod reload;
 pub mod run;
+mod said;
 pub mod settings;
 pub mod who;

@@ -13,12 +13,11 @@ use serde_json::Value;
 
 use crate::application::{self, CurrentApplication};
 use crate::diagnostics::LevelSwitch;
-use crate::engine;
 use crate::exit::chain;
-use crate::own_document::{self, CHANGED, InForce, Lineage};
-use crate::run::announce_routes;
+use crate::own_document::{self, Held, InForce, Wish};
 use crate::settings::{Credentials, Loaded, Request, Settings, Sources};
 use crate::who::Who;
+use crate::{engine, said};
 
 /// What a file looked like: device, inode, size, time of change. `None`: it is not there.
 type Look = Option<(u64, u64, u64, i64, i64)>;
@@ -36,7 +35,7 @@ pub struct Reload {
     in_force: Settings,
     credentials: Option<Credentials>,
     /// CIM's own document; `None` when there is none.
-    lineage: Option<Lineage>,
+    own: Option<Held>,
     looks: Vec<(PathBuf, Look)>,
     level: LevelSwitch,
     application: Arc<CurrentApplication>,
@@ -53,10 +52,10 @@ impl Reload {
         application: Arc<CurrentApplication>,
         who: Who,
     ) -> Self {
-        let InForce { loaded, sources, lineage } = in_force;
+        let InForce { loaded, sources, own, .. } = in_force;
         let looks = look_at(loaded.files);
         let (in_force, credentials) = (loaded.settings, loaded.credentials);
-        Self { files, sources, in_force, credentials, lineage, looks, level, application, who }
+        Self { files, sources, in_force, credentials, own, looks, level, application, who }
     }
 
     /// Whether there is anything to watch.
@@ -95,72 +94,61 @@ impl Reload {
     /// As [`Cim::reload`].
     pub async fn reload(&mut self, cim: &Cim, registry: &Registry) {
         let sources = Sources::read(&Request::of_process(self.files.clone()));
-        let (sources, lineage) = match (&self.lineage, sources.document().map(|own| own.value.clone())) {
-            (Some(_), None) => {
-                tracing::error!("{KEPT}: the file of cim.json is gone; put it back");
-                return;
-            }
-            (None, None) => (sources, None),
-            (None, Some(file)) => (sources, Some(Lineage::new(file))),
-            (Some(lineage), Some(file)) => {
-                let lineage = lineage.seen(file);
-                let current = lineage.current().clone();
-                let sources =
-                    if lineage.is_patched() { sources.with_document(CHANGED, current) } else { sources };
-                (sources, Some(lineage))
-            }
-        };
-        match self.enforce(sources, lineage, cim, registry).await {
-            Ok(waiting) if waiting.is_empty() => {
-                tracing::info!("the configuration was read again and is in force");
-            }
-            Ok(waiting) => tracing::warn!(
-                "the configuration was read again; changes of {} take effect at the next start",
-                waiting.join(", ")
-            ),
+        let own = Held::by_files(self.own.clone(), sources.document());
+        if own.is_none() && self.own.is_some() && sources.are_read() {
+            tracing::error!("{KEPT}: the file of cim.json is gone; put it back");
+            return;
+        }
+        let sources = own.iter().fold(sources, |sources, own| own.over(sources));
+        match self.enforce(sources, own, cim, registry).await {
+            Ok(()) => tracing::info!("the configuration was read again and is in force"),
             Err(why) => tracing::error!("{KEPT}: {why}"),
         }
     }
 
-    /// Changes CIM's own document (wire contract §4.3).
-    ///
-    /// # Errors
-    /// Why the change cannot be in force; nothing has changed then.
+    /// Does what is asked about CIM's own document.
     ///
     /// # Cancel safety
     /// As [`Cim::reload`].
-    pub async fn change(
-        &mut self,
-        patch: &[u8],
-        cim: &Cim,
-        registry: &Registry,
-    ) -> Result<OwnChange, String> {
-        let Some(lineage) = &self.lineage else { return Ok(OwnChange::Unused) };
-        let next = lineage.patched(patch)?;
-        if next == *lineage {
-            return Ok(OwnChange::InForce);
+    pub async fn fulfil(&mut self, wish: Wish, cim: &Cim, registry: &Registry) {
+        match wish {
+            Wish::Change { patch, done } => {
+                let _ = done.send(self.change(&patch, cim, registry).await);
+            }
+            Wish::Current(tell) => {
+                let _ = tell.send(self.own.as_ref().map(|own| own.lineage.current().clone()));
+            }
+            Wish::Map(document) => {
+                let own = Held::by_map(self.own.as_ref(), document);
+                let sources = own.over(self.sources.clone());
+                match self.enforce(sources, Some(own), cim, registry).await {
+                    Ok(()) => tracing::info!("cim.json of the ConfigMap is in force"),
+                    Err(why) => tracing::error!("{KEPT}: {why}"),
+                }
+            }
         }
-        let sources = self.sources.clone().with_document(CHANGED, next.current().clone());
-        let waiting = self.enforce(sources, Some(next), cim, registry).await?;
-        if waiting.is_empty() {
+    }
+
+    /// Changes CIM's own document (wire contract §4.3).
+    async fn change(&mut self, patch: &[u8], cim: &Cim, registry: &Registry) -> Result<OwnChange, String> {
+        let Some(own) = &self.own else { return Ok(OwnChange::Unused) };
+        let next = own.patched(patch)?;
+        if next != *own {
+            let sources = next.over(self.sources.clone());
+            self.enforce(sources, Some(next), cim, registry).await?;
             tracing::info!("the changed cim.json is in force");
-        } else {
-            let waiting = waiting.join(", ");
-            tracing::warn!(
-                "the changed cim.json is in force; changes of {waiting} take effect at the next start"
-            );
         }
         Ok(OwnChange::InForce)
     }
 
-    /// Puts what was read into force and remembers it; returns what has to wait for the next start.
+    /// Puts what was read into force and remembers it.
     async fn enforce(
         &mut self,
         sources: Sources,
-        lineage: Option<Lineage>,
+        own: Option<Held>,
         cim: &Cim,
         registry: &Registry,
-    ) -> Result<Vec<String>, String> {
+    ) -> Result<(), String> {
         let new = sources.load(registry).map_err(|problems| problems.to_string())?;
         for warning in &new.warnings {
             tracing::warn!("{warning}");
@@ -177,11 +165,14 @@ impl Reload {
         self.in_force = next;
         self.sources = sources;
         self.looks = look_at(new.files);
-        if lineage != self.lineage {
-            self.lineage = lineage;
+        if !waiting.is_empty() {
+            tracing::warn!("changes of {} take effect at the next start", waiting.join(", "));
+        }
+        if own != self.own {
+            self.own = own;
             self.remember().await;
         }
-        Ok(waiting)
+        Ok(())
     }
 
     /// Remembers which document is in force, for the next start.
@@ -189,10 +180,8 @@ impl Reload {
     /// # Cancel safety
     /// When dropped, it is remembered nevertheless.
     pub async fn remember(&self) {
-        let (Some(spool), Some(lineage)) = (self.in_force.spool.dir.clone(), self.lineage.clone()) else {
-            return;
-        };
-        let saved = tokio::task::spawn_blocking(move || own_document::save(&spool, &lineage)).await;
+        let (Some(spool), Some(own)) = (self.in_force.spool.dir.clone(), self.own.clone()) else { return };
+        let saved = tokio::task::spawn_blocking(move || own_document::save(&spool, &own)).await;
         if let Err(error) = saved.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
             tracing::error!(%error, "which cim.json is in force cannot be saved; the next start begins with its file");
         }
@@ -204,7 +193,7 @@ impl Reload {
         if next.routes != self.in_force.routes || next.sinks != self.in_force.sinks {
             let sinks = engine::sinks(next, &self.who, registry).map_err(|failure| failure.text)?;
             cim.reload(sinks, &next.routes).await.map_err(|error| chain(&error))?;
-            announce_routes(next);
+            said::routes(next);
         }
         if next.application != self.in_force.application {
             self.application.replace(client).await;

@@ -84,8 +84,10 @@ impl Pod {
     /// What CIM remembers as the `cim.json` in force.
     #[must_use]
     pub fn remembered(&self) -> Value {
-        let text = std::fs::read(self.daemon.home().join("spool/own-document.json")).unwrap();
-        serde_json::from_slice::<Value>(&text).unwrap()["lineage"]["current"].clone()
+        let path = self.daemon.home().join("spool/own-document.json");
+        until("it is remembered", || path.exists());
+        let text = std::fs::read(path).unwrap();
+        serde_json::from_slice::<Value>(&text).unwrap()["held"]["lineage"]["current"].clone()
     }
 
     /// Writes a change of `cim.json`.

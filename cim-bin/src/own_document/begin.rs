@@ -5,12 +5,9 @@
 
 use cim_core::Registry;
 
-use super::lineage::Lineage;
+use super::held::Held;
 use super::memory;
 use crate::settings::{Loaded, Problems, Request, Sources};
-
-/// What a document is called in messages that is no longer that of the file.
-pub const CHANGED: &str = "cim.json as changed at run time";
 
 /// A configuration, and what it was made of.
 #[derive(Debug, Clone)]
@@ -19,8 +16,10 @@ pub struct InForce {
     pub loaded: Loaded,
     /// What it was made of.
     pub sources: Sources,
-    /// Where `cim.json` stands; `None` when there is none.
-    pub lineage: Option<Lineage>,
+    /// CIM's own document; `None` when there is none.
+    pub own: Option<Held>,
+    /// No document is mounted, so that of a ConfigMap may count.
+    pub may_have_map: bool,
 }
 
 /// Loads what a start would put into force.
@@ -30,24 +29,18 @@ pub struct InForce {
 pub fn begin(request: &Request, registry: &Registry) -> Result<InForce, Problems> {
     let sources = Sources::read(request);
     let loaded = sources.load(registry)?;
-    let Some(document) = sources.document() else {
-        return Ok(InForce { loaded, sources, lineage: None });
-    };
-    let file = document.value.clone();
+    let may_have_map = sources.document().is_none_or(|document| document.is_built_in);
     let remembered = loaded.settings.spool.dir.as_deref().and_then(memory::load);
-    let lineage = match remembered {
-        Some(remembered) => remembered.seen(file.clone()),
-        None => Lineage::new(file.clone()),
+    let Some(own) = Held::by_files(remembered, sources.document()) else {
+        return Ok(InForce { loaded, sources, own: None, may_have_map });
     };
-    if !lineage.is_patched() {
-        return Ok(InForce { loaded, sources, lineage: Some(lineage) });
-    }
-    let changed = sources.clone().with_document(CHANGED, lineage.current().clone());
+    let changed = own.over(sources.clone());
     match changed.load(registry) {
-        Ok(loaded) => Ok(InForce { loaded, sources: changed, lineage: Some(lineage) }),
+        Ok(loaded) => Ok(InForce { loaded, sources: changed, own: Some(own), may_have_map }),
         Err(problems) => {
-            tracing::warn!("the file counts, because {CHANGED} does not fit any more: {problems}");
-            Ok(InForce { loaded, sources, lineage: Some(Lineage::new(file)) })
+            tracing::warn!("the files count, because what was in force does not fit any more: {problems}");
+            let own = Held::by_files(None, sources.document());
+            Ok(InForce { loaded, sources, own, may_have_map })
         }
     }
 }

@@ -9,31 +9,31 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::lineage::Lineage;
+use super::held::Held;
 
 /// Its name in the spool directory.
 const FILE: &str = "own-document.json";
 const FORMAT: u32 = 1;
 
 #[derive(Serialize, Deserialize)]
-struct Stored<L> {
+struct Stored<H> {
     format: u32,
-    lineage: L,
+    held: H,
 }
 
 /// What an earlier run left; `None` when there is nothing, or nothing that can be read.
 #[must_use]
-pub fn load(spool: &Path) -> Option<Lineage> {
+pub fn load(spool: &Path) -> Option<Held> {
     let file = spool.join(FILE);
     let read = std::fs::read(&file).and_then(|text| {
-        let stored: Stored<Lineage> = serde_json::from_slice(&text)?;
+        let stored: Stored<Held> = serde_json::from_slice(&text)?;
         match stored.format {
-            FORMAT => Ok(stored.lineage),
+            FORMAT => Ok(stored.held),
             other => Err(io::Error::other(format!("format {other} is not known here"))),
         }
     });
     match read {
-        Ok(lineage) => Some(lineage),
+        Ok(held) => Some(held),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => {
             tracing::warn!(
@@ -49,10 +49,10 @@ pub fn load(spool: &Path) -> Option<Lineage> {
 ///
 /// # Errors
 /// When it cannot be written; the old one is still there.
-pub fn save(spool: &Path, lineage: &Lineage) -> io::Result<()> {
+pub fn save(spool: &Path, held: &Held) -> io::Result<()> {
     let fresh = spool.join(format!("{FILE}.tmp"));
     let mut file = File::create(&fresh)?;
-    file.write_all(&serde_json::to_vec(&Stored { format: FORMAT, lineage })?)?;
+    file.write_all(&serde_json::to_vec(&Stored { format: FORMAT, held })?)?;
     file.sync_data()?;
     std::fs::rename(&fresh, spool.join(FILE))
 }
@@ -67,10 +67,10 @@ mod tests {
         let spool = tempfile::tempdir().unwrap();
         assert_eq!(load(spool.path()), None);
         let patch = br#"[{"op":"add","path":"/b","value":2}]"#;
-        let lineage = Lineage::new(json!({"a": 1})).patched(patch).unwrap();
-        save(spool.path(), &lineage).unwrap();
-        assert_eq!(load(spool.path()), Some(lineage));
-        for text in ["", "{", "[]", r#"{"format":2,"lineage":{}}"#, r#"{"format":1,"lineage":7}"#] {
+        let held = Held::by_map(None, json!({"a": 1})).patched(patch).unwrap();
+        save(spool.path(), &held).unwrap();
+        assert_eq!(load(spool.path()), Some(held));
+        for text in ["", "{", "[]", r#"{"format":2,"held":{}}"#, r#"{"format":1,"held":7}"#] {
             std::fs::write(spool.path().join(FILE), text).unwrap();
             assert_eq!(load(spool.path()), None, "{text}");
         }

@@ -46,6 +46,12 @@ impl Sources {
         Self { environment, host, root, original, layers, problems, files }
     }
 
+    /// Whether everything that is there could be read.
+    #[must_use]
+    pub fn are_read(&self) -> bool {
+        self.problems.is_empty()
+    }
+
     /// CIM's own document, if there is one.
     #[must_use]
     pub fn document(&self) -> Option<&CimJson> {

@@ -14,8 +14,8 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::change::{PushStep, Verdict};
 use super::confirmation::Confirmation;
-use super::desk::LeaseQuestion;
 use super::key::DocumentId;
+use super::news::LeaseQuestion;
 use super::plan::{OwnChange, OwnDocument};
 use crate::contract::{
     Answer, Application, CallError, ConfigOutcome, ConfigSource, Orchestrator, Push, Reported, RestartReason,
@@ -34,7 +34,7 @@ pub(crate) enum Done {
     Confirmed { document: DocumentId, revision: i32, outcome: Result<(), String> },
     Undone { document: DocumentId, revision: i32, outcome: Result<(), String> },
     Loaded { attempt: u32, outcome: Result<(), String> },
-    OwnMap { exists: Option<bool> },
+    OwnMap { exists: Option<bool>, revision: Option<String> },
     RolledBack { data_key: String, outcome: Result<(), String>, done: oneshot::Sender<Result<(), String>> },
     Saved(std::io::Result<()>),
     Announced,
@@ -183,7 +183,7 @@ pub(crate) async fn restart(orchestrator: Arc<dyn Orchestrator>, reason: Restart
     Done::Nothing
 }
 
-/// Asks whether the config server keeps a map for CIM's own document.
+/// Asks whether the config server keeps a map for CIM's own document, and for its revision.
 pub(crate) async fn own_map(
     orchestrator: Arc<dyn Orchestrator>,
     names: Vec<String>,
@@ -193,7 +193,11 @@ pub(crate) async fn own_map(
     let mut exists = Some(false);
     for name in names {
         match orchestrator.document(&name).await {
-            Ok(Some(_)) => return Done::OwnMap { exists: Some(true) },
+            Ok(Some(document)) => {
+                let revision = document.data.into_iter().find(|(key, _)| key == "revision");
+                let revision = revision.map(|(_, revision)| revision);
+                return Done::OwnMap { exists: Some(true), revision };
+            }
             Ok(None) => {}
             Err(error) => {
                 tracing::debug!(%error, name, "whether the config server keeps a map for cim is not known yet");
@@ -201,5 +205,5 @@ pub(crate) async fn own_map(
             }
         }
     }
-    Done::OwnMap { exists }
+    Done::OwnMap { exists, revision: None }
 }

@@ -16,8 +16,9 @@ use super::place::{Located, Places};
 
 /// The directory of the original's files, unless `CIM_LEGACY_ROOT` says otherwise.
 const ROOT: &str = "/";
-/// Where CIM's own document is, the first that exists.
-const DOCUMENTS: [&str; 2] = ["opt/conf/cim.json", "opt/config/cim.json"];
+/// Where CIM's own document is mounted, and where the image has one.
+const MOUNTED: &str = "opt/conf/cim.json";
+const BUILT_IN: &str = "opt/config/cim.json";
 const INFRA: &str = "opt/conf/static/common-infra.json";
 const LOGS: &str = "opt/logs";
 
@@ -35,6 +36,8 @@ pub struct CimJson {
     pub name: String,
     /// The whole document.
     pub value: Value,
+    /// It is part of the image: a ConfigMap counts before it.
+    pub is_built_in: bool,
     places: Places,
 }
 
@@ -59,9 +62,10 @@ impl Original {
     pub fn read(root: &Path) -> (Option<Self>, Vec<Located>) {
         let mut problems = Vec::new();
         let mut original = Self::none(root);
-        if let Some(file) = DOCUMENTS.into_iter().map(|file| root.join(file)).find(|file| exists(file)) {
+        let mut documents = [(root.join(MOUNTED), false), (root.join(BUILT_IN), true)].into_iter();
+        if let Some((file, is_built_in)) = documents.find(|(file, _)| exists(file)) {
             match read_commented(&file) {
-                Ok(layer) => original.document = Some(CimJson::of(layer)),
+                Ok(layer) => original.document = Some(CimJson::of(layer, is_built_in)),
                 Err(found) => problems.extend(found),
             }
             original.files.push(file);
@@ -87,13 +91,19 @@ impl Original {
     /// The same with another document in the place of the one that was read.
     #[must_use]
     pub fn with_document(self, name: impl Into<String>, value: Value) -> Self {
-        Self { document: Some(CimJson { name: name.into(), value, places: Places::default() }), ..self }
+        Self { document: Some(CimJson::new(name, value)), ..self }
     }
 }
 
 impl CimJson {
-    fn of(layer: Layer) -> Self {
-        Self { name: layer.name, value: Value::Object(layer.value), places: layer.places }
+    /// A document that is called `name` in messages.
+    #[must_use]
+    pub fn new(name: impl Into<String>, value: Value) -> Self {
+        Self { name: name.into(), value, is_built_in: false, places: Places::default() }
+    }
+
+    fn of(layer: Layer, is_built_in: bool) -> Self {
+        Self { name: layer.name, value: Value::Object(layer.value), is_built_in, places: layer.places }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::super::announcement::Announcement;
-use super::super::change::{PushStep, Settled, Step, Verdict, Word};
+use super::super::change::{PushStep, Settled, Step, Word};
 use super::super::commits::Report;
 use super::super::key::OWN_DOCUMENT;
 use super::super::plan::OwnChange;
@@ -54,8 +54,7 @@ impl Driver {
                 return self.settled(refused);
             }
         };
-        self.desk.answered(&step.key.document, step.attempt, Verdict::Accepted(200), now);
-        let settled = self.desk.result(&step.key.text, None, word, now).ok().flatten();
+        let settled = self.desk.own_changed(step, word, now);
         self.settled(settled);
     }
 
