@@ -23,7 +23,7 @@ use crate::listeners::Listeners;
 use crate::own_document::{Map, Wish, Wishes, begin};
 use crate::registration::Engine;
 use crate::reload::Reload;
-use crate::settings::{Loaded, Request, Settings};
+use crate::settings::{Loaded, Request};
 use crate::who::{self, Who};
 use crate::{
     backends, configuration, control, diagnostics, engine, limits, listeners, metrics_page, own_document,

@@ -77,7 +77,9 @@ mod tests {
     use serde_json::json;
 
     fn file(number: u32, is_built_in: bool) -> CimJson {
-        CimJson { is_built_in, ..CimJson::new("cim.json", json!({ "a": number })) }
+        let mut file = CimJson::new("cim.json", json!({ "a": number }));
+        file.is_built_in = is_built_in;
+        file
     }
 
     fn current(held: Option<&Held>) -> Option<Value> {

@@ -11,8 +11,12 @@ fn document() -> impl Strategy<Value = Value> {
         Just(json!("FILE")),
         Just(json!("")),
     ];
-    let table = |inner| prop::collection::btree_map("[abc]", inner, 0..3).prop_map(|table| json!(table));
-    table(prop_oneof![leaf.clone(), table(leaf).boxed()].boxed())
+    let leaf = leaf.boxed();
+    table(prop_oneof![leaf.clone(), table(leaf)].boxed())
+}
+
+fn table(inner: BoxedStrategy<Value>) -> BoxedStrategy<Value> {
+    prop::collection::btree_map("[abc]", inner, 0..3).prop_map(|table| json!(table)).boxed()
 }
 
 fn after(lineage: &Lineage, documents: &[Value]) -> Lineage {
