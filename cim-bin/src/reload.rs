@@ -15,7 +15,7 @@ use crate::application::{self, CurrentApplication};
 use crate::diagnostics::LevelSwitch;
 use crate::exit::chain;
 use crate::own_document::{self, Held, InForce, Wish};
-use crate::settings::{Credentials, Loaded, Request, Settings, Sources};
+use crate::settings::{Credentials, Loaded, Problems, Request, Settings, Sources};
 use crate::who::Who;
 use crate::{engine, said};
 
@@ -26,6 +26,31 @@ type Look = Option<(u64, u64, u64, i64, i64)>;
 const KEPT: &str = "the configuration stays as it was";
 /// Sections that a running process can take over.
 const LIVE: [&str; 4] = ["routes", "sinks", "application", "log"];
+
+/// Why a configuration is not put into force.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    /// It is wrong.
+    #[error(transparent)]
+    Problems(#[from] Problems),
+    /// A running process cannot take it over.
+    #[error("{0}")]
+    Swap(String),
+}
+
+impl Refusal {
+    /// For a reader who gets one line, and knows what was changed.
+    fn in_one_line(&self) -> String {
+        match self {
+            Self::Problems(problems) => {
+                let lines: Vec<_> =
+                    problems.list().iter().map(|located| located.problem.to_string()).collect();
+                lines.join("; ")
+            }
+            Self::Swap(why) => why.replace('\n', "; "),
+        }
+    }
+}
 
 /// The configuration in force and what it came from.
 #[derive(Debug)]
@@ -102,7 +127,7 @@ impl Reload {
         let sources = own.iter().fold(sources, |sources, own| own.over(sources));
         match self.enforce(sources, own, cim, registry).await {
             Ok(()) => tracing::info!("the configuration was read again and is in force"),
-            Err(why) => tracing::error!("{KEPT}: {why}"),
+            Err(refusal) => tracing::error!("{KEPT}: {refusal}"),
         }
     }
 
@@ -123,7 +148,7 @@ impl Reload {
                 let sources = own.over(self.sources.clone());
                 match self.enforce(sources, Some(own), cim, registry).await {
                     Ok(()) => tracing::info!("cim.json of the ConfigMap is in force"),
-                    Err(why) => tracing::error!("{KEPT}: {why}"),
+                    Err(refusal) => tracing::error!("{KEPT}: {refusal}"),
                 }
             }
         }
@@ -135,7 +160,8 @@ impl Reload {
         let next = own.patched(patch)?;
         if next != *own {
             let sources = next.over(self.sources.clone());
-            self.enforce(sources, Some(next), cim, registry).await?;
+            let enforced = self.enforce(sources, Some(next), cim, registry).await;
+            enforced.map_err(|refusal| refusal.in_one_line())?;
             tracing::info!("the changed cim.json is in force");
         }
         Ok(OwnChange::InForce)
@@ -148,8 +174,8 @@ impl Reload {
         own: Option<Held>,
         cim: &Cim,
         registry: &Registry,
-    ) -> Result<(), String> {
-        let new = sources.load(registry).map_err(|problems| problems.to_string())?;
+    ) -> Result<(), Refusal> {
+        let new = sources.load(registry)?;
         for warning in &new.warnings {
             tracing::warn!("{warning}");
         }
@@ -161,10 +187,10 @@ impl Reload {
             log: new.settings.log.clone(),
             ..self.in_force.clone()
         };
-        self.swap(&next, cim, registry).await?;
+        self.swap(&next, cim, registry).await.map_err(Refusal::Swap)?;
         self.in_force = next;
         self.sources = sources;
-        self.looks = look_at(new.files);
+        self.watch(new.files);
         if !waiting.is_empty() {
             tracing::warn!("changes of {} take effect at the next start", waiting.join(", "));
         }
@@ -173,6 +199,15 @@ impl Reload {
             self.remember().await;
         }
         Ok(())
+    }
+
+    /// Watches these files. One that was looked at before is not looked at now: it may have changed since it was read.
+    fn watch(&mut self, files: Vec<PathBuf>) {
+        let looks = look_at(files).into_iter().map(|(file, now)| {
+            let before = self.looks.iter().find(|(known, _)| *known == file);
+            before.cloned().unwrap_or((file, now))
+        });
+        self.looks = looks.collect();
     }
 
     /// Remembers which document is in force, for the next start.

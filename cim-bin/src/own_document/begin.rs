@@ -34,6 +34,9 @@ pub fn begin(request: &Request, registry: &Registry) -> Result<InForce, Problems
     let Some(own) = Held::by_files(remembered, sources.document()) else {
         return Ok(InForce { loaded, sources, own: None, may_have_map });
     };
+    if own.stands_in(&sources) {
+        return Ok(InForce { loaded, sources, own: Some(own), may_have_map });
+    }
     let changed = own.over(sources.clone());
     match changed.load(registry) {
         Ok(loaded) => Ok(InForce { loaded, sources: changed, own: Some(own), may_have_map }),

@@ -54,19 +54,19 @@ impl Held {
         Ok(Self { lineage: self.lineage.patched(patch)?, ..*self })
     }
 
+    /// Whether the sources hold this very document.
+    #[must_use]
+    pub fn stands_in(&self, sources: &Sources) -> bool {
+        sources.document().is_some_and(|file| file.value == *self.lineage.current())
+    }
+
     /// The sources with this document in the place of that of the file.
     #[must_use]
     pub fn over(&self, sources: Sources) -> Sources {
-        let name = match (self.lineage.is_patched(), self.of_map) {
-            (true, _) => IN_FORCE,
-            (false, true) => OF_MAP,
-            (false, false)
-                if sources.document().is_some_and(|file| file.value == *self.lineage.current()) =>
-            {
-                return sources;
-            }
-            (false, false) => IN_FORCE,
-        };
+        if self.stands_in(&sources) {
+            return sources;
+        }
+        let name = if self.of_map && !self.lineage.is_patched() { OF_MAP } else { IN_FORCE };
         sources.with_document(name, self.lineage.current().clone())
     }
 }
