@@ -124,10 +124,12 @@ async fn a_map_that_exists_is_heard_and_its_revision_is_committed_at_the_registr
     if !has_map() {
         return;
     }
-    pod.live(Duration::from_secs(3), Duration::from_secs(2)).await;
-    assert_eq!(pod.committed(), None, "not before the registration");
-    assert_eq!(*pod.heard.lock().unwrap(), [json!({"cimConfig": {}})]);
-    pod.live(Duration::from_secs(3), Duration::from_secs(9)).await;
+    let looking = async {
+        sleep(Duration::from_secs(2)).await;
+        assert_eq!(pod.committed(), None, "not before the registration");
+        assert_eq!(*pod.heard.lock().unwrap(), [json!({"cimConfig": {}})]);
+    };
+    tokio::join!(pod.live(Duration::from_secs(3), Duration::from_secs(9)), looking);
     assert_eq!(pod.committed().as_deref(), Some("7"));
     assert_eq!(pod.orchestrator.documents(), [map_of(r#"{"cimConfig":{}}"#, "7")], "it is let be");
 }
@@ -138,16 +140,20 @@ async fn a_map_is_made_at_the_registration_and_results_have_their_own_key_from_t
     if !has_map() {
         return;
     }
-    pod.live(Duration::from_secs(3), Duration::from_secs(2)).await;
-    assert_eq!(pod.orchestrator.documents(), []);
     pod.store.put_leased("change-set/ns1/svc/v1/ms/cim.json/4", "[]", Duration::from_secs(180));
-    pod.live(Duration::ZERO, Duration::from_secs(9)).await;
+    let looking = async {
+        sleep(Duration::from_secs(2)).await;
+        assert_eq!(pod.orchestrator.documents(), []);
+        assert_eq!(pod.store.value(b"commit-config/ns1/svc/v1/ms/pod-1").as_deref(), Some(&b"4"[..]));
+        sleep(Duration::from_secs(3)).await;
+        assert_eq!(pod.committed().as_deref(), Some("0"));
+        pod.store.put_leased("change-set/ns1/svc/v1/ms/cim.json/5", "[]", Duration::from_secs(180));
+    };
+    tokio::join!(pod.live(Duration::from_secs(3), Duration::from_secs(9)), looking);
     let made = pod.orchestrator.documents();
     let data: std::collections::BTreeMap<_, _> = made[0].data.iter().cloned().collect();
     assert_eq!((made[0].name.as_str(), data["revision"].as_str()), (NAME, "0"));
     assert_eq!(serde_json::from_str::<Value>(&data["cim.json"]).unwrap(), json!({"in": "force"}));
-    pod.store.put_leased("change-set/ns1/svc/v1/ms/cim.json/5", "[]", Duration::from_secs(180));
-    pod.live(Duration::ZERO, Duration::from_secs(9)).await;
     assert_eq!(pod.committed().as_deref(), Some("5"));
 }
 

@@ -103,6 +103,14 @@ fn parsed<T: DeserializeOwned + schemars::JsonSchema>(
     }
 }
 
+/// What is to be said about a member.
+fn about(place: Place, message: impl Into<String>) -> Located {
+    match place {
+        Place::Member { file, member } => Located::new(Place::Document(file), member, message),
+        place => Located::new(place, "", message),
+    }
+}
+
 /// A mapping under way.
 struct Mapping<'m> {
     original: &'m Original,
@@ -162,8 +170,7 @@ impl Mapping<'_> {
             _ => None,
         };
         if let Some(missing) = missing {
-            let at = "cimConfig.lmaas.logging_mode";
-            return self.mapped.problems.push(Located::new(from, at, missing));
+            return self.mapped.problems.push(about(from, missing));
         }
         let sink = match mode {
             LoggingMode::File => json!(FILES),
@@ -217,9 +224,8 @@ impl Mapping<'_> {
         self.set_given(&["sinks", AGENT, "address"], address, self.infra("logging_svc_url"));
         if lmaas.prefer_local_daemonset == Some(true) {
             let message = "has no effect yet; logs go to `logging_svc_url`";
-            let at = "cimConfig.lmaas.prefer_local_daemonset";
             let place = self.own("lmaas.prefer_local_daemonset");
-            self.mapped.warnings.push(Located::new(place, at, message));
+            self.mapped.warnings.push(about(place, message));
         }
     }
 
@@ -278,7 +284,7 @@ impl Mapping<'_> {
         let from = self.infra("etcd_url");
         if let Err(problem) = registry.sources().find("etcd", "etcd_url") {
             let message = format!("changes of the configuration do not arrive: {}", problem.message);
-            return self.mapped.warnings.push(Located::new(from, "etcd_url", message));
+            return self.mapped.warnings.push(about(from, message));
         }
         self.set(&["configuration", "source"], "etcd", from.clone());
         self.set(&["configuration", "etcd", "endpoints"], json!([url]), from);
