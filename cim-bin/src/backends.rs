@@ -18,8 +18,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use cim_core::configuration::Check;
-use cim_core::{Problem, Registry};
+use cim_core::{Document, Identity, Problem, Registry};
 use cim_verify::{Checker, TopicRange};
+use serde_json::Value;
 
 /// All kinds this build knows.
 #[must_use]
@@ -109,6 +110,35 @@ pub fn schema_check(files: &BTreeMap<String, PathBuf>) -> Result<Option<Arc<dyn 
         let what = "JSON Schema is not part of this build; build with `--features config-schemas`";
         Err(Problem::new("configuration.schemas", what))
     }
+}
+
+/// Name of the ConfigMap with CIM's own document; `None` when the pod belongs to no service.
+#[cfg(feature = "orchestrator-kubernetes")]
+#[must_use]
+pub fn own_map_name(identity: &Identity) -> Option<String> {
+    let is_named = !identity.tmaas.nf_service_type.is_empty();
+    is_named.then(|| cim_orchestrator_kubernetes::config_map_name(identity))
+}
+
+/// As above, in a build without the orchestrator that keeps it.
+#[cfg(not(feature = "orchestrator-kubernetes"))]
+#[must_use]
+pub fn own_map_name(_: &Identity) -> Option<String> {
+    None
+}
+
+/// The ConfigMap with that document of CIM's own.
+#[cfg(feature = "orchestrator-kubernetes")]
+#[must_use]
+pub fn own_map(identity: &Identity, cim_json: &Value) -> Option<Document> {
+    Some(cim_orchestrator_kubernetes::config_map(identity, cim_json))
+}
+
+/// As above, in a build without the orchestrator that keeps it.
+#[cfg(not(feature = "orchestrator-kubernetes"))]
+#[must_use]
+pub fn own_map(_: &Identity, _: &Value) -> Option<Document> {
+    None
 }
 
 /// The rights that the orchestrator needs, as a manifest.

@@ -5,12 +5,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cim_app::HttpApplication;
 use cim_core::configuration::{Confirmation, DayOneRules, OnExhausted, OnFailure, Plan, Rules};
 use cim_core::{Cim, Configuration, Identity, Orchestrator, PartContext, Problem, Registry};
 use serde_json::Value;
 use tokio::sync::watch;
 
+use crate::application::CurrentApplication;
 use crate::backends;
 use crate::registration::Engine;
 use crate::settings::{self, ConfigurationSettings, Settings};
@@ -39,11 +39,10 @@ pub fn plan(
     registry: &Registry,
     identity: Identity,
     orchestrator: Arc<dyn Orchestrator>,
+    application: Arc<CurrentApplication>,
 ) -> Result<Plan, Problem> {
     let chosen = &settings.configuration;
-    let application =
-        HttpApplication::new(&settings.application).map_err(|problem| problem.beneath("application"))?;
-    let mut plan = Plan::new(identity, Arc::new(application), orchestrator);
+    let mut plan = Plan::new(identity, application, orchestrator);
     if chosen.source != ConfigurationSettings::NONE {
         let kind = registry.sources().find(&chosen.source, "configuration.source")?;
         let at = format!("configuration.{}", chosen.source);

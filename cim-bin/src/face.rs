@@ -14,6 +14,7 @@ use cim_core::{ClassStatus, MemberStatus};
 use cim_nats::ListenerStats;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use crate::metrics_page;
 use crate::registration::{self, Engine};
@@ -36,6 +37,8 @@ pub struct Face {
     pub started: Instant,
     /// The configuration engine, once it works.
     pub engine: Engine,
+    /// Whether the application has registered with this process.
+    pub registered: watch::Sender<bool>,
 }
 
 impl ApiState for Face {
@@ -80,7 +83,12 @@ impl ApiState for Face {
 
     fn register(&self, request: RegistrationRequest) -> Option<Registering<'_>> {
         let engine = self.engine.clone();
-        Some(Box::pin(registration::register(engine, &self.settings.registration, request)))
+        Some(Box::pin(async move {
+            let answer = registration::register(engine, &self.settings.registration, request).await;
+            self.registered
+                .send_if_modified(|registered| answer.is_ok() && !std::mem::replace(registered, true));
+            answer
+        }))
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! A library beside the binary, so that tests reach its parts; nobody else depends on it.
 
+pub mod application;
 mod awaiting;
 pub mod backends;
 pub mod cli;
@@ -15,9 +16,11 @@ pub mod letters;
 pub mod limits;
 pub mod listeners;
 pub mod metrics_page;
+pub mod own_document;
 pub mod reference;
 pub mod registration;
 pub mod reload;
 pub mod run;
+mod said;
 pub mod settings;
 pub mod who;

@@ -5,40 +5,82 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use cim_core::configuration::OwnChange;
 use cim_core::{Cim, Identity, Registry};
 use serde_json::Value;
 
+use crate::application::{self, CurrentApplication};
 use crate::diagnostics::LevelSwitch;
-use crate::engine;
 use crate::exit::chain;
-use crate::run::announce_routes;
-use crate::settings::{Credentials, Loaded, Request, Settings, load};
+use crate::own_document::{self, Held, InForce, Wish};
+use crate::settings::{Credentials, Loaded, Problems, Request, Settings, Sources};
 use crate::who::Who;
+use crate::{engine, said};
 
 /// What a file looked like: device, inode, size, time of change. `None`: it is not there.
 type Look = Option<(u64, u64, u64, i64, i64)>;
 
+/// Before the reason why nothing changes.
+const KEPT: &str = "the configuration stays as it was";
 /// Sections that a running process can take over.
-const LIVE: [&str; 3] = ["routes", "sinks", "log"];
+const LIVE: [&str; 4] = ["routes", "sinks", "application", "log"];
 
-/// The configuration in force and the files it came from.
+/// Why a configuration is not put into force.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    /// It is wrong.
+    #[error(transparent)]
+    Problems(#[from] Problems),
+    /// A running process cannot take it over.
+    #[error("{0}")]
+    Swap(String),
+}
+
+impl Refusal {
+    /// For a reader who gets one line, and knows what was changed.
+    fn in_one_line(&self) -> String {
+        match self {
+            Self::Problems(problems) => {
+                let lines: Vec<_> =
+                    problems.list().iter().map(|located| located.problem.to_string()).collect();
+                lines.join("; ")
+            }
+            Self::Swap(why) => why.replace('\n', "; "),
+        }
+    }
+}
+
+/// The configuration in force and what it came from.
 #[derive(Debug)]
 pub struct Reload {
     files: Vec<PathBuf>,
+    sources: Sources,
     in_force: Settings,
     credentials: Option<Credentials>,
+    /// CIM's own document; `None` when there is none.
+    own: Option<Held>,
     looks: Vec<(PathBuf, Look)>,
     level: LevelSwitch,
+    application: Arc<CurrentApplication>,
     who: Who,
 }
 
 impl Reload {
-    /// Watches what `loaded` was read from; `files` are the ones of the command line.
+    /// Watches what was read; `files` are the ones of the command line.
     #[must_use]
-    pub fn new(files: Vec<PathBuf>, loaded: Loaded, level: LevelSwitch, who: Who) -> Self {
+    pub fn new(
+        files: Vec<PathBuf>,
+        in_force: InForce,
+        level: LevelSwitch,
+        application: Arc<CurrentApplication>,
+        who: Who,
+    ) -> Self {
+        let InForce { loaded, sources, own, .. } = in_force;
         let looks = look_at(loaded.files);
-        Self { files, in_force: loaded.settings, credentials: loaded.credentials, looks, level, who }
+        let (in_force, credentials) = (loaded.settings, loaded.credentials);
+        Self { files, sources, in_force, credentials, own, looks, level, application, who }
     }
 
     /// Whether there is anything to watch.
@@ -76,14 +118,64 @@ impl Reload {
     /// # Cancel safety
     /// As [`Cim::reload`].
     pub async fn reload(&mut self, cim: &Cim, registry: &Registry) {
-        let kept = "the configuration stays as it was";
-        let new = match load(&Request::of_process(self.files.clone()), registry) {
-            Ok(new) => new,
-            Err(problems) => {
-                tracing::error!("{kept}: {problems}");
-                return;
+        let sources = Sources::read(&Request::of_process(self.files.clone()));
+        let own = Held::by_files(self.own.clone(), sources.document());
+        if own.is_none() && self.own.is_some() && sources.are_read() {
+            tracing::error!("{KEPT}: the file of cim.json is gone; put it back");
+            return;
+        }
+        let sources = own.iter().fold(sources, |sources, own| own.over(sources));
+        match self.enforce(sources, own, cim, registry).await {
+            Ok(()) => tracing::info!("the configuration was read again and is in force"),
+            Err(refusal) => tracing::error!("{KEPT}: {refusal}"),
+        }
+    }
+
+    /// Does what is asked about CIM's own document.
+    ///
+    /// # Cancel safety
+    /// As [`Cim::reload`].
+    pub async fn fulfil(&mut self, wish: Wish, cim: &Cim, registry: &Registry) {
+        match wish {
+            Wish::Change { patch, done } => {
+                let _ = done.send(self.change(&patch, cim, registry).await);
             }
-        };
+            Wish::Current(tell) => {
+                let _ = tell.send(self.own.as_ref().map(|own| own.lineage.current().clone()));
+            }
+            Wish::Map(document) => {
+                let own = Held::by_map(self.own.as_ref(), document);
+                let sources = own.over(self.sources.clone());
+                match self.enforce(sources, Some(own), cim, registry).await {
+                    Ok(()) => tracing::info!("cim.json of the ConfigMap is in force"),
+                    Err(refusal) => tracing::error!("{KEPT}: {refusal}"),
+                }
+            }
+        }
+    }
+
+    /// Changes CIM's own document (wire contract §4.3).
+    async fn change(&mut self, patch: &[u8], cim: &Cim, registry: &Registry) -> Result<OwnChange, String> {
+        let Some(own) = &self.own else { return Ok(OwnChange::Unused) };
+        let next = own.patched(patch)?;
+        if next != *own {
+            let sources = next.over(self.sources.clone());
+            let enforced = self.enforce(sources, Some(next), cim, registry).await;
+            enforced.map_err(|refusal| refusal.in_one_line())?;
+            tracing::info!("the changed cim.json is in force");
+        }
+        Ok(OwnChange::InForce)
+    }
+
+    /// Puts what was read into force and remembers it.
+    async fn enforce(
+        &mut self,
+        sources: Sources,
+        own: Option<Held>,
+        cim: &Cim,
+        registry: &Registry,
+    ) -> Result<(), Refusal> {
+        let new = sources.load(registry)?;
         for warning in &new.warnings {
             tracing::warn!("{warning}");
         }
@@ -91,31 +183,56 @@ impl Reload {
         let next = Settings {
             routes: new.settings.routes.clone(),
             sinks: new.settings.sinks.clone(),
+            application: new.settings.application.clone(),
             log: new.settings.log.clone(),
             ..self.in_force.clone()
         };
-        if let Err(why) = self.swap(&next, cim, registry).await {
-            tracing::error!("{kept}: {why}");
-            return;
-        }
+        self.swap(&next, cim, registry).await.map_err(Refusal::Swap)?;
         self.in_force = next;
-        self.looks = look_at(new.files);
-        if waiting.is_empty() {
-            tracing::info!("the configuration was read again and is in force");
-        } else {
-            tracing::warn!(
-                "the configuration was read again; changes of {} take effect at the next start",
-                waiting.join(", ")
-            );
+        self.sources = sources;
+        self.watch(new.files);
+        if !waiting.is_empty() {
+            tracing::warn!("changes of {} take effect at the next start", waiting.join(", "));
+        }
+        if own != self.own {
+            self.own = own;
+            self.remember().await;
+        }
+        Ok(())
+    }
+
+    /// Watches these files. One that was looked at before is not looked at now: it may have changed since it was read.
+    fn watch(&mut self, files: Vec<PathBuf>) {
+        let looks = look_at(files).into_iter().map(|(file, now)| {
+            let before = self.looks.iter().find(|(known, _)| *known == file);
+            before.cloned().unwrap_or((file, now))
+        });
+        self.looks = looks.collect();
+    }
+
+    /// Remembers which document is in force, for the next start.
+    ///
+    /// # Cancel safety
+    /// When dropped, it is remembered nevertheless.
+    pub async fn remember(&self) {
+        let (Some(spool), Some(own)) = (self.in_force.spool.dir.clone(), self.own.clone()) else { return };
+        let saved = tokio::task::spawn_blocking(move || own_document::save(&spool, &own)).await;
+        if let Err(error) = saved.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
+            tracing::error!(%error, "which cim.json is in force cannot be saved; the next start begins with its file");
         }
     }
 
     /// Puts the live sections into force: all of them, or none.
     async fn swap(&self, next: &Settings, cim: &Cim, registry: &Registry) -> Result<(), String> {
+        let client = application::client(&next.application).map_err(|problem| problem.to_string())?;
         if next.routes != self.in_force.routes || next.sinks != self.in_force.sinks {
             let sinks = engine::sinks(next, &self.who, registry).map_err(|failure| failure.text)?;
             cim.reload(sinks, &next.routes).await.map_err(|error| chain(&error))?;
-            announce_routes(next);
+            said::routes(next);
+        }
+        if next.application != self.in_force.application {
+            self.application.replace(client).await;
+            tracing::info!(application = %next.application.url, "the application is called there from now on");
         }
         if next.log.level != self.in_force.log.level {
             self.level.set(next.log.level);

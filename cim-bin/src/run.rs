@@ -13,17 +13,22 @@ use cim_core::configuration::Plan;
 use cim_core::supervisor::OnPanic;
 use cim_core::{Cim, Configuration, Identity, Registry, StopReport};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{interval, timeout};
 
+use crate::application::CurrentApplication;
 use crate::exit::{self, Failure, chain};
 use crate::face::Face;
 use crate::listeners::Listeners;
+use crate::own_document::{Map, Wish, Wishes, begin};
 use crate::registration::Engine;
 use crate::reload::Reload;
-use crate::settings::{Loaded, Request, Settings, load};
+use crate::settings::{Loaded, Request};
 use crate::who::{self, Who};
-use crate::{backends, configuration, control, diagnostics, engine, limits, listeners, metrics_page};
+use crate::{
+    backends, configuration, control, diagnostics, engine, limits, listeners, metrics_page, own_document,
+    said,
+};
 
 /// Name of the listener thread on the status page.
 pub const NATS_PART: &str = "nats listener";
@@ -42,7 +47,8 @@ const DRAIN_WITHOUT_SPOOL: Duration = Duration::from_secs(25);
 /// [`Failure`] when the process cannot start, or lost a part it cannot work without.
 pub fn run(files: Vec<PathBuf>) -> Result<u8, Failure> {
     let registry = backends::registry();
-    let loaded = load(&Request::of_process(files.clone()), &registry).map_err(Failure::cannot_start)?;
+    let in_force = begin(&Request::of_process(files.clone()), &registry).map_err(Failure::cannot_start)?;
+    let loaded = in_force.loaded.clone();
     let level = diagnostics::start(&loaded.settings.log);
     let open = listeners::open(&loaded)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -57,12 +63,22 @@ pub fn run(files: Vec<PathBuf>) -> Result<u8, Failure> {
         let orchestrator = configuration::orchestrator(settings, &registry).map_err(wrong)?;
         let given = Identity::from(&settings.identity);
         let who = who::at_once(orchestrator.as_ref(), &given, settings.spool.dir.as_deref());
-        let plan =
-            configuration::plan(settings, &registry, who.identity.clone(), orchestrator).map_err(wrong)?;
+        let application = Arc::new(CurrentApplication::new(&settings.application).map_err(wrong)?);
+        let identity = who.identity.clone();
+        let mut plan =
+            configuration::plan(settings, &registry, identity, orchestrator, Arc::clone(&application))
+                .map_err(wrong)?;
+        let (wishes, wished) = own_document::wishes();
+        plan.own = Some(Arc::new(wishes.clone()));
         let cim = engine::start(settings, &who, &registry)?;
         let process = Process::start(cim, open, &loaded, plan, &who)?;
         announce(&loaded, &process, &who);
-        process.work(signals, Reload::new(files, loaded, level, who), &registry).await
+        if in_force.may_have_map && settings.orchestrator.kind != cim_core::standalone::KIND.name {
+            process.follow_map(wishes);
+        }
+        let reload = Reload::new(files, in_force, level, application, who);
+        reload.remember().await;
+        process.work(signals, reload, wished, &registry).await
     })
 }
 
@@ -143,6 +159,7 @@ impl Process {
             settings,
             started: Instant::now(),
             engine: engine.subscribe(),
+            registered: watch::Sender::new(false),
         });
         let http = HttpAddresses {
             api: open.api.local_addr().ok(),
@@ -165,6 +182,7 @@ impl Process {
         mut self,
         mut signals: Signals,
         mut reload: Reload,
+        mut wished: mpsc::Receiver<Wish>,
         registry: &Registry,
     ) -> Result<u8, Failure> {
         let mut look = interval(LOOK_EVERY);
@@ -179,6 +197,7 @@ impl Process {
                 },
                 what = self.cim.supervisor().failed() => break Some(what),
                 identity = who::told(&mut self.identity) => self.known(identity, &mut reload, registry).await,
+                Some(wish) = wished.recv() => reload.fulfil(wish, &self.cim, registry).await,
                 _ = look.tick(), if reload.watches() => {
                     if reload.changed() {
                         reload.reload(&self.cim, registry).await;
@@ -191,6 +210,17 @@ impl Process {
             None => Ok(report.exit_code()),
             Some(what) => Err(Failure { code: exit::FAILED, text: format!("{what}; the process ends") }),
         }
+    }
+
+    /// Reads the ConfigMap of CIM's own document, or makes it.
+    fn follow_map(&self, wishes: Wishes) {
+        let map = Map {
+            orchestrator: Arc::clone(&self.plan.orchestrator),
+            engine: self.engine.subscribe(),
+            registered: self.face.registered.subscribe(),
+            wishes,
+        };
+        self.cim.supervisor().task("cim.json map", OnPanic::Restart, move || map.clone().settle());
     }
 
     /// It is known now who this pod is.
@@ -228,7 +258,7 @@ impl Process {
         if let Some(dir) = &face.settings.spool.dir {
             let _ = std::fs::remove_file(control::path(dir));
         }
-        tell(&report);
+        said::end(&report);
         report
     }
 }
@@ -320,7 +350,7 @@ fn announce(loaded: &Loaded, process: &Process, who: &Who) {
             "no spool: level memory; what is not delivered is lost when the process ends (set `dir` in [spool])"
         ),
     }
-    announce_routes(settings);
+    said::routes(settings);
     let identity = &who.identity;
     tracing::info!(namespace = %identity.namespace, pod = %identity.pod, known = who.is_known, "identity");
     tracing::info!(
@@ -337,37 +367,4 @@ fn announce(loaded: &Loaded, process: &Process, who: &Who) {
         version = env!("CARGO_PKG_VERSION"),
         "ready"
     );
-}
-
-/// Says which sinks each route has.
-pub(crate) fn announce_routes(settings: &Settings) {
-    for (name, route) in [("logs", &settings.routes.logs), ("events", &settings.routes.events)] {
-        let kinds: Vec<_> = route
-            .sink
-            .names()
-            .into_iter()
-            .map(|sink| match settings.sinks.get(sink) {
-                Some(table) if table.kind != sink => format!("{sink} ({})", table.kind),
-                _ => sink.to_owned(),
-            })
-            .collect();
-        tracing::info!(sinks = kinds.join(", "), fallback = route.fallback.as_deref(), "route {name}");
-    }
-}
-
-/// The last word: what was delivered, what waits, what is lost.
-fn tell(report: &StopReport) {
-    let StopReport { delivered, dead_lettered, held, dropped, overdue } = *report;
-    if report.exit_code() == exit::DONE {
-        tracing::info!(delivered, dead_lettered, held, "stopped");
-    } else {
-        tracing::error!(
-            delivered,
-            dead_lettered,
-            held,
-            dropped,
-            overdue,
-            "stopped; records were lost or a part was late"
-        );
-    }
 }

@@ -59,6 +59,10 @@ fn outcome(case: &Case) -> String {
             continue;
         }
         let file = folder.path().join(name);
+        if name.starts_with("opt/") {
+            request.root = Some(folder.path().to_owned());
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        }
         std::fs::write(&file, text.replace("$DIR", folder.path().to_str().unwrap())).unwrap();
         if name.starts_with("cim") {
             request.files.push(file);

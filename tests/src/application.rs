@@ -80,7 +80,18 @@ impl Application {
     /// Starts it.
     #[must_use]
     pub fn start(manners: Manners) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::over(TcpListener::bind("127.0.0.1:0").unwrap(), manners)
+    }
+
+    /// Starts it on a port that `cim.json` may name (wire contract §2.1).
+    #[must_use]
+    pub fn start_where_cim_json_may_say(manners: Manners) -> Self {
+        let mut ports = 5_000 + u16::try_from(std::process::id() % 4_000).unwrap()..10_001;
+        let listener = ports.find_map(|port| TcpListener::bind(("127.0.0.1", port)).ok());
+        Self::over(listener.expect("a free port up to 10000"), manners)
+    }
+
+    fn over(listener: TcpListener, manners: Manners) -> Self {
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             manners: Mutex::new(manners),
@@ -106,6 +117,12 @@ impl Application {
     #[must_use]
     pub fn setting(&self) -> String {
         format!("application.url = \"http://{}\"\n", self.address)
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.address.port()
     }
 
     /// Tells it where results are published.

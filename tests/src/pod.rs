@@ -4,6 +4,8 @@
 
 use std::path::PathBuf;
 
+use serde_json::Value;
+
 use crate::application::{Application, Manners};
 use crate::{Daemon, until};
 
@@ -14,6 +16,10 @@ const IDENTITY: &str = "[identity]\nnamespace = \"ns1\"\npod = \"pod-1\"\nmicros
     tmaas = { nf_type = \"amf\", xgvela_id = \"xgvela1\", nf_id = \"amf1\" }\n";
 const SOURCE: &str =
     "[spool]\ndir = \"{home}/spool\"\n[configuration]\nsource = \"file\"\nfile.dir = \"{home}/store\"\n";
+
+/// Where the files of the original are, below the directory of the program.
+const CIM_JSON: &str = "opt/conf/cim.json";
+const COMMON_INFRA: &str = "opt/conf/static/common-infra.json";
 
 /// The program and its application.
 pub struct Pod {
@@ -38,6 +44,55 @@ impl Pod {
         app.connect(daemon.nats());
         std::fs::create_dir_all(daemon.home().join("store")).unwrap();
         Self { daemon, app }
+    }
+
+    /// Starts both with `cim.json`, to which the port of the application is added, and with `common-infra.json` unless that
+    /// is empty.
+    #[must_use]
+    pub fn of_files(mut cim_json: Value, infra: &str, more: &str) -> Self {
+        let app = Application::start_where_cim_json_may_say(Manners::default());
+        cim_json["cimConfig"]["app_settings"]["app_port"] = app.port().into();
+        let home = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(home.path().join("opt/conf/static")).unwrap();
+        std::fs::write(home.path().join(CIM_JSON), cim_json.to_string()).unwrap();
+        if !infra.is_empty() {
+            std::fs::write(home.path().join(COMMON_INFRA), infra).unwrap();
+        }
+        let daemon = Daemon::start_in(home, &format!("{SOURCE}{more}{IDENTITY}"), Daemon::spawn);
+        app.connect(daemon.nats());
+        std::fs::create_dir_all(daemon.home().join("store")).unwrap();
+        let pod = Self { daemon, app };
+        pod.register();
+        pod
+    }
+
+    /// Writes the file `cim.json` as the kubelet does: another file in its place.
+    pub fn refresh(&self, cim_json: &Value) {
+        let path = self.daemon.home().join(CIM_JSON);
+        let fresh = path.with_file_name(".fresh");
+        std::fs::write(&fresh, cim_json.to_string()).unwrap();
+        std::fs::rename(fresh, path).unwrap();
+    }
+
+    /// What the file `cim.json` says.
+    #[must_use]
+    pub fn file(&self) -> Value {
+        let text = std::fs::read(self.daemon.home().join(CIM_JSON)).unwrap();
+        serde_json::from_slice(&text).unwrap()
+    }
+
+    /// What CIM remembers as the `cim.json` in force.
+    #[must_use]
+    pub fn remembered(&self) -> Value {
+        let path = self.daemon.home().join("spool/own-document.json");
+        until("it is remembered", || path.exists());
+        let text = std::fs::read(path).unwrap();
+        serde_json::from_slice::<Value>(&text).unwrap()["held"]["lineage"]["current"].clone()
+    }
+
+    /// Writes a change of `cim.json`.
+    pub fn change_own(&self, revision: i32, patch: &Value) {
+        self.put(&format!("change-set/ns1/svc/v1/ms/cim.json/{revision}"), &patch.to_string());
     }
 
     /// Starts both and registers.
@@ -87,12 +142,17 @@ impl Pod {
 
     /// The story of that change of `app.json`, once it is stored.
     #[must_use]
-    pub fn status(&self, revision: i32) -> serde_json::Value {
-        let read = || -> Option<serde_json::Value> {
-            let text = std::fs::read_to_string(self.path("cim-status/ns1/svc/pod-1/app.json")).ok()?;
-            serde_json::from_str(&text)
-                .ok()
-                .filter(|status: &serde_json::Value| status["revision"] == revision)
+    pub fn status(&self, revision: i32) -> Value {
+        self.story("app.json", revision)
+    }
+
+    /// The story of that change of a document, once it is stored.
+    #[must_use]
+    pub fn story(&self, document: &str, revision: i32) -> Value {
+        let path = self.path(&format!("cim-status/ns1/svc/pod-1/{document}"));
+        let read = || -> Option<Value> {
+            let text = std::fs::read_to_string(&path).ok()?;
+            serde_json::from_str(&text).ok().filter(|status: &Value| status["revision"] == revision)
         };
         until("the story", || read().is_some());
         read().unwrap()

@@ -120,3 +120,28 @@ fn a_first_configuration_counts_as_taken_below_400_as_recorded() {
         assert!(!pod.daemon.stdout().contains("LoadConfigRequestFailure"));
     }
 }
+
+#[test]
+fn changes_of_the_own_document_end_as_recorded() {
+    let document = serde_json::json!({"cimConfig": {"lmaas": {"max_age": 7}}});
+    for name in SELF_UPDATES {
+        let case = case(name);
+        let pod = Pod::of_files(document.clone(), "", "");
+        let put = &case["input"]["etcd_put"];
+        pod.put(put["key"].as_str().unwrap(), put["value"].as_str().unwrap());
+        for (key, value) in case["expected"]["commit"].as_object().unwrap() {
+            until(name, || std::fs::read_to_string(pod.path(key)).is_ok_and(|stored| stored == *value));
+        }
+        for event in case["expected"]["kafka_events"].as_array().unwrap() {
+            until(name, || pod.daemon.stdout().contains(event.as_str().unwrap()));
+        }
+        assert!(pod.app.calls().is_empty(), "{name}");
+    }
+}
+
+const SELF_UPDATES: [&str; 4] = [
+    "self update, missing object",
+    "self update, not json",
+    "self update, remove missing",
+    "self update, empty array",
+];

@@ -20,6 +20,9 @@ const SETTINGS: &str = "[registration]\napigw_username = \"admin\"\napigw_passwo
     tmaas = { vendor_id = \"xgvela\", xgvela_id = \"xgvela1\", nf_class = \"xgvela\", nf_type = \"xgvela\", nf_id = \"xgvela1\", \
     nf_service_id = \"svc-1\", nf_service_type = \"svc\" }\n";
 
+/// A case with a file of its own.
+const INFRA: &str = "register: common-infra gives fqdns";
+
 /// The bytes of a recorded message.
 fn bytes(message: &Value) -> Vec<u8> {
     if let Some(text) = message["text"].as_str() {
@@ -43,7 +46,7 @@ fn registrations_are_answered_as_recorded() {
     let mut played = 0;
     for case in document["cases"].as_array().unwrap() {
         let name = case["name"].as_str().unwrap();
-        let elsewhere = ["register: common-infra gives fqdns"].contains(&name);
+        let elsewhere = name == INFRA;
         if !name.starts_with("register: ") || case["keep"] != true || listed.contains(name) || elsewhere {
             continue;
         }
@@ -56,4 +59,18 @@ fn registrations_are_answered_as_recorded() {
         played += 1;
     }
     assert!(played > 12, "{played}");
+}
+
+#[test]
+fn the_addresses_of_common_infra_are_told_as_recorded() {
+    let document: Value = serde_json::from_str(include_str!("../vectors/http.json")).unwrap();
+    let case = document["cases"].as_array().unwrap().iter().find(|case| case["name"] == INFRA).unwrap();
+    let home = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(home.path().join("opt/conf/static")).unwrap();
+    let infra = r#"{"apigw_rest_fqdn":"gw.example:1","topoengine_fqdn":"te.example:2","kafka_brokers":null}"#;
+    std::fs::write(home.path().join("opt/conf/static/common-infra.json"), infra).unwrap();
+    let daemon = Daemon::start_in(home, SETTINGS, Daemon::spawn);
+    let answer = daemon.exchange(&bytes(&case["input"]["request"]));
+    let recorded = String::from_utf8(bytes(&case["expected"]["response"])).unwrap();
+    assert_eq!(outline(&answer), outline(&recorded));
 }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::{Answer, change};
 use crate::backends;
 use crate::exit::{CANNOT_START, Failure};
+use crate::own_document::begin;
 use crate::settings::{Loaded, Located, Place, Request, complete_schema, load};
 
 #[derive(Debug, Subcommand)]
@@ -50,8 +51,8 @@ pub(super) fn answer(command: &Command, files: &[PathBuf]) -> Result<Answer, Fai
             Ok(Answer::done(format!("{schema:#}"), schema))
         }
         Command::Show => {
-            let loaded =
-                load(&Request::of_process(files.to_vec()), &registry).map_err(Failure::cannot_start)?;
+            let request = Request::of_process(files.to_vec());
+            let loaded = begin(&request, &registry).map_err(Failure::cannot_start)?.loaded;
             let shown = loaded.masked(&registry);
             let mut lines = Vec::new();
             flatten(&shown, "", &mut lines);
@@ -83,6 +84,8 @@ fn document(located: &Located) -> Value {
     let mut document = json!({ "path": located.problem.path, "message": located.problem.message });
     let place = match &located.place {
         Place::File { file, line } => json!({ "file": file, "line": line }),
+        Place::Document(name) => json!({ "file": name }),
+        Place::Member { file, member } => json!({ "file": file, "member": member }),
         Place::Environment(name) => json!({ "variable": name }),
         Place::Default => json!({}),
     };

@@ -31,21 +31,43 @@ pub struct Layer {
 /// # Errors
 /// Every problem the parser can tell: unreadable file, unknown extension, syntax.
 pub fn read(file: &Path) -> Result<Layer, Vec<Located>> {
-    let whole = Place::File { file: file.to_owned(), line: None };
-    let problem = |message: String| vec![Located::new(whole.clone(), "", message)];
-    let text = text_of(file).map_err(problem)?;
+    let text = text_of(file).map_err(|message| vec![Located::new(whole(file), "", message)])?;
     let extension = file.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-    let (value, mut places) = match extension.to_ascii_lowercase().as_str() {
+    let parsed = match extension.to_ascii_lowercase().as_str() {
         "toml" => toml_text::parse(&text, file)?,
         "yaml" | "yml" => yaml_text::parse(&text, file)?,
         "json" => json(&text, file)?,
-        _ => return Err(problem("unknown kind of file; name it .toml, .yaml, .yml or .json".to_owned())),
+        _ => {
+            let message = "unknown kind of file; name it .toml, .yaml, .yml or .json";
+            return Err(vec![Located::new(whole(file), "", message)]);
+        }
     };
-    places.note("", whole.clone());
+    layer(parsed, file)
+}
+
+/// Reads a JSON file that may begin with `//` comments, whatever its name.
+///
+/// # Errors
+/// As for [`read`].
+pub fn read_commented(file: &Path) -> Result<Layer, Vec<Located>> {
+    let text = text_of(file).map_err(|message| vec![Located::new(whole(file), "", message)])?;
+    let head = |line: &&str| line.trim().is_empty() || line.trim_start().starts_with("//");
+    let comments = text.lines().take_while(head).count();
+    // Empty lines instead, so that the numbers of the others stay right.
+    let text = text.lines().enumerate().map(|(at, line)| if at < comments { "" } else { line });
+    layer(json(&text.collect::<Vec<_>>().join("\n"), file)?, file)
+}
+
+fn whole(file: &Path) -> Place {
+    Place::File { file: file.to_owned(), line: None }
+}
+
+fn layer((value, mut places): (Value, Places), file: &Path) -> Result<Layer, Vec<Located>> {
+    places.note("", whole(file));
     match value {
         Value::Object(value) => Ok(Layer { name: file.display().to_string(), value, places }),
         Value::Null => Ok(Layer { name: file.display().to_string(), value: Map::new(), places }),
-        _ => Err(problem("the file must hold a table of sections".to_owned())),
+        _ => Err(vec![Located::new(whole(file), "", "the file must hold a table of sections")]),
     }
 }
 

@@ -193,8 +193,16 @@ fn typed(schema: Schema<'_>, text: &str) -> Value {
     }
 }
 
+/// Whether a variable gives a value at that path.
+#[must_use]
+pub fn gives(variables: &Variables, keys: &[&str]) -> bool {
+    let wanted = keys.join("__");
+    let paths = variables.iter().filter_map(|(name, _)| name.to_str()?.strip_prefix(PREFIX));
+    paths.into_iter().any(|path| path.eq_ignore_ascii_case(&wanted))
+}
+
 /// Puts a value at that path, making tables on the way. `false`: something else than a table is in the way.
-fn put(table: &mut Map<String, Value>, keys: &[&str], value: Value) -> bool {
+pub(super) fn put(table: &mut Map<String, Value>, keys: &[&str], value: Value) -> bool {
     match keys {
         [] => false,
         [key] => {

@@ -1,12 +1,12 @@
 //! From files and environment to settings, or to everything that is wrong with them.
 //!
-//! Layers, each over the ones before: defaults, the variables of wire contract §1.1, the files in the order given, the
-//! variables `CIM__…`. The invariant: either the whole configuration is valid, or all of its problems are told.
+//! Layers, each over the ones before: defaults, the variables of wire contract §1.1, the files of the original (§1.2), the files
+//! in the order given, the variables `CIM__…`. The invariant: either the whole configuration is valid, or all of its problems are told.
 
 use std::path::PathBuf;
 
-use cim_core::Registry;
 use cim_core::settings::MASK;
+use cim_core::{Problem, Registry};
 use figment::providers::Serialized;
 use figment::value::{Dict, Map as Profiles};
 use figment::{Figment, Metadata, Profile, Provider};
@@ -15,13 +15,14 @@ use serde_json::{Map, Value, json};
 
 use super::check::check;
 use super::credentials::{self, Credentials};
-use super::document::{Layer, read};
+use super::document::Layer;
 use super::environment::{Variables, of_cim, of_contract};
-use super::path;
 use super::place::{Located, Place, Places, Problems};
 use super::relations;
 use super::root::Settings;
 use super::schema::{Schema, complete, of_structs};
+use super::sources::Sources;
+use super::{original, path};
 
 /// Name of the sink that exists without being defined.
 const CONSOLE: &str = "console";
@@ -35,15 +36,19 @@ pub struct Request {
     pub environment: Variables,
     /// Name of this host: the pod, unless something else names it.
     pub host: Option<String>,
+    /// Directory below which the files of the original are looked for; `None`: nowhere.
+    pub root: Option<PathBuf>,
 }
 
 impl Request {
-    /// These files, with environment and host name of this process.
+    /// These files, with environment and host name of this process, and the files of the original that are there.
     #[must_use]
     pub fn of_process(files: Vec<PathBuf>) -> Self {
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
         let host = host.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
-        Self { files, environment: super::environment::of_process(), host }
+        let environment = super::environment::of_process();
+        let root = Some(original::root(&environment));
+        Self { files, environment, host, root }
     }
 }
 
@@ -67,46 +72,59 @@ pub struct Loaded {
 /// # Errors
 /// [`Problems`], all of them.
 pub fn load(request: &Request, registry: &Registry) -> Result<Loaded, Problems> {
-    let mut stack = Stack::new(request);
-    let (contract, mut warnings) = of_contract(&request.environment);
-    stack.push(contract);
-    let mut problems = Vec::new();
-    for file in &request.files {
-        match read(file) {
-            Ok(layer) => stack.push(layer),
-            Err(found) => problems.extend(found),
+    Sources::read(request).load(registry)
+}
+
+impl Sources {
+    /// Judges what was read.
+    ///
+    /// # Errors
+    /// [`Problems`], all of them.
+    pub fn load(&self, registry: &Registry) -> Result<Loaded, Problems> {
+        let (stack, mut warnings, mut problems) = self.stack(registry);
+        let mut merged = stack.merged();
+        console(&mut merged);
+        let places = stack.places;
+        let structs = of_structs();
+        let mut found = check(Schema::new(&structs), &merged, "");
+        found.extend(relations::problems(&merged, registry));
+        problems.extend(located(found, &places));
+        if !problems.is_empty() {
+            return Err(Problems::new(problems));
         }
+        // What the schema takes, the structs take; if they ever differ, the message is still a message.
+        let settings = Settings::deserialize(&merged)
+            .map_err(|error| Problems::new(vec![Located::new(Place::Default, "", error.to_string())]))?;
+        let credentials = settings.nats.auth.as_ref().map(Credentials::load).transpose();
+        let credentials = credentials.map_err(|found| Problems::new(located(found, &places).collect()))?;
+        warnings.extend(advice(&settings, &merged, &places));
+        let mut files = self.files.clone();
+        files.extend(settings.nats.auth.iter().flat_map(credentials::files));
+        Ok(Loaded { settings, credentials, warnings, files, merged, places })
     }
-    let (environment, found) = of_cim(&request.environment, &stack.merged(), registry);
-    problems.extend(found);
-    stack.push(environment);
-    let mut merged = stack.merged();
-    console(&mut merged);
-    let places = stack.places;
-    let structs = of_structs();
-    let mut found = check(Schema::new(&structs), &merged, "");
-    found.extend(relations::problems(&merged, registry));
-    problems.extend(
-        found.into_iter().map(|problem| Located { place: places.of(&problem.path).clone(), problem }),
-    );
-    if !problems.is_empty() {
-        return Err(Problems::new(problems));
-    }
-    // What the schema takes, the structs take; if they ever differ, the message is still a message.
-    let settings = Settings::deserialize(&merged)
-        .map_err(|error| Problems::new(vec![Located::new(Place::Default, "", error.to_string())]))?;
-    let credentials = match settings.nats.auth.as_ref().map(Credentials::load).transpose() {
-        Ok(credentials) => credentials,
-        Err(found) => {
-            let located =
-                found.into_iter().map(|problem| Located { place: places.of(&problem.path).clone(), problem });
-            return Err(Problems::new(located.collect()));
+
+    /// All layers, with warnings and problems that are known before the values are looked at.
+    fn stack(&self, registry: &Registry) -> (Stack, Vec<Located>, Vec<Located>) {
+        let mut stack = Stack::new(self.host.as_deref());
+        let (contract, mut warnings) = of_contract(&self.environment);
+        stack.push(contract);
+        let mut problems = self.problems.clone();
+        if let Some(original) = &self.original {
+            let mapped = original.map(&|keys| self.operator_gives(keys), registry);
+            warnings.extend(mapped.warnings);
+            problems.extend(mapped.problems);
+            stack.push(mapped.layer);
         }
-    };
-    warnings.extend(advice(&settings, &merged, &places));
-    let mut files = request.files.clone();
-    files.extend(settings.nats.auth.iter().flat_map(credentials::files));
-    Ok(Loaded { settings, credentials, warnings, files, merged, places })
+        self.layers.iter().for_each(|layer| stack.push(layer.clone()));
+        let (environment, found) = of_cim(&self.environment, &stack.merged(), registry);
+        problems.extend(found);
+        stack.push(environment);
+        (stack, warnings, problems)
+    }
+}
+
+fn located(problems: Vec<Problem>, places: &Places) -> impl Iterator<Item = Located> {
+    problems.into_iter().map(|problem| Located { place: places.of(&problem.path).clone(), problem })
 }
 
 impl Loaded {
@@ -122,7 +140,7 @@ impl Loaded {
     /// Where the value at `path` came from.
     #[must_use]
     pub fn place(&self, path: &str) -> &Place {
-        self.places.of(path)
+        self.places.of_value(path)
     }
 }
 
@@ -203,10 +221,10 @@ struct Stack {
 }
 
 impl Stack {
-    fn new(request: &Request) -> Self {
+    fn new(host: Option<&str>) -> Self {
         let mut defaults = Settings::default();
-        if let Some(host) = &request.host {
-            defaults.identity.pod.clone_from(host);
+        if let Some(host) = host {
+            host.clone_into(&mut defaults.identity.pod);
         }
         Self { figment: Figment::from(Serialized::defaults(defaults)), places: Places::default() }
     }

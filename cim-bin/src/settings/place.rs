@@ -22,6 +22,15 @@ pub enum Place {
         /// The line.
         line: Option<usize>,
     },
+    /// A document that is no file any more, or not yet one.
+    Document(String),
+    /// A member of a file of the original, which stands for the value.
+    Member {
+        /// The file, with the line if it is known.
+        file: String,
+        /// Path of the member.
+        member: String,
+    },
     /// An environment variable of this name.
     Environment(String),
     /// Nobody said otherwise.
@@ -33,6 +42,8 @@ impl fmt::Display for Place {
         match self {
             Self::File { file, line: Some(line) } => write!(f, "{}:{line}", file.display()),
             Self::File { file, line: None } => write!(f, "{}", file.display()),
+            Self::Document(name) => f.write_str(name),
+            Self::Member { file, member } => write!(f, "{file} ({member})"),
             Self::Environment(name) => write!(f, "environment {name}"),
             Self::Default => f.write_str("default"),
         }
@@ -65,6 +76,12 @@ impl Places {
             at = path::around(path);
         }
         self.0.get("").unwrap_or(&Place::Default)
+    }
+
+    /// The place of exactly that value or of one inside it; the default when nobody gives it.
+    #[must_use]
+    pub fn of_value(&self, path: &str) -> &Place {
+        self.0.get(path).or_else(|| self.inside(path)).unwrap_or(&Place::Default)
     }
 
     /// The first place inside the table at `path`: a variable names a value, but not the tables around it.

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::desk::DayOneEntry;
+use super::news::DayOneEntry;
 use super::rules::Now;
 use crate::contract::Revision;
 

@@ -11,9 +11,10 @@ use super::change::{PushStep, Settled, Step, Verdict, Word};
 use super::counts::Counts;
 use super::key::{ChangeKey, DocumentId, Key, OWN_DOCUMENT, commit_key, status_key};
 use super::lane::Lane;
+use super::news::{DayOneEntry, LeaseQuestion, News};
 use super::rules::{Now, Rules};
 use crate::contract::{
-    ChangeState, ChangeStatus, Commit, ConfigEntry, ConfigOutcome, ConfigUpdate, Identity, Lease,
+    ChangeState, ChangeStatus, Commit, ConfigEntry, ConfigOutcome, ConfigUpdate, Identity,
 };
 
 /// Whether the config server learns of a failure in the way that costs the pod its life.
@@ -24,39 +25,6 @@ pub enum OnFailure {
     Report,
     /// `-2`: the pod lives on with the configuration it has.
     Tolerate,
-}
-
-/// A lease whose length the engine has to ask for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LeaseQuestion {
-    /// The document.
-    pub document: DocumentId,
-    /// The change.
-    pub revision: i32,
-    /// Its lease.
-    pub lease: Lease,
-}
-
-/// A day-one document as it appears in the source.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DayOneEntry {
-    /// Revision in its key, if it has one.
-    pub revision: Option<String>,
-    /// The document.
-    pub value: std::sync::Arc<[u8]>,
-    /// The change of the source that wrote it.
-    pub written: crate::contract::Revision,
-}
-
-/// What a source update brought besides changes.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct News {
-    /// Leases to ask for.
-    pub leases: Vec<LeaseQuestion>,
-    /// Day-one documents that were written.
-    pub day_one: Vec<DayOneEntry>,
-    /// Documents of which nothing was heard before: the store has to be asked what earlier runs settled.
-    pub documents: Vec<DocumentId>,
 }
 
 /// All lanes.
@@ -261,6 +229,14 @@ impl Desk {
         }
     }
 
+    /// A change of CIM's own document is in force, or of no use here.
+    pub fn own_changed(&mut self, step: &PushStep, word: Word, now: Now) -> Option<Settled> {
+        self.touched.push_back(step.key.document.clone());
+        let lane = self.lanes.get_mut(&step.key.document)?;
+        lane.answered(step.attempt, Verdict::Accepted(200), now);
+        lane.result(step.key.revision, word, now)
+    }
+
     /// The application published a result; `Err` says why it counts for nothing.
     ///
     /// # Errors
@@ -279,6 +255,9 @@ impl Desk {
         };
         if revision.is_some_and(|revision| revision != key.revision) {
             return Err("its revision is not that of its key");
+        }
+        if key.document.data_key == OWN_DOCUMENT {
+            return Err("it is about a document that is not the application's");
         }
         let Some(lane) = self.lanes.get_mut(&key.document) else {
             return Err("no such change was handed over");

@@ -22,8 +22,9 @@ use super::checks::Documents;
 use super::commits::Commits;
 use super::confirmation::Confirmation;
 use super::day_one::DayOne;
-use super::desk::{Desk, News};
+use super::desk::Desk;
 use super::key::{MapLevel, commit_key, status_key};
+use super::news::News;
 use super::plan::Plan;
 use super::rules::{Now, Rules};
 use super::store::Memory;
@@ -67,6 +68,8 @@ pub(crate) struct Driver {
     /// The first reading of the source is done.
     caught_up: bool,
     start_committed: bool,
+    /// Revision of the map of CIM's own document that is still to be committed.
+    own_revision: Option<String>,
     /// The last changes with a result.
     history: VecDeque<ChangeStatus>,
     /// The first configuration that is being handed over.
@@ -116,6 +119,7 @@ impl Driver {
             watching: None,
             caught_up: false,
             start_committed: false,
+            own_revision: None,
             history: VecDeque::new(),
             loading: None,
             calls: VecDeque::new(),
@@ -161,7 +165,13 @@ impl Driver {
     fn own_maps(&self) -> Vec<String> {
         let identity = &self.plan.identity;
         let (microservice, version) = (&identity.microservice, &identity.version);
-        vec![format!("{microservice}-cim-{version}-mgmt-cfg"), format!("{microservice}-cim-mgmt-cfg")]
+        let service = &identity.tmaas.nf_service_type;
+        let mut names =
+            vec![format!("{microservice}-cim-{version}-mgmt-cfg"), format!("{microservice}-cim-mgmt-cfg")];
+        if !service.is_empty() && service != microservice {
+            names.push(format!("{service}-cim-{version}-mgmt-cfg"));
+        }
+        names
     }
 
     /// Works until it is told to stop.
@@ -290,6 +300,7 @@ impl Driver {
                 }
                 self.desk.answered(&document, attempt, verdict, now);
             }
+            Done::Own { step, outcome } => self.own_changed(&step, outcome, now),
             Done::Limited { question, time_left: Ok(time_left) } => {
                 // An ended lease shows as a removal soon.
                 self.desk.limit(&question, time_left.or(Some(Duration::ZERO)), now);
@@ -310,8 +321,9 @@ impl Driver {
                 self.settled(settled);
             }
             Done::Loaded { attempt, outcome } => self.loaded(attempt, outcome, now),
-            Done::OwnMap { exists: Some(exists) } => self.desk.set_own_map(exists),
-            Done::OwnMap { exists: None } => {
+            Done::OwnMap { exists: Some(true), revision } => self.own_map(revision),
+            Done::OwnMap { exists: Some(false), .. } => {}
+            Done::OwnMap { exists: None, .. } => {
                 let again = Instant::now() + ASK_AGAIN * 10;
                 let names = self.own_maps();
                 self.work.push(Box::pin(work::own_map(Arc::clone(&self.plan.orchestrator), names, again)));

@@ -16,6 +16,7 @@ mod desk;
 mod driver;
 mod key;
 mod lane;
+mod news;
 mod patch;
 mod plan;
 mod rules;
@@ -38,7 +39,7 @@ pub use day_one::{AppState, DayOneRules, DayOneState};
 pub use desk::OnFailure;
 pub use key::{ChangeKey, DocumentId, Key, MapLevel, OWN_DOCUMENT, commit_key, status_key};
 pub use patch::{apply as apply_patch, between as patch_between};
-pub use plan::{Check, OnExhausted, OwnDocument, Plan};
+pub use plan::{Check, OnExhausted, OwnChange, OwnDocument, Plan};
 pub use rules::Rules;
 pub use store::Registration;
 pub use view::{ConfigurationView, DocumentView};
@@ -56,6 +57,8 @@ pub(crate) enum Order {
     LastChange { data_key: String, done: oneshot::Sender<Result<serde_json::Value, String>> },
     /// Undo what is in force of a document.
     Rollback { data_key: String, done: oneshot::Sender<Result<(), String>> },
+    /// There is a map for CIM's own document from now on.
+    OwnMap { revision: Option<String> },
     /// Save everything and end.
     Stop { done: oneshot::Sender<()> },
 }
@@ -102,6 +105,15 @@ impl Configuration {
         if self.orders.send(Order::Register { registration, done }).await.is_ok() {
             let _ = doing.await;
         }
+    }
+
+    /// A map for CIM's own document was made, with that revision (wire contract §9.4): results of its changes have a key of
+    /// their own from now on.
+    ///
+    /// # Cancel safety
+    /// When dropped, it may or may not be known.
+    pub async fn own_map_made(&self, revision: &str) {
+        let _ = self.orders.send(Order::OwnMap { revision: Some(revision.to_owned()) }).await;
     }
 
     /// Undoes the last change of a document, by the patch that leads back.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use serde_json::Value;
 
 use super::confirmation::Confirmation;
@@ -33,16 +34,27 @@ pub trait Check: Send + Sync {
     fn judge(&self, data_key: &str, document: &Value) -> Result<(), String>;
 }
 
-/// CIM's own document, which the engine changes by itself (wire contract §4.3).
-pub trait OwnDocument: Send + Sync {
-    /// The document in force.
-    fn current(&self) -> Value;
+/// What a change of CIM's own document came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OwnChange {
+    /// It is in force.
+    InForce,
+    /// This process is not configured by such a document.
+    Unused,
+}
 
-    /// Puts another one into force, whole or not at all.
+/// CIM's own document, which is changed by the process itself (wire contract §4.3).
+#[async_trait]
+pub trait OwnDocument: Send + Sync {
+    /// Applies a patch and puts the document that it makes into force, whole or not at all. The engine makes one call at a
+    /// time.
     ///
     /// # Errors
-    /// Why it cannot be; nothing has changed then.
-    fn replace(&self, document: Value) -> Result<(), String>;
+    /// Why the change cannot be in force; nothing has changed then.
+    ///
+    /// # Cancel safety
+    /// When dropped, the change may or may not come into force.
+    async fn change(&self, patch: &[u8]) -> Result<OwnChange, String>;
 }
 
 /// What the configuration engine is set up with.

@@ -14,8 +14,9 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::change::{PushStep, Verdict};
 use super::confirmation::Confirmation;
-use super::desk::LeaseQuestion;
 use super::key::DocumentId;
+use super::news::LeaseQuestion;
+use super::plan::{OwnChange, OwnDocument};
 use crate::contract::{
     Answer, Application, CallError, ConfigOutcome, ConfigSource, Orchestrator, Push, Reported, RestartReason,
     SourceError,
@@ -25,6 +26,7 @@ use crate::contract::{
 #[derive(Debug)]
 pub(crate) enum Done {
     Called { document: DocumentId, attempt: u32, verdict: Verdict },
+    Own { step: PushStep, outcome: Result<OwnChange, String> },
     Limited { question: LeaseQuestion, time_left: Result<Option<Duration>, SourceError> },
     Reported { line: String, outcome: Result<Reported, SourceError> },
     Committed { key: String, value: Result<Option<Vec<u8>>, SourceError> },
@@ -32,7 +34,7 @@ pub(crate) enum Done {
     Confirmed { document: DocumentId, revision: i32, outcome: Result<(), String> },
     Undone { document: DocumentId, revision: i32, outcome: Result<(), String> },
     Loaded { attempt: u32, outcome: Result<(), String> },
-    OwnMap { exists: Option<bool> },
+    OwnMap { exists: Option<bool>, revision: Option<String> },
     RolledBack { data_key: String, outcome: Result<(), String>, done: oneshot::Sender<Result<(), String>> },
     Saved(std::io::Result<()>),
     Announced,
@@ -61,6 +63,15 @@ fn verdict(answer: Result<Answer, CallError>) -> Verdict {
         Ok(answer) => Verdict::Refused(format!("the application answered {}", answer.status)),
         Err(error) => Verdict::Refused(error.to_string()),
     }
+}
+
+/// Changes CIM's own document.
+pub(crate) async fn own(document: Option<Arc<dyn OwnDocument>>, step: PushStep) -> Done {
+    let outcome = match document {
+        Some(document) => document.change(&step.patch).await,
+        None => Ok(OwnChange::Unused),
+    };
+    Done::Own { step, outcome }
 }
 
 /// Hands the first configuration over. Everything below 400 counts as taken (wire contract §5.2).
@@ -172,7 +183,7 @@ pub(crate) async fn restart(orchestrator: Arc<dyn Orchestrator>, reason: Restart
     Done::Nothing
 }
 
-/// Asks whether the config server keeps a map for CIM's own document.
+/// Asks whether the config server keeps a map for CIM's own document, and for its revision.
 pub(crate) async fn own_map(
     orchestrator: Arc<dyn Orchestrator>,
     names: Vec<String>,
@@ -182,7 +193,11 @@ pub(crate) async fn own_map(
     let mut exists = Some(false);
     for name in names {
         match orchestrator.document(&name).await {
-            Ok(Some(_)) => return Done::OwnMap { exists: Some(true) },
+            Ok(Some(document)) => {
+                let revision = document.data.into_iter().find(|(key, _)| key == "revision");
+                let revision = revision.map(|(_, revision)| revision);
+                return Done::OwnMap { exists: Some(true), revision };
+            }
             Ok(None) => {}
             Err(error) => {
                 tracing::debug!(%error, name, "whether the config server keeps a map for cim is not known yet");
@@ -190,5 +205,5 @@ pub(crate) async fn own_map(
             }
         }
     }
-    Done::OwnMap { exists }
+    Done::OwnMap { exists, revision: None }
 }

@@ -1,6 +1,7 @@
 //! What the desk makes of keys, updates and results, and what the config server is told.
 
 use super::*;
+use crate::contract::Lease;
 use std::sync::Arc;
 
 fn at(ms: u64) -> Now {
@@ -151,11 +152,19 @@ fn cims_own_document_has_its_own_key_where_it_has_its_own_map() {
         let mut desk = Desk::new(identity(), Rules::default(), OnFailure::Report, BTreeMap::new());
         desk.set_own_map(own_map);
         put(&mut desk, "change-set/ns/svc/v0/ms/cim.json/7");
-        assert_eq!(pushes(&mut desk).len(), 1, "CIM itself is always ready");
-        let text = "change-set/ns/svc/v0/ms/cim.json/7";
-        let settled = desk.result(text, None, Word::Success, at(1)).unwrap().unwrap();
+        let Some(Step::Push(step)) = desk.poll(at(0)) else { panic!("CIM itself is always ready") };
+        let settled = desk.own_changed(&step, Word::Success, at(1)).unwrap();
         assert_eq!(desk.outcome(&settled).commit.unwrap().key, key);
     }
+}
+
+#[test]
+fn the_application_has_no_say_in_cims_own_document() {
+    let mut desk = desk();
+    put(&mut desk, "change-set/ns/svc/v0/ms/cim.json/7");
+    let Some(Step::Push(step)) = desk.poll(at(0)) else { panic!("a step") };
+    assert!(desk.result(&step.key.text, None, Word::Failure, at(1)).is_err());
+    assert!(desk.own_changed(&step, Word::Success, at(1)).is_some());
 }
 
 #[test]

@@ -84,6 +84,7 @@ impl Driver {
                     let _ = done.send(Err(why));
                 }
             },
+            Order::OwnMap { revision } => self.own_map(revision),
             Order::Stop { done } => {
                 let _ = done.send(());
             }
@@ -104,18 +105,39 @@ impl Driver {
 
     /// The values of the start (wire contract §4.4).
     fn commit_start(&mut self) {
-        let identity = &self.plan.identity;
         let given = [(MapLevel::Ms, &self.plan.ms_revision), (MapLevel::Nf, &self.plan.nf_revision)];
+        let given = given.map(|(level, revision)| (level, revision.clone()));
         for (level, revision) in given {
-            let Some(revision) = revision.as_ref().filter(|revision| !revision.is_empty()) else { continue };
-            let Ok(value) = revision.parse() else {
-                tracing::warn!(%revision, level = level.as_str(), "the revision of the start is not a number; it is not committed");
-                continue;
-            };
-            let commit = Some(Commit { key: commit_key(identity, level, false), value });
-            let outcome = ConfigOutcome { commit, status: None };
-            self.commits.push(Report { outcome, until: None, settled: None });
+            if let Some(revision) = revision.filter(|revision| !revision.is_empty()) {
+                self.commit_revision(level, false, &revision);
+            }
         }
+        self.commit_own();
+    }
+
+    /// The config server keeps a map of that revision for CIM's own document.
+    pub(super) fn own_map(&mut self, revision: Option<String>) {
+        self.desk.set_own_map(true);
+        self.own_revision = revision;
+        if self.start_committed {
+            self.commit_own();
+        }
+    }
+
+    fn commit_own(&mut self) {
+        if let Some(revision) = self.own_revision.take() {
+            self.commit_revision(MapLevel::Ms, true, &revision);
+        }
+    }
+
+    fn commit_revision(&mut self, level: MapLevel, own: bool, revision: &str) {
+        let Ok(value) = revision.parse() else {
+            tracing::warn!(%revision, level = level.as_str(), "the revision of the start is not a number; it is not committed");
+            return;
+        };
+        let commit = Some(Commit { key: commit_key(&self.plan.identity, level, own), value });
+        let outcome = ConfigOutcome { commit, status: None };
+        self.commits.push(Report { outcome, until: None, settled: None });
     }
 
     pub(super) fn reported(&mut self, line: &str, outcome: Result<Reported, SourceError>, now: Now) {

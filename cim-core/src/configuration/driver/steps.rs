@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::super::announcement::Announcement;
-use super::super::change::{PushStep, Settled, Step, Verdict, Word};
+use super::super::change::{PushStep, Settled, Step, Word};
 use super::super::commits::Report;
 use super::super::key::OWN_DOCUMENT;
-use super::super::patch;
+use super::super::plan::OwnChange;
 use super::super::rules::Now;
 use super::super::work::{self, Done};
 use super::{ANNOUNCEMENTS, Driver, HISTORY, NOTHING_TO_CONFIRM};
@@ -15,7 +15,9 @@ use crate::contract::{ChangeState, Notice};
 impl Driver {
     pub(super) fn step(&mut self, step: Step, now: Now) {
         match step {
-            Step::Push(step) if step.key.document.data_key == OWN_DOCUMENT => self.own(&step, now),
+            Step::Push(step) if step.key.document.data_key == OWN_DOCUMENT => {
+                self.work.push(Box::pin(work::own(self.plan.own.clone(), step)));
+            }
             Step::Push(step) => match self.documents.judge(&step.key.document.data_key, &step.patch) {
                 Ok(()) => self.calls.push_back(step),
                 Err(why) => {
@@ -41,22 +43,18 @@ impl Driver {
         self.note();
     }
 
-    /// A change of CIM's own document.
-    fn own(&mut self, step: &PushStep, now: Now) {
-        let outcome = match &self.plan.own {
-            Some(own) => patch::apply(&own.current(), &step.patch)
-                .and_then(|document| own.replace(document))
-                .map(|()| Word::Success),
+    /// What came of a change of CIM's own document.
+    pub(super) fn own_changed(&mut self, step: &PushStep, outcome: Result<OwnChange, String>, now: Now) {
+        let word = match outcome {
+            Ok(OwnChange::InForce) => Word::Success,
             // Not at fault, and no reason to lose the pod: this process is configured otherwise.
-            None => Ok(Word::Unused),
-        };
-        let settled = match outcome {
-            Ok(word) => {
-                self.desk.answered(&step.key.document, step.attempt, Verdict::Accepted(200), now);
-                self.desk.result(&step.key.text, None, word, now).ok().flatten()
+            Ok(OwnChange::Unused) => Word::Unused,
+            Err(why) => {
+                let refused = self.desk.refuse(step, why, now);
+                return self.settled(refused);
             }
-            Err(why) => self.desk.refuse(step, why, now),
         };
+        let settled = self.desk.own_changed(step, word, now);
         self.settled(settled);
     }
 
