@@ -5,9 +5,11 @@
 mod awaiting;
 pub mod backends;
 pub mod cli;
+pub mod cluster_needs;
 pub mod configuration;
 pub mod control;
 pub mod diagnostics;
+pub mod doctor;
 pub mod engine;
 pub mod exit;
 pub mod face;

@@ -6,7 +6,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
-use cim_core::{Cim, Identity, Registry};
+use cim_core::{Cim, Identity, Neighbours, Registry};
 use serde_json::Value;
 
 use crate::diagnostics::LevelSwitch;
@@ -31,14 +31,22 @@ pub struct Reload {
     looks: Vec<(PathBuf, Look)>,
     level: LevelSwitch,
     who: Who,
+    neighbours: Neighbours,
 }
 
 impl Reload {
     /// Watches what `loaded` was read from; `files` are the ones of the command line.
     #[must_use]
-    pub fn new(files: Vec<PathBuf>, loaded: Loaded, level: LevelSwitch, who: Who) -> Self {
-        let looks = look_at(loaded.files);
-        Self { files, in_force: loaded.settings, credentials: loaded.credentials, looks, level, who }
+    pub fn new(
+        files: Vec<PathBuf>,
+        loaded: Loaded,
+        level: LevelSwitch,
+        who: Who,
+        neighbours: Neighbours,
+    ) -> Self {
+        let looks = look_at(loaded.files.clone());
+        let Loaded { settings: in_force, credentials, .. } = loaded;
+        Self { files, in_force, credentials, looks, level, who, neighbours }
     }
 
     /// Whether there is anything to watch.
@@ -61,7 +69,8 @@ impl Reload {
     /// As [`Cim::reload`].
     pub async fn known(&mut self, identity: Identity, cim: &Cim, registry: &Registry) {
         self.who = Who { identity, is_known: true };
-        let sinks = engine::sinks(&self.in_force, &self.who, registry).map_err(|failure| failure.text);
+        let sinks = engine::sinks(&self.in_force, &self.who, &self.neighbours, registry)
+            .map_err(|failure| failure.text);
         let swapped = match sinks {
             Ok(sinks) => cim.reload(sinks, &self.in_force.routes).await.map_err(|error| chain(&error)),
             Err(why) => Err(why),
@@ -113,7 +122,8 @@ impl Reload {
     /// Puts the live sections into force: all of them, or none.
     async fn swap(&self, next: &Settings, cim: &Cim, registry: &Registry) -> Result<(), String> {
         if next.routes != self.in_force.routes || next.sinks != self.in_force.sinks {
-            let sinks = engine::sinks(next, &self.who, registry).map_err(|failure| failure.text)?;
+            let sinks =
+                engine::sinks(next, &self.who, &self.neighbours, registry).map_err(|failure| failure.text)?;
             cim.reload(sinks, &next.routes).await.map_err(|error| chain(&error))?;
             announce_routes(next);
         }

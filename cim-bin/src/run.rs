@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use cim_api::{Face as Paths, Limits};
 use cim_core::configuration::Plan;
 use cim_core::supervisor::OnPanic;
-use cim_core::{Cim, Configuration, Identity, Registry, StopReport};
+use cim_core::{Cim, Configuration, Identity, Neighbours, Registry, StopReport};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{interval, timeout};
@@ -57,12 +57,13 @@ pub fn run(files: Vec<PathBuf>) -> Result<u8, Failure> {
         let orchestrator = configuration::orchestrator(settings, &registry).map_err(wrong)?;
         let given = Identity::from(&settings.identity);
         let who = who::at_once(orchestrator.as_ref(), &given, settings.spool.dir.as_deref());
+        let neighbours = Neighbours::of(Arc::clone(&orchestrator));
         let plan =
             configuration::plan(settings, &registry, who.identity.clone(), orchestrator).map_err(wrong)?;
-        let cim = engine::start(settings, &who, &registry)?;
+        let cim = engine::start(settings, &who, &neighbours, &registry)?;
         let process = Process::start(cim, open, &loaded, plan, &who)?;
         announce(&loaded, &process, &who);
-        process.work(signals, Reload::new(files, loaded, level, who), &registry).await
+        process.work(signals, Reload::new(files, loaded, level, who, neighbours), &registry).await
     })
 }
 
@@ -143,6 +144,7 @@ impl Process {
             settings,
             started: Instant::now(),
             engine: engine.subscribe(),
+            orchestrator: Arc::clone(&plan.orchestrator),
         });
         let http = HttpAddresses {
             api: open.api.local_addr().ok(),

@@ -1,7 +1,7 @@
 //! From files and environment to settings, or to everything that is wrong with them.
 //!
 //! Layers, each over the ones before: defaults, the variables of wire contract §1.1, the files in the order given, the
-//! variables `CIM__…`. The invariant: either the whole configuration is valid, or all of its problems are told.
+//! variables `CIM__…`; gaps that are left are filled with what a cluster gives its pods (`cluster`). The invariant: either the whole configuration is valid, or all of its problems are told.
 
 use std::path::PathBuf;
 
@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::check::check;
+use super::cluster;
 use super::credentials::{self, Credentials};
 use super::document::{Layer, read};
 use super::environment::{Variables, of_cim, of_contract};
@@ -82,7 +83,8 @@ pub fn load(request: &Request, registry: &Registry) -> Result<Loaded, Problems> 
     stack.push(environment);
     let mut merged = stack.merged();
     console(&mut merged);
-    let places = stack.places;
+    let mut places = stack.places;
+    warnings.extend(cluster::complete(&mut merged, &mut places, &request.environment, registry));
     let structs = of_structs();
     let mut found = check(Schema::new(&structs), &merged, "");
     found.extend(relations::problems(&merged, registry));

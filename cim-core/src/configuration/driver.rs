@@ -49,8 +49,12 @@ const NOTHING_TO_CONFIRM: Confirmation = Confirmation {
     failures: 1,
     read_back: None,
 };
-/// Pause before a question to the source or the orchestrator is asked again.
+/// Pause before a question to the source is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
+/// Pause before the orchestrator is asked again; doubles each time, for an answer may never come.
+const ASK_ORCHESTRATOR_AGAIN: Duration = Duration::from_secs(5);
+/// And no longer than this.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// The configuration engine.
 pub(crate) struct Driver {
@@ -67,6 +71,8 @@ pub(crate) struct Driver {
     /// The first reading of the source is done.
     caught_up: bool,
     start_committed: bool,
+    /// Pause before the orchestrator is asked for the map of CIM's own document again.
+    own_map_pause: Duration,
     /// The last changes with a result.
     history: VecDeque<ChangeStatus>,
     /// The first configuration that is being handed over.
@@ -116,6 +122,7 @@ impl Driver {
             watching: None,
             caught_up: false,
             start_committed: false,
+            own_map_pause: ASK_ORCHESTRATOR_AGAIN,
             history: VecDeque::new(),
             loading: None,
             calls: VecDeque::new(),
@@ -149,12 +156,13 @@ impl Driver {
                 self.unread += 1;
             }
             self.watching = Some(Err("the store was not reached yet".to_owned()));
+            // Without a source nobody changes that document.
+            self.work.push(Box::pin(work::own_map(
+                Arc::clone(&self.plan.orchestrator),
+                self.own_maps(),
+                self.started,
+            )));
         }
-        self.work.push(Box::pin(work::own_map(
-            Arc::clone(&self.plan.orchestrator),
-            self.own_maps(),
-            self.started,
-        )));
     }
 
     /// Names under which the config server keeps CIM's own document (wire contract §4.6).
@@ -312,7 +320,8 @@ impl Driver {
             Done::Loaded { attempt, outcome } => self.loaded(attempt, outcome, now),
             Done::OwnMap { exists: Some(exists) } => self.desk.set_own_map(exists),
             Done::OwnMap { exists: None } => {
-                let again = Instant::now() + ASK_AGAIN * 10;
+                let again = Instant::now() + self.own_map_pause;
+                self.own_map_pause = self.own_map_pause.saturating_mul(2).min(LONGEST_PAUSE);
                 let names = self.own_maps();
                 self.work.push(Box::pin(work::own_map(Arc::clone(&self.plan.orchestrator), names, again)));
             }

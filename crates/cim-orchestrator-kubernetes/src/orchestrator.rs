@@ -28,6 +28,7 @@ use crate::own_pod::OwnPod;
 use crate::rights::{self, Features, Right};
 use crate::server::{Built, Server};
 use crate::settings::KubernetesSettings;
+use crate::skew::Skew;
 use crate::{agents, documents, notices};
 
 /// Longest time that telling of a restart may hold the restart up.
@@ -82,6 +83,12 @@ impl KubernetesOrchestrator {
             found.push(Access { right, allowed: access::is_allowed(&answer) });
         }
         Ok(found)
+    }
+
+    /// How far the clock of the API server is from ours, by its last answer; `None` before there was one.
+    #[must_use]
+    pub fn skew(&self) -> Option<Skew> {
+        self.server.skew()
     }
 
     /// The own pod from memory, else from the server. One that is not described as it must be is kept for its uid, and
