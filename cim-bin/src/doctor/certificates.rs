@@ -64,7 +64,7 @@ fn judge(check: &str, key: &str, file: &Path, now: SystemTime) -> Finding {
             check,
             "can be read; certificates are not looked at in a build without the feature `tls`",
         ),
-        Some(Err(why)) => Finding::fail(check, why),
+        Some(Err(why)) => Finding::fail(check, why).advice("put certificates in PEM form there"),
         Some(Ok(certificates)) => of_all(check, &certificates, now),
     }
 }
@@ -80,7 +80,7 @@ fn of_all(check: &str, certificates: &[Validity], now: SystemTime) -> Finding {
         }
     }
     let Some(first) = certificates.iter().min_by_key(|certificate| certificate.not_after) else {
-        return Finding::fail(check, "holds no certificate");
+        return Finding::fail(check, "holds no certificate").advice("put certificates in PEM form there");
     };
     let subject = &first.subject;
     match first.not_after.duration_since(now) {

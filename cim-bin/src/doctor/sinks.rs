@@ -26,7 +26,10 @@ pub(super) async fn check(
     let who = Who { identity: identity.clone(), is_known: true };
     let built = match engine::sinks(settings, &who, neighbours, registry) {
         Ok(built) => built,
-        Err(failure) => return vec![Finding::fail("sinks", failure.text)],
+        Err(failure) => {
+            let finding = Finding::fail("sinks", failure.text);
+            return vec![finding.advice("mend what is named; `cim run` does not start with it")];
+        }
     };
     let mut findings = Vec::new();
     for (name, sink) in built {
