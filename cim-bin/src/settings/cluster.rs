@@ -125,7 +125,7 @@ mod tests {
         std::fs::write(dir.path().join("namespace"), "shop\n").unwrap();
         let table = json!({ "type": KIND, "token_file": dir.path().join("token") });
         let mut places = Places::default();
-        let mut namespace = |places: &mut Places| {
+        let namespace = |places: &mut Places| {
             let mut merged = json!({ "orchestrator": table, "identity": { "namespace": "default" } });
             complete(&mut merged, places, &Variables::new(), &Registry::new());
             merged["identity"]["namespace"].clone()

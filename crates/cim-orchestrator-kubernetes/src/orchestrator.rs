@@ -120,11 +120,18 @@ impl KubernetesOrchestrator {
         if !self.notices.pass(&notice.reason, Instant::now()) {
             return Ok(());
         }
+        let sent = self.send(notice).await;
+        if sent.is_err() {
+            self.notices.take_back(&notice.reason);
+        }
+        sent
+    }
+
+    async fn send(&self, notice: &Notice) -> Result<(), OrchestratorError> {
         let own = self.own(false).await?;
         let event = notices::event(&self.namespace, &self.pod, &own.uid, notice);
-        self.make(&rights::CREATE_EVENT, &format!("an event of pod {}/{}", self.namespace, self.pod), &event)
-            .await?;
-        Ok(())
+        let object = format!("an event of pod {}/{}", self.namespace, self.pod);
+        Ok(self.make(&rights::CREATE_EVENT, &object, &event).await?)
     }
 
     /// Creates an object of the own namespace.

@@ -5,7 +5,7 @@ use cim_tests::Daemon;
 use cim_tests::application::{Application, Manners, Told};
 use cim_tests::cluster::{Berth, PATIENCE, POD};
 
-use crate::{known, register};
+use crate::{known, register, says};
 
 /// A program with files as the source, and an application that answers 500 to everything.
 fn start(berth: &Berth<'_>, more: &str) -> (Application, Daemon) {
@@ -75,6 +75,29 @@ fn a_pod_of_the_same_name_that_came_after_this_one_is_not_deleted() {
     assert!(!berth.is_pod_leaving());
 }
 
+/// A change of `app.json`.
+fn change(berth: &Berth<'_>, daemon: &Daemon, revision: i32) {
+    let patch = r#"[{"op":"replace","path":"/a","value":1}]"#;
+    put(daemon, &format!("change-set/{}/shop/v1/ms/app.json/{revision}", berth.namespace.name()), patch);
+}
+
+#[test]
+fn what_could_not_be_told_while_the_api_server_was_away_is_told_with_the_next_change_that_fails() {
+    let Some(kubernetes) = Kubernetes::start() else { return };
+    let berth = Berth::new(&kubernetes);
+    let (app, daemon) = start(&berth, "on_failure = \"tolerate\"\n");
+    app.behave(Manners { word: "broken", ..Manners::default() });
+    register(&daemon);
+    kubernetes.kill();
+    change(&berth, &daemon, 4);
+    says(&daemon, "/readyz", "orchestrator: degraded: cannot create an event of pod");
+    kubernetes.restart();
+    change(&berth, &daemon, 5);
+    let described = || berth.namespace.kubectl(&["describe", "pod", POD]);
+    until("the event", PATIENCE, || described().contains("change 5 of"));
+    says(&daemon, "/readyz", "[+] orchestrator: kubernetes\n");
+}
+
 #[test]
 fn a_change_that_is_not_in_force_is_told_where_an_operator_looks() {
     let Some(kubernetes) = Kubernetes::shared() else { return };
@@ -82,8 +105,7 @@ fn a_change_that_is_not_in_force_is_told_where_an_operator_looks() {
     let (app, daemon) = start(&berth, "on_failure = \"tolerate\"\n");
     app.behave(Manners { word: "broken", ..Manners::default() });
     register(&daemon);
-    let patch = r#"[{"op":"replace","path":"/a","value":1}]"#;
-    put(&daemon, &format!("change-set/{}/shop/v1/ms/app.json/4", berth.namespace.name()), patch);
+    change(&berth, &daemon, 4);
     let described = || berth.namespace.kubectl(&["describe", "pod", POD]);
     until("the event", PATIENCE, || described().contains("ConfigurationFailed"));
     let text = described();

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use cim_services::Kubernetes;
+use cim_testkit::{Behaviour, ChaosProxy, Flow};
 use cim_tests::Daemon;
 use cim_tests::cluster::{ACCOUNT, ANNOTATIONS, Berth, LABELS, NODE, POD, TMAAS};
 
@@ -51,6 +52,20 @@ fn an_api_server_that_hangs_at_the_start_holds_events_back_until_it_goes_on() {
     let daemon = Daemon::start(&berth.settings());
     assert_works_without(&daemon, "has not answered within 3s");
     kubernetes.resume();
+    assert_heals(&daemon);
+}
+
+#[test]
+fn an_api_server_that_is_too_slow_holds_events_back_until_it_is_faster() {
+    let Some(kubernetes) = Kubernetes::shared() else { return };
+    let berth = Berth::new(kubernetes);
+    let proxy = ChaosProxy::start(kubernetes.address(), 1).unwrap();
+    proxy.behave(Behaviour::both(Flow::faithful().delay(Duration::from_secs(4))));
+    let port = |address: std::net::SocketAddr| format!("port = {}\n", address.port());
+    let settings = berth.settings().replace(&port(kubernetes.address()), &port(proxy.address()));
+    let daemon = Daemon::start(&settings);
+    assert_works_without(&daemon, "has not answered within 3s");
+    proxy.behave(Behaviour::faithful());
     assert_heals(&daemon);
 }
 
