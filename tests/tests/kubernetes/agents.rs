@@ -8,7 +8,7 @@ use cim_services::{Kubernetes, until};
 use cim_tests::Daemon;
 use cim_tests::cluster::{Berth, NODE, PATIENCE};
 
-use crate::says;
+use crate::{known, says};
 
 /// An agent: a pod's address where lines are taken.
 struct Agent {
@@ -92,8 +92,12 @@ fn logs_go_to_the_agent_of_the_own_node_also_after_it_was_rescheduled() {
     // The configuration says which rights it needs.
     berth.grant(&["--config", &file.display().to_string()]);
     until("the first lines", PATIENCE, || here.lines().len() == 3);
+    // Once it is known who the pod is, sinks are replaced, and the new ones connect anew.
+    known(&daemon);
+    log(&daemon, 3..4);
+    until("a line by the last sink", PATIENCE, || here.lines().len() == 4);
     let asked = listed(&berth);
-    log(&daemon, 3..1_000);
+    log(&daemon, 4..1_000);
     until("the other lines", PATIENCE, || here.lines().len() == 1_000);
     assert_eq!(listed(&berth), asked, "a line asked for the agent");
     assert!(here.lines()[999].contains("line 999"));
