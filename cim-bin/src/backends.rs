@@ -14,13 +14,18 @@ mod schema_check;
 mod tcp_tls;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use cim_core::configuration::Check;
 use cim_core::{Document, Identity, Problem, Registry};
 use cim_verify::{Checker, TopicRange};
 use serde_json::Value;
+
+use crate::cluster_needs::ClusterNeeds;
+use crate::doctor::ClusterReport;
+use crate::settings::Settings;
 
 /// All kinds this build knows.
 #[must_use]
@@ -146,10 +151,10 @@ pub fn own_map(_: &Identity, _: &Value) -> Option<Document> {
 /// # Errors
 /// In a build without it.
 #[cfg(feature = "orchestrator-kubernetes")]
-pub fn rbac(namespace: &str, service_account: &str, node_agents: bool) -> Result<String, String> {
-    use cim_orchestrator_kubernetes::{Features, Subject};
+pub fn rbac(namespace: &str, service_account: &str, needs: ClusterNeeds) -> Result<String, String> {
+    use cim_orchestrator_kubernetes::Subject;
     let subject = Subject { namespace: namespace.to_owned(), service_account: service_account.to_owned() };
-    Ok(cim_orchestrator_kubernetes::rbac(&subject, Features { node_agents, ..Features::ALL }))
+    Ok(cim_orchestrator_kubernetes::rbac(&subject, orchestrator_kubernetes::features(needs)))
 }
 
 /// As above, in a build without the orchestrator.
@@ -157,6 +162,58 @@ pub fn rbac(namespace: &str, service_account: &str, node_agents: bool) -> Result
 /// # Errors
 /// Always.
 #[cfg(not(feature = "orchestrator-kubernetes"))]
-pub fn rbac(_: &str, _: &str, _: bool) -> Result<String, String> {
+pub fn rbac(_: &str, _: &str, _: ClusterNeeds) -> Result<String, String> {
     Err("Kubernetes is not part of this build; build with `--features orchestrator-kubernetes`".to_owned())
+}
+
+/// What the API server of the cluster grants and what time it has; `None` where the settings name no cluster.
+///
+/// # Cancel safety
+/// May be dropped at any await point.
+#[cfg(feature = "orchestrator-kubernetes")]
+pub async fn cluster_report(
+    settings: &Settings,
+    needs: ClusterNeeds,
+) -> Option<Result<ClusterReport, String>> {
+    if settings.orchestrator.kind != orchestrator_kubernetes::KIND.name {
+        return None;
+    }
+    Some(orchestrator_kubernetes::report(settings, needs).await)
+}
+
+/// As above, in a build without the orchestrator: `None`.
+///
+/// # Cancel safety
+/// May be dropped at any await point.
+#[cfg(not(feature = "orchestrator-kubernetes"))]
+pub async fn cluster_report(_: &Settings, _: ClusterNeeds) -> Option<Result<ClusterReport, String>> {
+    None
+}
+
+/// A certificate in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Validity {
+    /// Whose it is.
+    pub subject: String,
+    /// It counts from then.
+    pub not_before: SystemTime,
+    /// And until then.
+    pub not_after: SystemTime,
+}
+
+/// The certificates in a file, or why they cannot be read; `None` in a build that cannot read any.
+#[cfg(feature = "tls")]
+#[must_use]
+pub fn certificates(file: &Path) -> Option<Result<Vec<Validity>, String>> {
+    let found = cim_tls::Validity::read(file).map_err(|error| crate::exit::chain(&error));
+    let plain =
+        |cim_tls::Validity { subject, not_before, not_after }| Validity { subject, not_before, not_after };
+    Some(found.map(|found| found.into_iter().map(plain).collect()))
+}
+
+/// As above, in a build without TLS: `None`.
+#[cfg(not(feature = "tls"))]
+#[must_use]
+pub fn certificates(_: &Path) -> Option<Result<Vec<Validity>, String>> {
+    None
 }

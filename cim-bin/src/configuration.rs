@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cim_core::configuration::{Confirmation, DayOneRules, OnExhausted, OnFailure, Plan, Rules};
-use cim_core::{Cim, Configuration, Identity, Orchestrator, PartContext, Problem, Registry};
+use cim_core::{Cim, ConfigSource, Configuration, Identity, Orchestrator, PartContext, Problem, Registry};
 use serde_json::Value;
 use tokio::sync::watch;
 
@@ -30,6 +30,21 @@ pub fn orchestrator(settings: &Settings, registry: &Registry) -> Result<Arc<dyn 
         .map_err(|problem| problem.beneath("orchestrator"))
 }
 
+/// The source that the settings choose; `None` for none.
+///
+/// # Errors
+/// What is wrong with its section.
+pub fn source(settings: &Settings, registry: &Registry) -> Result<Option<Arc<dyn ConfigSource>>, Problem> {
+    let chosen = &settings.configuration;
+    if chosen.source == ConfigurationSettings::NONE {
+        return Ok(None);
+    }
+    let kind = registry.sources().find(&chosen.source, "configuration.source")?;
+    let at = format!("configuration.{}", chosen.source);
+    let built = (kind.build)(context("configuration", settings), &chosen.members());
+    built.map(Some).map_err(|problem| problem.beneath(&at))
+}
+
 /// Everything the engine needs.
 ///
 /// # Errors
@@ -43,12 +58,7 @@ pub fn plan(
 ) -> Result<Plan, Problem> {
     let chosen = &settings.configuration;
     let mut plan = Plan::new(identity, application, orchestrator);
-    if chosen.source != ConfigurationSettings::NONE {
-        let kind = registry.sources().find(&chosen.source, "configuration.source")?;
-        let at = format!("configuration.{}", chosen.source);
-        let built = (kind.build)(context("configuration", settings), &chosen.members());
-        plan.source = Some(built.map_err(|problem| problem.beneath(&at))?);
-    }
+    plan.source = source(settings, registry)?;
     plan.dir.clone_from(&settings.spool.dir);
     plan.rules = Rules {
         patience: chosen.patience.get(),

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use cim_core::settings::SinkSettings;
-use cim_core::{Cim, Problem, Registry, Sink, SinkContext, StartError};
+use cim_core::{Cim, Neighbours, Problem, Registry, Sink, SinkContext, StartError};
 use serde_json::Value;
 
 use crate::awaiting;
@@ -18,14 +18,19 @@ use crate::who::Who;
 ///
 /// # Errors
 /// What [`sinks`] says, or a spool that cannot be opened.
-pub fn start(settings: &Settings, who: &Who, registry: &Registry) -> Result<Cim, Failure> {
+pub fn start(
+    settings: &Settings,
+    who: &Who,
+    neighbours: &Neighbours,
+    registry: &Registry,
+) -> Result<Cim, Failure> {
     let mut builder = Cim::builder()
         .identity(who.identity.clone())
         .memory(settings.memory.clone())
         .spool(settings.spool.clone())
         .leftovers(settings.leftovers.clone())
         .routes(settings.routes.clone());
-    for (name, sink) in sinks(settings, who, registry)? {
+    for (name, sink) in sinks(settings, who, neighbours, registry)? {
         builder = builder.sink(name, sink);
     }
     builder.start().map_err(|error| Failure::cannot_start(advice(&error)))
@@ -47,14 +52,24 @@ fn advice(error: &StartError) -> String {
 ///
 /// # Errors
 /// A sink that cannot be built, or one that is not good enough for its route.
-pub fn sinks(settings: &Settings, who: &Who, registry: &Registry) -> Result<BTreeMap<String, Sink>, Failure> {
+pub fn sinks(
+    settings: &Settings,
+    who: &Who,
+    neighbours: &Neighbours,
+    registry: &Registry,
+) -> Result<BTreeMap<String, Sink>, Failure> {
     let identity = Arc::new(who.identity.clone());
     let mut problems = Vec::new();
     let mut built = BTreeMap::new();
     for name in used(settings) {
         let Some(table) = settings.sinks.get(name) else { continue };
         let log_format = settings.routes.log_format(name);
-        let context = SinkContext { name: name.to_owned(), identity: Arc::clone(&identity), log_format };
+        let context = SinkContext {
+            name: name.to_owned(),
+            identity: Arc::clone(&identity),
+            log_format,
+            neighbours: neighbours.clone(),
+        };
         match build(table, context, registry) {
             Ok(sink) => {
                 let sink = if who.is_known { sink } else { awaiting::identity(sink) };
@@ -70,7 +85,8 @@ pub fn sinks(settings: &Settings, who: &Who, registry: &Registry) -> Result<BTre
 }
 
 /// The sinks that routes name.
-fn used(settings: &Settings) -> BTreeSet<&str> {
+#[must_use]
+pub fn used(settings: &Settings) -> BTreeSet<&str> {
     let routes = [&settings.routes.logs, &settings.routes.events];
     routes
         .into_iter()

@@ -16,7 +16,8 @@ pub const DROPPED: u8 = 3;
 /// The codes as `cim --help` shows them.
 pub const HELP: &str = "Exit codes:
   0  done; for `cim run`: everything was delivered, or is held in a persistent spool
-  1  failed for another reason; for `cim verify`: a fault was found
+  1  failed for another reason; for `cim verify`: a fault was found;
+     for `cim doctor`: something is not as it must be
   2  cannot start: configuration, port, spool directory, or command line;
      for `cim verify`: what it is to read cannot be read
   3  `cim run` dropped accepted records, or did not stop in time";

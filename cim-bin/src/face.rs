@@ -7,11 +7,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use cim_api::{ApiState, Readiness, Registering, RegistrationRequest};
-use cim_core::Cim;
-use cim_core::DeliveryState;
 use cim_core::settings::OnFault;
-use cim_core::{ClassStatus, MemberStatus};
+use cim_core::{Cim, ClassStatus, DeliveryState, Health, Identity, MemberStatus, Orchestrator};
 use cim_nats::ListenerStats;
+use futures_util::FutureExt;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -21,7 +20,6 @@ use crate::registration::{self, Engine};
 use crate::settings::Settings;
 
 /// The state behind the HTTP servers.
-#[derive(Debug)]
 pub struct Face {
     /// The engine.
     pub cim: Cim,
@@ -39,6 +37,8 @@ pub struct Face {
     pub engine: Engine,
     /// Whether the application has registered with this process.
     pub registered: watch::Sender<bool>,
+    /// What runs the pod.
+    pub orchestrator: Arc<dyn Orchestrator>,
 }
 
 impl ApiState for Face {
@@ -54,16 +54,17 @@ impl ApiState for Face {
         parts.extend(status.classes.iter().map(|class| self.class(class)));
         parts.extend(status.members.iter().map(member));
         parts.push(self.configuration());
+        parts.push(self.orchestrator());
         parts
     }
 
     fn status(&self) -> Value {
         let status = self.cim.status();
-        let identity = &self.settings.identity;
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "uptime_seconds": self.started.elapsed().as_secs(),
-            "identity": { "namespace": identity.namespace, "pod": identity.pod, "known": self.engine.borrow().is_some() },
+            "identity": self.identity(),
+            "orchestrator": { "type": self.settings.orchestrator.kind, "trouble": self.orchestrator_trouble() },
             "configuration": self.engine.borrow().as_ref().map(|(configuration, _)| configuration.view()),
             "nats": { "listen": self.addresses, "connections": self.nats.snapshot().connections },
             "classes": status.classes.iter().map(class_document).collect::<Vec<_>>(),
@@ -93,6 +94,36 @@ impl ApiState for Face {
 }
 
 impl Face {
+    fn identity(&self) -> Value {
+        let known = self.engine.borrow().as_ref().map(|(_, identity)| identity.clone());
+        let is_known = known.is_some();
+        let Identity { namespace, pod, microservice, version, uid, node, .. } =
+            known.unwrap_or_else(|| Identity::from(&self.settings.identity));
+        let mut document = json!({ "namespace": namespace, "pod": pod, "known": is_known });
+        if let (Some(members), true) = (document.as_object_mut(), is_known) {
+            let more = [("microservice", microservice), ("version", version), ("uid", uid), ("node", node)];
+            members.extend(more.map(|(name, value)| (name.to_owned(), value.into())));
+        }
+        document
+    }
+
+    /// What it tells from memory; one that would have to ask is not waited for.
+    fn orchestrator_trouble(&self) -> Option<String> {
+        match self.orchestrator.probe().now_or_never()? {
+            Health::Ready => None,
+            Health::Degraded(trouble) => Some(trouble),
+        }
+    }
+
+    /// What runs the pod is on no way of a record, so its troubles never make the pod unready.
+    fn orchestrator(&self) -> Readiness {
+        let text = match self.orchestrator_trouble() {
+            None => self.settings.orchestrator.kind.clone(),
+            Some(trouble) => format!("degraded: {trouble}"),
+        };
+        Readiness { name: "orchestrator".to_owned(), ready: true, text }
+    }
+
     /// A source that cannot be reached never makes the pod unready: the configuration it has is still in force.
     fn configuration(&self) -> Readiness {
         let text = match self.engine.borrow().as_ref().map(|(configuration, _)| configuration.view()) {

@@ -46,6 +46,9 @@ Layers, each over the ones before: defaults; `K8S_NAMESPACE`, `K8S_POD_ID`, `CIM
 of `--config` in order (.toml, .yaml, .json); variables `CIM__SECTION__KEY`, two underscores between the levels, in upper
 case. A list in a variable is a JSON list, or its items with commas between them where only a list is possible.
 
+What a cluster gives every pod fills gaps of `[orchestrator] type = \"kubernetes\"` without `kubeconfig`: `KUBERNETES_SERVICE_HOST` and
+`KUBERNETES_SERVICE_PORT` for `host` and `port`, the file `namespace` beside `token_file` for the namespace of `[identity]`.
+
 `cim run` loads again on SIGHUP and when a file changes. `[routes]`, `[sinks]` and `level` in `[log]` change at once;
 for everything else it says that a restart is needed. A configuration with any problem changes nothing.
 

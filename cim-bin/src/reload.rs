@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use cim_core::configuration::OwnChange;
-use cim_core::{Cim, Identity, Registry};
+use cim_core::{Cim, Identity, Neighbours, Registry};
 use serde_json::Value;
 
 use crate::application::{self, CurrentApplication};
@@ -65,6 +65,7 @@ pub struct Reload {
     level: LevelSwitch,
     application: Arc<CurrentApplication>,
     who: Who,
+    neighbours: Neighbours,
 }
 
 impl Reload {
@@ -76,11 +77,12 @@ impl Reload {
         level: LevelSwitch,
         application: Arc<CurrentApplication>,
         who: Who,
+        neighbours: Neighbours,
     ) -> Self {
         let InForce { loaded, sources, own, .. } = in_force;
         let looks = look_at(loaded.files);
         let (in_force, credentials) = (loaded.settings, loaded.credentials);
-        Self { files, sources, in_force, credentials, own, looks, level, application, who }
+        Self { files, sources, in_force, credentials, own, looks, level, application, who, neighbours }
     }
 
     /// Whether there is anything to watch.
@@ -103,7 +105,8 @@ impl Reload {
     /// As [`Cim::reload`].
     pub async fn known(&mut self, identity: Identity, cim: &Cim, registry: &Registry) {
         self.who = Who { identity, is_known: true };
-        let sinks = engine::sinks(&self.in_force, &self.who, registry).map_err(|failure| failure.text);
+        let sinks = engine::sinks(&self.in_force, &self.who, &self.neighbours, registry)
+            .map_err(|failure| failure.text);
         let swapped = match sinks {
             Ok(sinks) => cim.reload(sinks, &self.in_force.routes).await.map_err(|error| chain(&error)),
             Err(why) => Err(why),
@@ -226,7 +229,8 @@ impl Reload {
     async fn swap(&self, next: &Settings, cim: &Cim, registry: &Registry) -> Result<(), String> {
         let client = application::client(&next.application).map_err(|problem| problem.to_string())?;
         if next.routes != self.in_force.routes || next.sinks != self.in_force.sinks {
-            let sinks = engine::sinks(next, &self.who, registry).map_err(|failure| failure.text)?;
+            let sinks =
+                engine::sinks(next, &self.who, &self.neighbours, registry).map_err(|failure| failure.text)?;
             cim.reload(sinks, &next.routes).await.map_err(|error| chain(&error))?;
             said::routes(next);
         }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use cim_api::{Face as Paths, Limits};
 use cim_core::configuration::Plan;
 use cim_core::supervisor::OnPanic;
-use cim_core::{Cim, Configuration, Identity, Registry, StopReport};
+use cim_core::{Cim, Configuration, Identity, Neighbours, Registry, StopReport};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{interval, timeout};
@@ -63,6 +63,7 @@ pub fn run(files: Vec<PathBuf>) -> Result<u8, Failure> {
         let orchestrator = configuration::orchestrator(settings, &registry).map_err(wrong)?;
         let given = Identity::from(&settings.identity);
         let who = who::at_once(orchestrator.as_ref(), &given, settings.spool.dir.as_deref());
+        let neighbours = Neighbours::of(Arc::clone(&orchestrator));
         let application = Arc::new(CurrentApplication::new(&settings.application).map_err(wrong)?);
         let identity = who.identity.clone();
         let mut plan =
@@ -70,13 +71,13 @@ pub fn run(files: Vec<PathBuf>) -> Result<u8, Failure> {
                 .map_err(wrong)?;
         let (wishes, wished) = own_document::wishes();
         plan.own = Some(Arc::new(wishes.clone()));
-        let cim = engine::start(settings, &who, &registry)?;
+        let cim = engine::start(settings, &who, &neighbours, &registry)?;
         let process = Process::start(cim, open, &loaded, plan, &who)?;
         announce(&loaded, &process, &who);
         if in_force.may_have_map && settings.orchestrator.kind != cim_core::standalone::KIND.name {
             process.follow_map(wishes);
         }
-        let reload = Reload::new(files, in_force, level, application, who);
+        let reload = Reload::new(files, in_force, level, application, who, neighbours);
         reload.remember().await;
         process.work(signals, reload, wished, &registry).await
     })
@@ -160,6 +161,7 @@ impl Process {
             started: Instant::now(),
             engine: engine.subscribe(),
             registered: watch::Sender::new(false),
+            orchestrator: Arc::clone(&plan.orchestrator),
         });
         let http = HttpAddresses {
             api: open.api.local_addr().ok(),

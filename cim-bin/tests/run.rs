@@ -183,6 +183,34 @@ fn a_framing_that_contradicts_the_format_of_its_route_is_found_by_validate() {
 }
 
 #[test]
+fn the_manifest_has_the_rights_that_the_configuration_needs_and_no_other() {
+    let home = tempfile::tempdir().unwrap();
+    let manifest = |settings: &str, more: &[&str]| {
+        std::fs::write(home.path().join("cim.toml"), settings).unwrap();
+        let output = cim(home.path(), &["manifest", "--rbac", "--config", "cim.toml"]).args(more).output();
+        let output = output.unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let has = |text: &str| (text.contains("\"delete\""), text.contains("kind: ClusterRole\n"));
+    assert_eq!(has(&manifest("", &[])), (true, false));
+    assert_eq!(has(&manifest("", &["--node-agents"])), (true, true));
+    assert_eq!(has(&manifest("configuration.day_one.on_exhausted = \"hold\"\n", &[])), (false, false));
+    let agent =
+        "orchestrator.type = \"kubernetes\"\n[sinks.agent]\ntype = \"tcp\"\nnode_agent = { port = 24224 }\n";
+    assert_eq!(has(&manifest(agent, &[])), (true, false), "no route uses the sink");
+    let used = format!("routes.logs.sink = \"agent\"\n{agent}");
+    assert_eq!(has(&manifest(&used, &[])), (true, true));
+
+    let nobody = used.replace("\"kubernetes\"", "\"standalone\"");
+    std::fs::write(home.path().join("cim.toml"), nobody).unwrap();
+    let output = cim(home.path(), &["validate", "--config", "cim.toml"]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("sinks.agent.node_agent: needs an orchestrator that knows nodes"), "{text}");
+}
+
+#[test]
 fn secrets_do_not_show() {
     let home = tempfile::tempdir().unwrap();
     for arguments in [&["config", "show"][..], &["config", "show", "--output", "json"], &["validate"]] {

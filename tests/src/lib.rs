@@ -14,6 +14,7 @@
 
 pub mod application;
 pub mod check;
+pub mod cluster;
 pub mod load;
 mod mount;
 pub mod pod;

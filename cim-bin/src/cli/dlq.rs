@@ -143,6 +143,9 @@ mod offline {
     use super::{
         Duration, Failure, LoadRequest, PathBuf, REPLAY_TIME, Request, Value, backends, control, engine, load,
     };
+    use cim_core::Neighbours;
+
+    use crate::configuration;
     use crate::who::Who;
 
     /// Starts an engine without listeners, carries the request out, and stops it.
@@ -155,7 +158,9 @@ mod offline {
             .build()
             .map_err(|error| Failure::failed(format!("cannot start the runtime: {error}")))?;
         runtime.block_on(async {
-            let cim = engine::start(&loaded.settings, &Who::given(&loaded.settings), &registry)?;
+            let orchestrator = configuration::orchestrator(&loaded.settings, &registry);
+            let neighbours = Neighbours::of(orchestrator.map_err(Failure::cannot_start)?);
+            let cim = engine::start(&loaded.settings, &Who::given(&loaded.settings), &neighbours, &registry)?;
             let replays = *request == Request::DlqReplay;
             let answer = control::carry_out(request, &cim);
             let time = if replays { REPLAY_TIME } else { Duration::ZERO };

@@ -6,6 +6,7 @@
 mod change;
 mod config;
 mod dlq;
+mod doctor;
 mod manifest;
 mod print;
 mod spool;
@@ -67,6 +68,9 @@ enum Command {
     /// Looks for gaps, duplicates and swaps in what a sink received; exit code 1 when there are any.
     #[command(subcommand)]
     Verify(verify::Command),
+    /// Looks whether everything that the configuration needs is there: ports, disks, hosts, source, rights, certificates.
+    /// Changes nothing, also beside a running CIM. Exit code 1 when something fails.
+    Doctor,
     /// Prints what the cluster must grant.
     Manifest(manifest::Manifest),
 }
@@ -107,7 +111,8 @@ pub fn main() -> u8 {
         Command::Spool(command) => spool::answer(&command, &options.config),
         Command::Dlq(command) => dlq::answer(&command, &options.config),
         Command::Verify(command) => verify::answer(&command),
-        Command::Manifest(manifest) => manifest::answer(&manifest),
+        Command::Doctor => doctor::answer(&options.config),
+        Command::Manifest(manifest) => manifest::answer(&manifest, &options.config),
     };
     tell(answered, options.output)
 }

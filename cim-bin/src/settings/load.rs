@@ -1,7 +1,8 @@
 //! From files and environment to settings, or to everything that is wrong with them.
 //!
 //! Layers, each over the ones before: defaults, the variables of wire contract §1.1, the files of the original (§1.2), the files
-//! in the order given, the variables `CIM__…`. The invariant: either the whole configuration is valid, or all of its problems are told.
+//! in the order given, the variables `CIM__…`; gaps that are left are filled with what a cluster gives its pods (`cluster`). The
+//! invariant: either the whole configuration is valid, or all of its problems are told.
 
 use std::path::PathBuf;
 
@@ -14,6 +15,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::check::check;
+use super::cluster;
 use super::credentials::{self, Credentials};
 use super::document::Layer;
 use super::environment::{Variables, of_cim, of_contract};
@@ -84,7 +86,8 @@ impl Sources {
         let (stack, mut warnings, mut problems) = self.stack(registry);
         let mut merged = stack.merged();
         console(&mut merged);
-        let places = stack.places;
+        let mut places = stack.places;
+        warnings.extend(cluster::complete(&mut merged, &mut places, &self.environment, registry));
         let structs = of_structs();
         let mut found = check(Schema::new(&structs), &merged, "");
         found.extend(relations::problems(&merged, registry));

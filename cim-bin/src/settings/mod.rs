@@ -3,6 +3,7 @@
 //! Files, environment variables and old variable names are read here and nowhere else. Left out: acting on values.
 
 mod check;
+mod cluster;
 mod configuration;
 mod credentials;
 mod document;

@@ -65,6 +65,12 @@ impl Places {
         self.0.extend(later.0);
     }
 
+    /// Whether a layer gave that very value.
+    #[must_use]
+    pub fn names(&self, path: &str) -> bool {
+        self.0.contains_key(path)
+    }
+
     /// The place of that value, of the first one inside it, or of the nearest table around it.
     #[must_use]
     pub fn of(&self, path: &str) -> &Place {

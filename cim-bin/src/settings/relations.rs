@@ -25,6 +25,7 @@ pub fn problems(merged: &Value, registry: &Registry) -> Vec<Problem> {
     let mut problems = sinks(merged, registry);
     problems.extend(source(merged, registry));
     problems.extend(orchestrator(merged, registry));
+    problems.extend(node_agents(merged));
     problems.extend(route("logs", merged));
     problems.extend(route("events", merged));
     if merged.pointer("/spool/dir").is_some_and(|dir| *dir == "") {
@@ -142,6 +143,24 @@ fn orchestrator(merged: &Value, registry: &Registry) -> Vec<Problem> {
         Ok(kind) => table_of_kind((kind.schema)(), kind.validate, without_type(members), "orchestrator"),
         Err(problem) => vec![problem],
     }
+}
+
+/// Agents of the own node are found by what knows the node.
+fn node_agents(merged: &Value) -> Vec<Problem> {
+    if merged.pointer("/orchestrator/type").is_none_or(|kind| *kind != cim_core::standalone::KIND.name) {
+        return Vec::new();
+    }
+    let sinks = merged.get("sinks").and_then(Value::as_object).into_iter().flatten();
+    let asking = sinks.filter(|(_, table)| table.get("node_agent").is_some_and(|agent| !agent.is_null()));
+    asking
+        .map(|(name, _)| {
+            let at = path::member(&path::member("sinks", name), "node_agent");
+            Problem::new(
+                at,
+                "needs an orchestrator that knows nodes; set `type = \"kubernetes\"` in [orchestrator]",
+            )
+        })
+        .collect()
 }
 
 fn route(name: &str, merged: &Value) -> Vec<Problem> {

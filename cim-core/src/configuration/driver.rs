@@ -50,8 +50,12 @@ const NOTHING_TO_CONFIRM: Confirmation = Confirmation {
     failures: 1,
     read_back: None,
 };
-/// Pause before a question to the source or the orchestrator is asked again.
+/// Pause before a question to the source is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
+/// Pause before the orchestrator is asked again; doubles each time, for an answer may never come.
+const ASK_ORCHESTRATOR_AGAIN: Duration = Duration::from_secs(5);
+/// And no longer than this.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// The configuration engine.
 pub(crate) struct Driver {
@@ -70,6 +74,8 @@ pub(crate) struct Driver {
     start_committed: bool,
     /// Revision of the map of CIM's own document that is still to be committed.
     own_revision: Option<String>,
+    /// Pause before the orchestrator is asked for the map of CIM's own document again.
+    own_map_pause: Duration,
     /// The last changes with a result.
     history: VecDeque<ChangeStatus>,
     /// The first configuration that is being handed over.
@@ -120,6 +126,7 @@ impl Driver {
             caught_up: false,
             start_committed: false,
             own_revision: None,
+            own_map_pause: ASK_ORCHESTRATOR_AGAIN,
             history: VecDeque::new(),
             loading: None,
             calls: VecDeque::new(),
@@ -153,12 +160,13 @@ impl Driver {
                 self.unread += 1;
             }
             self.watching = Some(Err("the store was not reached yet".to_owned()));
+            // Without a source nobody changes that document.
+            self.work.push(Box::pin(work::own_map(
+                Arc::clone(&self.plan.orchestrator),
+                self.own_maps(),
+                self.started,
+            )));
         }
-        self.work.push(Box::pin(work::own_map(
-            Arc::clone(&self.plan.orchestrator),
-            self.own_maps(),
-            self.started,
-        )));
     }
 
     /// Names under which the config server keeps CIM's own document (wire contract §4.6).
@@ -324,7 +332,8 @@ impl Driver {
             Done::OwnMap { exists: Some(true), revision } => self.own_map(revision),
             Done::OwnMap { exists: Some(false), .. } => {}
             Done::OwnMap { exists: None, .. } => {
-                let again = Instant::now() + ASK_AGAIN * 10;
+                let again = Instant::now() + self.own_map_pause;
+                self.own_map_pause = self.own_map_pause.saturating_mul(2).min(LONGEST_PAUSE);
                 let names = self.own_maps();
                 self.work.push(Box::pin(work::own_map(Arc::clone(&self.plan.orchestrator), names, again)));
             }

@@ -7,6 +7,7 @@ mod batch;
 mod component;
 mod error;
 mod identity;
+mod neighbours;
 mod orchestrator;
 mod outcome;
 mod profile;
@@ -19,6 +20,7 @@ pub use batch::Batch;
 pub use component::{CloseError, Component, Health};
 pub use error::{DeliveryError, DeliveryErrorKind, Undelivered};
 pub use identity::{Identity, Tmaas};
+pub use neighbours::Neighbours;
 pub use orchestrator::{
     Document, Notice, Orchestrator, OrchestratorError, OrchestratorErrorKind, Peer, PeerQuery, RestartReason,
 };

@@ -76,7 +76,7 @@ pub trait Orchestrator: Component {
     /// May be dropped and called again.
     async fn identity(&self) -> Result<Identity, OrchestratorError>;
 
-    /// The neighbours that fit, in no order; empty when there are none.
+    /// The neighbours that fit, those first that are ready; empty when there are none.
     ///
     /// # Errors
     /// [`OrchestratorError`] when it cannot be told.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use cim_wire::LogFormat;
 
-use crate::contract::{ConfigSource, EventSink, Identity, LogSink, Orchestrator};
+use crate::contract::{ConfigSource, EventSink, Identity, LogSink, Neighbours, Orchestrator};
 
 pub use kinds::{Kind, Kinds};
 
@@ -54,6 +54,8 @@ pub struct SinkContext {
     pub identity: Arc<Identity>,
     /// Form of log values on sinks where the contract lets the operator choose.
     pub log_format: LogFormat,
+    /// Finds neighbours, for sinks that deliver to one.
+    pub neighbours: Neighbours,
 }
 
 /// A built sink: for logs, for events, or for both.

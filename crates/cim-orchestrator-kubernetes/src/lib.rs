@@ -25,6 +25,7 @@ mod rbac;
 mod rights;
 mod server;
 mod settings;
+mod skew;
 mod trouble;
 mod yang;
 
@@ -34,3 +35,4 @@ pub use orchestrator::KubernetesOrchestrator;
 pub use rbac::{Subject, rbac};
 pub use rights::{Features, Right, Scope, rights};
 pub use settings::KubernetesSettings;
+pub use skew::Skew;

@@ -39,6 +39,11 @@ impl Notices {
         sent.insert(reason.to_owned(), now);
         true
     }
+
+    /// One that passed was not sent: the next one may be.
+    pub(crate) fn take_back(&self, reason: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(reason);
+    }
 }
 
 /// The Event about a pod.
@@ -86,6 +91,8 @@ mod tests {
         assert!(!notices.pass("Restart", now + PAUSE - Duration::from_millis(1)));
         assert!(notices.pass("ConfigFailed", now));
         assert!(notices.pass("Restart", now + PAUSE));
+        notices.take_back("Restart");
+        assert!(notices.pass("Restart", now + PAUSE), "one that was not sent does not count");
     }
 
     #[test]

@@ -28,6 +28,7 @@ use crate::own_pod::OwnPod;
 use crate::rights::{self, Features, Right};
 use crate::server::{Built, Server};
 use crate::settings::KubernetesSettings;
+use crate::skew::Skew;
 use crate::{agents, documents, notices};
 
 /// Longest time that telling of a restart may hold the restart up.
@@ -84,6 +85,12 @@ impl KubernetesOrchestrator {
         Ok(found)
     }
 
+    /// How far the clock of the API server is from ours, by its last answer; `None` before there was one.
+    #[must_use]
+    pub fn skew(&self) -> Option<Skew> {
+        self.server.skew()
+    }
+
     /// The own pod from memory, else from the server. One that is not described as it must be is kept for its uid, and
     /// asked for again when `complete` is wanted.
     async fn own(&self, complete: bool) -> Result<Arc<OwnPod>, OrchestratorError> {
@@ -113,11 +120,18 @@ impl KubernetesOrchestrator {
         if !self.notices.pass(&notice.reason, Instant::now()) {
             return Ok(());
         }
+        let sent = self.send(notice).await;
+        if sent.is_err() {
+            self.notices.take_back(&notice.reason);
+        }
+        sent
+    }
+
+    async fn send(&self, notice: &Notice) -> Result<(), OrchestratorError> {
         let own = self.own(false).await?;
         let event = notices::event(&self.namespace, &self.pod, &own.uid, notice);
-        self.make(&rights::CREATE_EVENT, &format!("an event of pod {}/{}", self.namespace, self.pod), &event)
-            .await?;
-        Ok(())
+        let object = format!("an event of pod {}/{}", self.namespace, self.pod);
+        Ok(self.make(&rights::CREATE_EVENT, &object, &event).await?)
     }
 
     /// Creates an object of the own namespace.

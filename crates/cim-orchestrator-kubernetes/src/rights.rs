@@ -73,7 +73,8 @@ const fn right(
 
 impl Right {
     /// As people say it: `get pods`, `create events.events.k8s.io`.
-    pub(crate) fn phrase(&self) -> String {
+    #[must_use]
+    pub fn phrase(&self) -> String {
         let Self { verb, group, resource, .. } = self;
         if group.is_empty() { format!("{verb} {resource}") } else { format!("{verb} {resource}.{group}") }
     }

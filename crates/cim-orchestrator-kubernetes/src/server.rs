@@ -22,6 +22,7 @@ use crate::failure::{About, CallFailure};
 use crate::pace::Pace;
 use crate::rights::Right;
 use crate::settings::KubernetesSettings;
+use crate::skew::{self, Skew};
 use crate::trouble::Trouble;
 
 /// Largest answer. A single object is at most some 1.5 MiB in etcd; the longest list has the agents of one node.
@@ -39,6 +40,8 @@ pub(crate) struct Server {
     client: Mutex<Option<Client>>,
     pace: Pace,
     trouble: Trouble,
+    /// By the last answer.
+    skew: Mutex<Option<Skew>>,
 }
 
 /// What came back.
@@ -51,12 +54,23 @@ pub(crate) struct Answer {
 
 impl Server {
     pub(crate) fn new(settings: KubernetesSettings) -> Self {
-        Self { settings, client: Mutex::default(), pace: Pace::default(), trouble: Trouble::default() }
+        Self {
+            settings,
+            client: Mutex::default(),
+            pace: Pace::default(),
+            trouble: Trouble::default(),
+            skew: Mutex::default(),
+        }
     }
 
     /// What went wrong last and was not right since.
     pub(crate) fn trouble(&self) -> Option<String> {
         self.trouble.text()
+    }
+
+    /// How far its clock is from ours, by its last answer.
+    pub(crate) fn skew(&self) -> Option<Skew> {
+        *self.skew.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Asks, and reads the answer.
@@ -110,6 +124,8 @@ impl Server {
         let client = self.client().await.map_err(CallFailure::unanswered)?;
         let answer = client.send(request.map(Body::from)).await.map_err(|error| about.unreached(error))?;
         let (head, body) = answer.into_parts();
+        *self.skew.lock().unwrap_or_else(PoisonError::into_inner) =
+            skew::of(&head.headers, cim_core::clock::now());
         let body = Limited::new(body, LARGEST).collect().await.map_err(|error| about.unreadable(error))?;
         let body = body.to_bytes().to_vec();
         let named = head.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());

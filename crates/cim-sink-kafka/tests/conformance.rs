@@ -85,7 +85,12 @@ impl KafkaHarness {
 
 fn context() -> SinkContext {
     let identity = Identity { namespace: "ns1".to_owned(), pod: "pod-1".to_owned(), ..Identity::default() };
-    SinkContext { name: "broker".to_owned(), identity: Arc::new(identity), log_format: LogFormat::Text }
+    SinkContext {
+        name: "broker".to_owned(),
+        identity: Arc::new(identity),
+        log_format: LogFormat::Text,
+        neighbours: cim_core::Neighbours::default(),
+    }
 }
 
 #[async_trait]

@@ -11,6 +11,7 @@
 //!
 //! | the receiver | what happens |
 //! |---|---|
+//! | is the agent of the node | it is asked for when a connection is made, never for a record |
 //! | is absent | each address of each name is tried once per attempt; the engine repeats with backoff |
 //! | goes away between batches | noticed before the next byte is written; the batch goes over a new connection |
 //! | goes away in a batch | the records of which not every byte was taken go out whole over a new connection |
@@ -23,6 +24,7 @@
 //! [`SecurityProvider`]. Invariant: what `deliver` does not report has reached what `profile` promises.
 
 mod address;
+mod agent;
 mod channel;
 mod connection;
 mod entry;
@@ -43,7 +45,7 @@ use cim_core::{LogFormat, Problem, Sink, SinkContext, SinkKind};
 
 pub use address::Address;
 pub use channel::{Channel, NoSecurity, SecureError, Security, SecurityProvider};
-pub use settings::{Framing, TcpSettings, TlsSettings};
+pub use settings::{Framing, NodeAgentSettings, TcpSettings, TlsSettings};
 pub use sink::TcpSink;
 
 /// The registry entry of a build that gets its TLS from `S`; [`NoSecurity`] for none.

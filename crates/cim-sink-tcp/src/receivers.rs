@@ -1,6 +1,6 @@
 //! The receivers of a sink and the way to the first one that accepts.
 //!
-//! Owns the order of attempts and the report of what each came to. Left out: when to try again, which is the engine's
+//! Owns the order of attempts, the agent of the node before the addresses, and the report of what each came to. Left out: when to try again, which is the engine's
 //! decision. Invariant: nothing is connected that is not going to carry records; there are no probes.
 
 use std::fmt;
@@ -9,19 +9,24 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cim_core::{DeliveryError, DeliveryErrorKind};
+use cim_core::{DeliveryError, DeliveryErrorKind, Peer};
 use thiserror::Error;
 use tokio::time::timeout;
 
 use crate::address::Address;
+use crate::agent::{Agent, NoAgent};
 use crate::channel::{Channel, SecureError, Security};
 use crate::connection::{Connection, dial};
 
 /// Longest wait for the resolver.
 const LOOKUP: Duration = Duration::from_secs(5);
 
+/// Longest wait for the orchestrator, which may need two calls.
+const LOCATE: Duration = Duration::from_secs(10);
+
 /// Where records may go.
 pub(crate) struct Receivers {
+    pub agent: Option<Agent>,
     pub addresses: Vec<Address>,
     pub connect_timeout: Duration,
     pub stall_timeout: Duration,
@@ -44,10 +49,13 @@ enum Refusal {
     Absent(io::Error),
     #[error("{0}: {cause}", cause = innermost(.0))]
     Insecure(SecureError),
+    #[error("{0}")]
+    Unlocated(NoAgent),
 }
 
 impl Receivers {
-    /// Connects to the first address that accepts, in the order of the list and of the resolver.
+    /// Connects to the first that accepts: the agent of the node, then the addresses in the order of the list and of the
+    /// resolver.
     ///
     /// # Errors
     /// [`NoReceiver`] when none does.
@@ -56,6 +64,12 @@ impl Receivers {
     /// May be dropped; what was being connected is closed.
     pub(crate) async fn connect(&self) -> Result<Connection, NoReceiver> {
         let mut attempts = Vec::new();
+        if let Some(agent) = &self.agent {
+            match self.connect_to_agent(agent).await {
+                Ok(connection) => return Ok(connection),
+                Err(refusals) => attempts.extend(refusals),
+            }
+        }
         for address in &self.addresses {
             let lookup = timeout(LOOKUP, address.resolve()).await;
             let peers = match lookup.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
@@ -70,7 +84,7 @@ impl Receivers {
                 }
             };
             for peer in peers {
-                match self.connect_to(address, peer).await {
+                match self.connect_to(&address.host(), peer).await {
                     Ok(connection) => return Ok(connection),
                     Err(refusal) => attempts.push((label(address, peer), refusal)),
                 }
@@ -79,12 +93,25 @@ impl Receivers {
         Err(NoReceiver { attempts })
     }
 
-    async fn connect_to(&self, address: &Address, peer: SocketAddr) -> Result<Connection, Refusal> {
+    async fn connect_to_agent(&self, agent: &Agent) -> Result<Connection, Vec<(String, Refusal)>> {
+        let peers = agent.locate(LOCATE).await;
+        let peers = peers.map_err(|none| vec![(agent.to_string(), Refusal::Unlocated(none))])?;
+        let mut attempts = Vec::new();
+        for Peer { name, address } in peers {
+            match self.connect_to(&address.ip().to_string(), address).await {
+                Ok(connection) => return Ok(connection),
+                Err(refusal) => attempts.push((format!("{name} ({address})"), refusal)),
+            }
+        }
+        Err(attempts)
+    }
+
+    async fn connect_to(&self, host: &str, peer: SocketAddr) -> Result<Connection, Refusal> {
         let socket = dial(peer, self.connect_timeout).await.map_err(Refusal::Absent)?;
         let channel: Box<dyn Channel> = match &self.security {
             None => Box::new(socket),
             Some(security) => {
-                let handshake = timeout(self.stall_timeout, security.secure(socket, &address.host())).await;
+                let handshake = timeout(self.stall_timeout, security.secure(socket, host)).await;
                 let late = || SecureError::Broken(io::ErrorKind::TimedOut.into());
                 handshake.unwrap_or_else(|_| Err(late())).map_err(Refusal::Insecure)?
             }
@@ -94,12 +121,14 @@ impl Receivers {
 }
 
 impl NoReceiver {
-    /// What the engine is told: certificates need somebody's hand, everything else passes by itself.
+    /// What the engine is told: certificates and rights need somebody's hand, everything else passes by itself.
     pub(crate) fn into_error(self) -> DeliveryError {
-        let certificates = |(_, refusal): &(String, Refusal)| {
-            matches!(refusal, Refusal::Insecure(SecureError::Files(_) | SecureError::Untrusted(_)))
+        let needs_a_hand = |(_, refusal): &(String, Refusal)| match refusal {
+            Refusal::Insecure(SecureError::Files(_) | SecureError::Untrusted(_)) => true,
+            Refusal::Unlocated(none) => none.needs_a_hand(),
+            _ => false,
         };
-        let kind = if self.attempts.iter().all(certificates) {
+        let kind = if self.attempts.iter().all(needs_a_hand) {
             DeliveryErrorKind::Misconfigured
         } else {
             DeliveryErrorKind::Unavailable

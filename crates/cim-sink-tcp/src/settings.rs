@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use cim_core::settings::Period;
-use cim_core::{LogFormat, Problem};
+use cim_core::{LogFormat, PeerQuery, Problem};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +48,42 @@ pub struct TlsSettings {
     pub client_key_file: Option<PathBuf>,
 }
 
+/// The log agent of the own node, found by what runs the pod (wire contract §8.4).
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct NodeAgentSettings {
+    /// Label selector of its pods, in any namespace.
+    pub selector: String,
+    /// The port it listens on.
+    pub port: u16,
+}
+
+impl Default for NodeAgentSettings {
+    fn default() -> Self {
+        Self { selector: "k8s-app=fluent-bit".to_owned(), port: 5170 }
+    }
+}
+
+impl NodeAgentSettings {
+    /// The question for it.
+    pub(crate) fn query(&self) -> PeerQuery {
+        PeerQuery::NodeAgent { selector: self.selector.clone(), port: self.port }
+    }
+
+    fn problems(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        if self.selector.trim().is_empty() {
+            let text =
+                "must not be empty: every pod of the node would be one; for example k8s-app=fluent-bit";
+            problems.push(Problem::new("node_agent.selector", text));
+        }
+        if self.port == 0 {
+            problems.push(Problem::new("node_agent.port", "must be from 1 to 65535"));
+        }
+        problems
+    }
+}
+
 /// Settings of a TCP sink.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
@@ -56,6 +92,9 @@ pub struct TcpSettings {
     pub address: Option<String>,
     /// Several receivers instead of one; the first that accepts gets everything until its connection breaks.
     pub addresses: Vec<String>,
+    /// The log agent of the own node, `{ selector, port }`, asked for whenever a connection is made; needs an orchestrator that
+    /// knows nodes. The addresses, if there are any, are tried after it.
+    pub node_agent: Option<NodeAgentSettings>,
     /// Form of the records. Absent: JSON or text lines, as the route's `format` says. Events are JSON in any case.
     pub framing: Option<Framing>,
     /// Longest wait for one IP address to accept a connection.
@@ -75,6 +114,7 @@ impl Default for TcpSettings {
         Self {
             address: None,
             addresses: Vec::new(),
+            node_agent: None,
             framing: None,
             connect_timeout: Period::seconds(1),
             stall_timeout: Period::seconds(6),
@@ -94,7 +134,7 @@ impl TcpSettings {
         Self::deserialize(table).map_err(|error| Problem::new("", error.to_string()))
     }
 
-    /// The receivers, in the order in which they are tried.
+    /// The receivers that are named, in the order in which they are tried.
     ///
     /// # Errors
     /// Every address that is none, and too few or too many of them.
@@ -111,7 +151,7 @@ impl TcpSettings {
         if self.address.is_some() && !self.addresses.is_empty() {
             problems.push(Problem::new("addresses", "excludes `address`; put every receiver into the list"));
         }
-        if receivers.is_empty() && problems.is_empty() {
+        if receivers.is_empty() && problems.is_empty() && self.node_agent.is_none() {
             problems.push(Problem::new("address", "is required; write host:port"));
         }
         if problems.is_empty() { Ok(receivers) } else { Err(problems) }
@@ -133,6 +173,7 @@ impl TcpSettings {
         if self.tag.is_empty() {
             problems.push(Problem::new("tag", "must not be empty"));
         }
+        problems.extend(self.node_agent.iter().flat_map(NodeAgentSettings::problems));
         problems.extend(self.tls.iter().flat_map(TlsSettings::problems));
         problems
     }

@@ -11,6 +11,7 @@ use cim_core::{
 };
 use cim_wire::{EventEncoder, LogEncoder};
 
+use crate::agent::Agent;
 use crate::channel::Security;
 use crate::entry::EntryEncoder;
 use crate::forward::{self, Chunks};
@@ -64,6 +65,10 @@ impl TcpSink {
             name: context.name.clone(),
             framing,
             receivers: Receivers {
+                agent: settings
+                    .node_agent
+                    .as_ref()
+                    .map(|agent| Agent::new(agent.query(), context.neighbours.clone())),
                 addresses,
                 connect_timeout: settings.connect_timeout.get(),
                 stall_timeout: settings.stall_timeout.get(),

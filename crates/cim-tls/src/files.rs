@@ -46,7 +46,7 @@ impl TlsFiles {
     }
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let missing = || TlsError::Missing(path.to_owned(), "certificate");
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&contents(path)?).collect();
     found.ok().filter(|found| !found.is_empty()).ok_or_else(missing)

@@ -7,8 +7,10 @@
 mod client;
 mod error;
 mod files;
+mod validity;
 
 pub use client::TlsClient;
 pub use error::TlsError;
 pub use files::TlsFiles;
 pub use tokio_rustls::client::TlsStream;
+pub use validity::Validity;

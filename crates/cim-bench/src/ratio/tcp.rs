@@ -12,7 +12,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use cim_core::{Batch, DeliveryError, Identity, LogFormat, LogRecord, LogSink, Meta, SinkContext};
+use cim_core::{
+    Batch, DeliveryError, Identity, LogFormat, LogRecord, LogSink, Meta, Neighbours, SinkContext,
+};
 use cim_sink_tcp::{TcpSettings, TcpSink};
 use cim_wire::{Log, LogEncoder};
 use futures_util::StreamExt as _;
@@ -126,7 +128,12 @@ fn page(payloads: &[Vec<u8>]) -> Vec<u8> {
 fn deliver(rig: &Rig) -> Result<Sample> {
     let (address, reader) = summing()?;
     let identity = Arc::new(identity());
-    let context = SinkContext { name: "bench".into(), identity, log_format: LogFormat::Json };
+    let context = SinkContext {
+        name: "bench".into(),
+        identity,
+        log_format: LogFormat::Json,
+        neighbours: Neighbours::default(),
+    };
     let settings = TcpSettings { address: Some(address.to_string()), ..TcpSettings::default() };
     let sink = TcpSink::new(&context, &settings, None)
         .map_err(|problem| BenchError::Invalid(problem.to_string()))?;

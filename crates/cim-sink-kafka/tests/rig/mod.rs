@@ -36,6 +36,7 @@ impl Target {
             name: "broker".to_owned(),
             identity: Arc::new(identity),
             log_format: LogFormat::Text,
+            neighbours: cim_core::Neighbours::default(),
         };
         let sink = Arc::new(KafkaSink::new(&context, &KafkaSettings::read(&table).unwrap()));
         let subject = Subject::of(Sink::both(Arc::clone(&sink)), Class::Log, PATIENCE).unwrap();

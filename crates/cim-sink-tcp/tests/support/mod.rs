@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use cim_core::{Identity, LogFormat, SinkContext};
+use cim_core::{Identity, LogFormat, Neighbours, SinkContext};
 use socket2::{Domain, SockRef, Socket, Type};
 
 /// Longest wait for anything that is expected.
@@ -202,5 +202,10 @@ fn cut(stream: &TcpStream, place: usize, state: &Mutex<State>) {
 /// Who the tests are.
 pub fn context(format: LogFormat) -> SinkContext {
     let identity = Identity { namespace: "ns1".to_owned(), pod: "pod-1".to_owned(), ..Identity::default() };
-    SinkContext { name: "agent".to_owned(), identity: Arc::new(identity), log_format: format }
+    SinkContext {
+        name: "agent".to_owned(),
+        identity: Arc::new(identity),
+        log_format: format,
+        neighbours: Neighbours::default(),
+    }
 }

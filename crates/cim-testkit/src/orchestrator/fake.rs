@@ -25,6 +25,8 @@ struct State {
     /// The question that the neighbours are an answer to.
     answers: Option<PeerQuery>,
     peers: Vec<Peer>,
+    /// How often neighbours were asked for.
+    located: usize,
     documents: BTreeMap<String, Document>,
     restarts: Vec<RestartReason>,
     notices: Vec<Notice>,
@@ -51,6 +53,12 @@ impl FakeOrchestrator {
         let mut state = self.state();
         state.answers = Some(query);
         state.peers = peers;
+    }
+
+    /// How often neighbours were asked for.
+    #[must_use]
+    pub fn located(&self) -> usize {
+        self.state().located
     }
 
     /// Asks for the pod whatever was told before. For a mutant.
@@ -140,6 +148,7 @@ impl Orchestrator for FakeOrchestrator {
     }
 
     async fn locate(&self, query: &PeerQuery) -> Result<Vec<Peer>, OrchestratorError> {
+        self.state().located += 1;
         self.admit().await?;
         let state = self.state();
         Ok(if state.answers.as_ref() == Some(query) { state.peers.clone() } else { Vec::new() })
