@@ -59,6 +59,7 @@ pub fn plan(
     let chosen = &settings.configuration;
     let mut plan = Plan::new(identity, application, orchestrator);
     plan.source = source(settings, registry)?;
+    plan.announce_absence = chosen.source == "etcd";
     plan.dir.clone_from(&settings.spool.dir);
     plan.rules = Rules {
         patience: chosen.patience.get(),

@@ -17,6 +17,7 @@ pub mod face;
 pub mod letters;
 pub mod limits;
 pub mod listeners;
+mod lost_receivers;
 pub mod metrics_page;
 pub mod own_document;
 pub mod reference;

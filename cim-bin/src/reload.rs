@@ -85,6 +85,12 @@ impl Reload {
         Self { files, sources, in_force, credentials, own, looks, level, application, who, neighbours }
     }
 
+    /// The settings in force.
+    #[must_use]
+    pub fn in_force(&self) -> &Settings {
+        &self.in_force
+    }
+
     /// Whether there is anything to watch.
     #[must_use]
     pub fn watches(&self) -> bool {

@@ -20,6 +20,7 @@ use crate::application::CurrentApplication;
 use crate::exit::{self, Failure, chain};
 use crate::face::Face;
 use crate::listeners::Listeners;
+use crate::lost_receivers::LostReceivers;
 use crate::own_document::{Map, Wish, Wishes, begin};
 use crate::registration::Engine;
 use crate::reload::Reload;
@@ -188,6 +189,8 @@ impl Process {
         registry: &Registry,
     ) -> Result<u8, Failure> {
         let mut look = interval(LOOK_EVERY);
+        let mut lost = LostReceivers::default();
+        let engine = self.engine.subscribe();
         let died = loop {
             tokio::select! {
                 signal = signals.next() => match signal {
@@ -200,10 +203,11 @@ impl Process {
                 what = self.cim.supervisor().failed() => break Some(what),
                 identity = who::told(&mut self.identity) => self.known(identity, &mut reload, registry).await,
                 Some(wish) = wished.recv() => reload.fulfil(wish, &self.cim, registry).await,
-                _ = look.tick(), if reload.watches() => {
+                _ = look.tick(), if reload.watches() || LostReceivers::watches(reload.in_force()) => {
                     if reload.changed() {
                         reload.reload(&self.cim, registry).await;
                     }
+                    lost.look(&self.cim, reload.in_force(), &engine).await;
                 }
             }
         };

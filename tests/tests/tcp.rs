@@ -124,6 +124,35 @@ fn a_receiver_that_comes_late_gets_everything_in_order() {
     assert!(daemon.metric("cim_records_delivered_unacknowledged_total") > 1_000.5);
 }
 
+/// The loss of the receiver is an event of CIM's own, one for each outage, which names what becomes of the logs.
+#[test]
+fn the_loss_of_the_receiver_is_told_once_for_each_outage() {
+    let address = free_port().unwrap();
+    let daemon = Daemon::start(&format!(
+        "spool.dir = \"{{home}}/spool\"\n[routes.logs]\nsink = \"agent\"\n[routes.events]\nsink = \"disk\"\n\
+         [sinks.agent]\ntype = \"tcp\"\naddress = \"{address}\"\n[sinks.disk]\ntype = \"file\"\ndir = \"{{home}}/events\"\n"
+    ));
+    let told = || -> Vec<String> {
+        let files = std::fs::read_dir(daemon.home().join("events")).into_iter().flatten();
+        let text =
+            files.filter_map(|file| std::fs::read_to_string(file.ok()?.path()).ok()).collect::<String>();
+        text.lines().filter(|line| line.contains("\"LmaasTCPFailure\"")).map(str::to_owned).collect()
+    };
+    let mut wire = daemon.connect();
+    publish(&mut wire, 0..1);
+    until("the first event", || told().len() == 1);
+    assert!(
+        told()[0].contains(r#"{"name":"ACTION_IN_PROGRESS ","value":"CIM holding logs back"}"#),
+        "{:?}",
+        told()
+    );
+    let sockets = Sockets::listen(address, Manner::Reads);
+    drained(&daemon);
+    drop(sockets);
+    publish(&mut wire, 1..2);
+    until("the second event", || told().len() == 2);
+}
+
 /// Between two lines the receiver is killed and comes back: the first line after that is not lost (N-03).
 #[test]
 fn a_restart_of_the_receiver_between_lines_costs_nothing() {

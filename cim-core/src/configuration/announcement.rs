@@ -1,4 +1,4 @@
-//! What CIM itself tells the world of configuration: events of its own (wire contract §7.4).
+//! What CIM itself tells the world: events of its own (wire contract §7.4).
 //!
 //! Owns names and members. Left out: delivery, which is that of every event. Invariant: an announcement follows what it
 //! announces; nothing waits for one.
@@ -82,6 +82,33 @@ impl Announcement {
             name: "LoadConfigRequestFailure",
             managed_object: vec![("Load_Config_Request", "FAIL".to_owned())],
             additional_info: vec![("Error", "Config load failed".to_owned()), ("Action", action.to_owned())],
+        }
+    }
+
+    /// The store has not been reached since the start.
+    #[must_use]
+    pub fn of_absent_store(error: &str) -> Self {
+        Self {
+            name: "CimConnectEtcdFailure",
+            managed_object: vec![
+                ("Description", "Connect Etcd Failure".to_owned()),
+                ("STATUS", "Failure".to_owned()),
+            ],
+            additional_info: vec![("Error", error.to_owned())],
+        }
+    }
+
+    /// The receiver of logs over TCP is lost; `action`: what becomes of them meanwhile.
+    #[must_use]
+    pub fn of_lost_receiver(action: &str) -> Self {
+        Self {
+            name: "LmaasTCPFailure",
+            managed_object: vec![
+                ("Description", "TCP connection with fluentbit is DOWN".to_owned()),
+                ("STATUS", "FAILURE".to_owned()),
+            ],
+            // The blank at the end is part of the name.
+            additional_info: vec![("ACTION_IN_PROGRESS ", action.to_owned())],
         }
     }
 

@@ -50,6 +50,8 @@ const NOTHING_TO_CONFIRM: Confirmation = Confirmation {
     failures: 1,
     read_back: None,
 };
+/// A store that has not been reached for so long after the start is absent.
+const ABSENT: Duration = Duration::from_secs(10);
 /// Pause before a question to the source is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 /// Pause before the orchestrator is asked again; doubles each time, for an answer may never come.
@@ -69,6 +71,8 @@ pub(crate) struct Driver {
     /// Results of earlier runs that are still to be read; the watch begins when there are none.
     unread: usize,
     watching: Option<Result<(), String>>,
+    /// It was announced that the store is absent.
+    absence_told: bool,
     /// The first reading of the source is done.
     caught_up: bool,
     start_committed: bool,
@@ -123,6 +127,7 @@ impl Driver {
             subscription: plan.source.clone().map(|source| Subscription::new(source, scope)),
             unread: 0,
             watching: None,
+            absence_told: false,
             caught_up: false,
             start_committed: false,
             own_revision: None,
@@ -264,7 +269,7 @@ impl Driver {
                     let text = crate::chain(&error);
                     tracing::warn!(kind = error.kind().as_str(), error = %text, "the watch of the configuration ended; it is begun again");
                     self.desk.counts_mut().watch_restarts += 1;
-                    self.watching = Some(Err(text));
+                    self.absent(text);
                 }
             }
         }

@@ -33,6 +33,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::cim::Cim;
 use crate::supervisor::OnPanic;
 
+pub use announcement::Announcement;
 pub use confirmation::Confirmation;
 pub use counts::Counts;
 pub use day_one::{AppState, DayOneRules, DayOneState};
@@ -59,6 +60,8 @@ pub(crate) enum Order {
     Rollback { data_key: String, done: oneshot::Sender<Result<(), String>> },
     /// There is a map for CIM's own document from now on.
     OwnMap { revision: Option<String> },
+    /// Raise an event of CIM's own.
+    Announce(Announcement),
     /// Save everything and end.
     Stop { done: oneshot::Sender<()> },
 }
@@ -114,6 +117,14 @@ impl Configuration {
     /// When dropped, it may or may not be known.
     pub async fn own_map_made(&self, revision: &str) {
         let _ = self.orders.send(Order::OwnMap { revision: Some(revision.to_owned()) }).await;
+    }
+
+    /// Raises an event of CIM's own, in the name of the application's container.
+    ///
+    /// # Cancel safety
+    /// When dropped, the event may or may not be raised.
+    pub async fn announce(&self, announcement: Announcement) {
+        let _ = self.orders.send(Order::Announce(announcement)).await;
     }
 
     /// Undoes the last change of a document, by the patch that leads back.

@@ -64,6 +64,8 @@ pub struct Plan {
     pub identity: Identity,
     /// Where changes come from; `None`: from nowhere.
     pub source: Option<Arc<dyn ConfigSource>>,
+    /// Whether an event is raised when the source is not reached at the start.
+    pub announce_absence: bool,
     /// Whom they are for.
     pub application: Arc<dyn Application>,
     /// What runs the pod.
@@ -105,6 +107,7 @@ impl Plan {
         Self {
             identity,
             source: None,
+            announce_absence: false,
             application,
             orchestrator,
             dir: None,

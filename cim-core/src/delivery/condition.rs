@@ -30,6 +30,8 @@ pub struct DeliveryStatus {
     pub last_error: Option<String>,
     /// Failures in a row.
     pub attempts: u32,
+    /// How often deliveries have begun to fail.
+    pub outages: u64,
     /// When the next attempt is due, milliseconds since the Unix epoch.
     pub next_try_ms: Option<u64>,
     /// Arrival of the oldest record being delivered, milliseconds since the Unix epoch; stale when nothing is held.
@@ -49,6 +51,7 @@ impl Condition {
             since_ms: clock::now_ms(),
             last_error: None,
             attempts: 0,
+            outages: 0,
             next_try_ms: None,
             oldest_ms: 0,
         };
@@ -84,6 +87,7 @@ impl Condition {
         self.with(|(status, failing)| {
             status.attempts = status.attempts.saturating_add(1);
             status.last_error = Some(error.to_owned());
+            status.outages += u64::from(failing.is_none());
             (status.attempts, failing.get_or_insert_with(Instant::now).elapsed())
         })
     }

@@ -85,6 +85,7 @@ impl Driver {
                 }
             },
             Order::OwnMap { revision } => self.own_map(revision),
+            Order::Announce(announcement) => self.announce(&announcement),
             Order::Stop { done } => {
                 let _ = done.send(());
             }
@@ -186,13 +187,22 @@ impl Driver {
             Err(error) => {
                 let text = crate::chain(&error);
                 tracing::warn!(%key, error = %text, "the store cannot be read yet");
-                self.watching = Some(Err(text));
+                self.absent(text);
                 if let Some(source) = &self.plan.source {
                     let again = Instant::now() + ASK_AGAIN;
                     self.work.push(Box::pin(work::committed(Arc::clone(source), key, again)));
                 }
             }
         }
+    }
+
+    /// The store cannot be reached.
+    pub(super) fn absent(&mut self, error: String) {
+        let since_start = !self.caught_up && self.started.elapsed() >= super::ABSENT;
+        if since_start && self.plan.announce_absence && !std::mem::replace(&mut self.absence_told, true) {
+            self.announce(&Announcement::of_absent_store(&error));
+        }
+        self.watching = Some(Err(error));
     }
 
     /// What the store says of a document's last change. Text that is no story is as good as none.
