@@ -7,7 +7,8 @@
     reason = "test code: a failed step is the failure"
 )]
 
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
 
 use cim_services::Etcd;
 use cim_tests::application::{Application, Manners};
@@ -281,10 +282,31 @@ fn what_the_operator_says_wins() {
 }
 
 #[test]
+fn logs_go_to_the_agent_that_common_infra_names_and_into_files_while_it_is_away() {
+    let agent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let infra = json!({"logging_svc_url": agent.local_addr().unwrap().to_string(), "log_format": "text"});
+    let mut document = chart();
+    document["cimConfig"]["lmaas"]["logging_mode"] = json!("TCP");
+    let pod = Pod::of_files(document, &infra.to_string(), "");
+    let mut wire = pod.daemon.connect();
+    wire.publish("LOG", b"line 0");
+    wire.flush();
+    let (stream, _) = agent.accept().unwrap();
+    stream.set_read_timeout(Some(cim_tests::PATIENCE)).unwrap();
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).unwrap();
+    assert_eq!(line, "line 0\n");
+    until("delivery", || pod.daemon.metric("cim_records_held") < 0.5);
+    drop(agent);
+    wire.publish("LOG", b"line 1");
+    wire.flush();
+    until("the file", || logged(&pod) == ["line 1"]);
+}
+
+#[test]
 fn http2_is_spoken_from_the_first_byte_where_the_document_says_so() {
     let pod = Pod::of_files(chart(), TEXT, "");
-    let listener =
-        (5_000..10_001u16).rev().find_map(|port| std::net::TcpListener::bind(("127.0.0.1", port)).ok());
+    let listener = (5_000..10_001u16).rev().find_map(|port| TcpListener::bind(("127.0.0.1", port)).ok());
     let listener = listener.unwrap();
     let patch = json!([
         {"op": "replace", "path": "/cimConfig/app_settings/app_port", "value": listener.local_addr().unwrap().port()},

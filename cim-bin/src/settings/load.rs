@@ -1,8 +1,8 @@
 //! From files and environment to settings, or to everything that is wrong with them.
 //!
-//! Layers, each over the ones before: defaults, the variables of wire contract §1.1, the files of the original (§1.2), the files
-//! in the order given, the variables `CIM__…`; gaps that are left are filled with what a cluster gives its pods (`cluster`). The
-//! invariant: either the whole configuration is valid, or all of its problems are told.
+//! Layers, each over the ones before: defaults, the variables of wire contract §1.1, the files of wire contract §1.2, the files
+//! of the operator in the order given, the variables `CIM__…`; gaps that are left are filled with what a cluster gives its pods
+//! (`cluster`). The invariant: either the whole configuration is valid, or all of its problems are told.
 
 use std::path::PathBuf;
 

@@ -313,7 +313,6 @@ impl Driver {
                 }
                 self.desk.answered(&document, attempt, verdict, now);
             }
-            Done::Own { step, outcome } => self.own_changed(&step, outcome, now),
             Done::Limited { question, time_left: Ok(time_left) } => {
                 // An ended lease shows as a removal soon.
                 self.desk.limit(&question, time_left.or(Some(Duration::ZERO)), now);
@@ -325,6 +324,7 @@ impl Driver {
             Done::Reported { line, outcome } => self.reported(&line, outcome, now),
             Done::Committed { key, value } => self.committed(key, value),
             Done::Story { document, key, value } => self.story(document, key, value),
+            Done::Own { step, outcome } => self.own_changed(&step, outcome, now),
             Done::Confirmed { document, revision, outcome } => {
                 let settled = self.desk.confirmed(&document, revision, outcome, now);
                 self.settled(settled);
