@@ -83,6 +83,9 @@ pub(crate) struct Driver {
     upkeep_at: Option<Instant>,
     saving: bool,
     unsaved: bool,
+    /// Who waits for the next time it is saved.
+    unsaved_for: Vec<oneshot::Sender<()>>,
+    /// Who waits for what is being saved.
     saved: Vec<oneshot::Sender<()>>,
 }
 
@@ -130,6 +133,7 @@ impl Driver {
             upkeep_at: None,
             saving: false,
             unsaved: false,
+            unsaved_for: Vec::new(),
             saved: Vec::new(),
             memory,
             plan,
