@@ -237,14 +237,17 @@ impl Driver {
     }
 
     fn hear(&mut self, heard: Heard) {
-        let mut next = Some(heard);
-        for _ in 0..GULP {
-            let Some(heard) = next.take() else { break };
+        let (mut next, mut room) = (Some(heard), GULP);
+        while let Some(heard) = next.take() {
+            room -= 1;
             match heard {
                 Heard::Update(update) => {
                     self.watching = Some(Ok(()));
                     self.update(update);
-                    next = self.subscription.as_mut().and_then(Subscription::ready);
+                    // What is taken out of the watch is lost unless it is looked at: beyond the gulp it stays there.
+                    if room > 0 {
+                        next = self.subscription.as_mut().and_then(Subscription::ready);
+                    }
                 }
                 Heard::Cut(error) => {
                     let text = crate::chain(&error);

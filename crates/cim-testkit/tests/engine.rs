@@ -199,6 +199,18 @@ async fn a_watch_that_ended_is_begun_again_for_ever() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn no_change_of_a_large_burst_is_missed() {
+    let pod = Pod::start(Manner::Works);
+    until("the watch", || pod.configuration.view().watching == Some(true)).await;
+    for revision in 1..=5_000 {
+        pod.change(revision);
+    }
+    until("changes", || pod.configuration.view().counts.received > 0).await;
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(pod.view().await.counts.received, 5_000);
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_commit_waits_for_an_announcement() {
     let pod = Pod::registered(Manner::Works).await;
     pod.sink.set_gate(false);
