@@ -202,12 +202,13 @@ async fn a_watch_that_ended_is_begun_again_for_ever() {
 async fn no_change_of_a_large_burst_is_missed() {
     let pod = Pod::start(Manner::Works);
     until("the watch", || pod.configuration.view().watching == Some(true)).await;
-    for revision in 1..=5_000 {
-        pod.change(revision);
+    for revision in 1..=3_000 {
+        // Without a lease, which would be asked for each.
+        pod.store.put(key(revision), "[]");
     }
     until("changes", || pod.configuration.view().counts.received > 0).await;
     sleep(Duration::from_secs(1)).await;
-    assert_eq!(pod.view().await.counts.received, 5_000);
+    assert_eq!(pod.view().await.counts.received, 3_000);
 }
 
 #[tokio::test(start_paused = true)]
