@@ -4,7 +4,7 @@
 export CIM_CACHE ?= $(HOME)/.cache/cim
 export CARGO_TARGET_DIR ?= $(CIM_CACHE)/target
 
-.PHONY: help demo demo-config demo-kafka test test-kafka test-all quick lint bench bench-full bench-kafka bench-peers fuzz torture docs
+.PHONY: help demo demo-config demo-kafka test test-kafka test-all quick lint bench bench-config bench-full bench-kafka bench-peers fuzz torture docs
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -36,6 +36,9 @@ lint: ## Format, clippy, documentation, feature matrix, dependency rules, licenc
 
 bench: ## Ratio benches, both sides in one run (at most 25 minutes, on a quiet machine)
 	@scripts/bench
+
+bench-config: ## Configuration: from a real etcd to the application, a burst, registration, what it costs when idle (needs Go)
+	@scripts/bench-config
 
 bench-full: ## As `bench`, with longer slices and more pairs
 	@CIM_BENCH_ARGS="--seconds 30 --pairs 7" scripts/bench

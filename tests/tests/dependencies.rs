@@ -16,6 +16,8 @@ const FOUNDATION: [&str; 3] = ["cim-core", "cim-wire", "cim-spool"];
 const TEST_SUPPORT: [&str; 2] = ["cim-testkit", "cim-services"];
 /// Crates that may know every other one. The examples are none: they show what a crate of one's own needs.
 const ASSEMBLIES: [&str; 3] = ["cim-bin", "cim-tests", "cim-bench"];
+/// The one file that calls the system without a safe wrapper.
+const UNSAFE: &str = "crates/cim-sink-tcp/src/send_queue.rs";
 
 #[test]
 fn arrows_point_to_the_foundation_only() {
@@ -99,6 +101,29 @@ fn features_are_decided_in_one_file() {
         } else if !path.ends_with("backends.rs") {
             let text = std::fs::read_to_string(&path).unwrap();
             assert!(!text.contains("cfg(feature"), "{} decides about a feature", path.display());
+        }
+    }
+}
+
+#[test]
+fn every_crate_keeps_to_the_lints_and_unsafe_code_stands_in_one_file() {
+    let metadata = MetadataCommand::new().no_deps().exec().unwrap();
+    let root = std::fs::read_to_string(metadata.workspace_root.join("Cargo.toml")).unwrap();
+    assert!(root.contains("unsafe_code = \"deny\""), "the lints of the workspace allow unsafe code");
+    let mut open = Vec::new();
+    for package in &metadata.packages {
+        let manifest = std::fs::read_to_string(&package.manifest_path).unwrap();
+        assert!(manifest.contains("[lints]\nworkspace = true"), "{} has lints of its own", package.name);
+        let folder = package.manifest_path.parent().unwrap();
+        open.extend(["src", "tests", "examples"].map(|part| folder.join(part).into_std_path_buf()));
+    }
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            open.extend(std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let allows = text.contains(concat!("allow(", "unsafe_code"));
+            assert!(!allows || path.ends_with(UNSAFE), "{} allows unsafe code", path.display());
         }
     }
 }

@@ -31,6 +31,7 @@ pub fn problems(merged: &Value, registry: &Registry) -> Vec<Problem> {
     if merged.pointer("/spool/dir").is_some_and(|dir| *dir == "") {
         problems.push(Problem::new("spool.dir", "must not be empty; leave it out for level `memory`"));
     }
+    problems.extend(names(merged));
     problems.extend(leftovers(merged, registry));
     let auth = merged.pointer("/nats/auth").filter(|auth| !auth.is_null());
     if let Some(Err(found)) =
@@ -40,6 +41,23 @@ pub fn problems(merged: &Value, registry: &Registry) -> Vec<Problem> {
     }
     problems.extend(listeners(merged, auth.is_some()));
     problems
+}
+
+/// Names that stand in keys of the store. With an empty one the keys of every microservice would look like the own ones.
+fn names(merged: &Value) -> Vec<Problem> {
+    let members = ["namespace", "pod", "microservice", "version"];
+    let given = members.into_iter().filter_map(|name| {
+        let text = merged.pointer(&format!("/identity/{name}"))?.as_str()?;
+        Some((path::member("identity", name), text))
+    });
+    let wrong = given.filter_map(|(at, text)| match text {
+        "" => Some(Problem::new(at, "must not be empty; leave it out for its default")),
+        _ if text.contains('/') => {
+            Some(Problem::new(at, "must not hold `/`: it is one part of the keys of the store"))
+        }
+        _ => None,
+    });
+    wrong.collect()
 }
 
 /// Files of an earlier sidecar need a spool to be noted in, and a log route that does not lead back to them.

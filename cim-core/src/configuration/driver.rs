@@ -96,6 +96,9 @@ pub(crate) struct Driver {
     upkeep_at: Option<Instant>,
     saving: bool,
     unsaved: bool,
+    /// Who waits for the next time it is saved.
+    unsaved_for: Vec<oneshot::Sender<()>>,
+    /// Who waits for what is being saved.
     saved: Vec<oneshot::Sender<()>>,
 }
 
@@ -146,6 +149,7 @@ impl Driver {
             upkeep_at: None,
             saving: false,
             unsaved: false,
+            unsaved_for: Vec::new(),
             saved: Vec::new(),
             memory,
             plan,
@@ -256,14 +260,17 @@ impl Driver {
     }
 
     fn hear(&mut self, heard: Heard) {
-        let mut next = Some(heard);
-        for _ in 0..GULP {
-            let Some(heard) = next.take() else { break };
+        let (mut next, mut room) = (Some(heard), GULP);
+        while let Some(heard) = next.take() {
+            room -= 1;
             match heard {
                 Heard::Update(update) => {
                     self.watching = Some(Ok(()));
                     self.update(update);
-                    next = self.subscription.as_mut().and_then(Subscription::ready);
+                    // What is taken out of the watch is lost unless it is looked at: beyond the gulp it stays there.
+                    if room > 0 {
+                        next = self.subscription.as_mut().and_then(Subscription::ready);
+                    }
                 }
                 Heard::Cut(error) => {
                     let text = crate::chain(&error);

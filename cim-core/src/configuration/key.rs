@@ -181,6 +181,20 @@ mod tests {
     }
 
     #[test]
+    fn a_pod_without_a_microservice_takes_no_key_at_all() {
+        let nobody = Identity { microservice: String::new(), ..identity() };
+        for key in [
+            "change-set/ns//v0/ms/cim.json/7",
+            "change-set/ns/amf/v0/ms/cim.json/7",
+            "config/ns/amf/0",
+            "config/ns/",
+        ] {
+            let parsed = Key::parse(key.as_bytes(), &nobody);
+            assert!(matches!(parsed, Key::Foreign | Key::Malformed(_)), "{key}: {parsed:?}");
+        }
+    }
+
+    #[test]
     fn everything_else_is_malformed() {
         for key in [
             "",

@@ -141,6 +141,22 @@ async fn refusals_look_like_the_original() {
 }
 
 #[tokio::test]
+async fn a_body_that_is_null_is_refused_and_the_next_request_is_served() {
+    beside(Face::Full, limits(), |address, _| async move {
+        let operations = "/api/v1/_operations";
+        for path in ["xgvela/register", "event/subscriptions", "event/subscriptions/7"] {
+            for method in ["POST", "PUT"] {
+                let head = format!("{method} {operations}/{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 4\r\n\r\nnull");
+                let answer = exchange(address, head.as_bytes()).await;
+                assert!(answer.starts_with("HTTP/1.1 4"), "{method} {path}: {answer}");
+            }
+        }
+        assert!(get(address, "GET", "/livez").await.starts_with("HTTP/1.1 200 "));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn the_probe_face_hides_the_control_paths() {
     beside(Face::Probes, limits(), |address, _| async move {
         for path in ["/livez", "/readyz", "/metrics"] {

@@ -31,6 +31,15 @@ pub enum BenchError {
         #[source]
         source: rdkafka::error::KafkaError,
     },
+    /// etcd did not do as asked.
+    #[error("{what}")]
+    Etcd {
+        /// What was attempted.
+        what: &'static str,
+        /// Its answer.
+        #[source]
+        source: Box<etcd_client::Error>,
+    },
     /// The peer said something a NATS or HTTP server does not say.
     #[error("unexpected answer: {0}")]
     Protocol(String),

@@ -7,6 +7,7 @@
 pub mod books;
 pub mod check;
 pub mod clock;
+pub mod configuration;
 pub mod connection;
 pub mod deck;
 pub mod error;

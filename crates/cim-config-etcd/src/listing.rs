@@ -1,11 +1,11 @@
 //! Everything in a scope at one revision.
 //!
-//! Owns reading it in pages. Left out: what it is compared with. Invariant: all pages are of the revision of the first.
+//! Owns reading it in pages, all parts of it with one call. Left out: what it is compared with. Invariant: all pages are of the revision of the first.
 
 use std::time::Duration;
 
 use cim_core::{ConfigEntry, Lease, Revision, SourceError, SourceErrorKind};
-use etcd_client::{Client, GetOptions, KeyValue};
+use etcd_client::{Client, GetOptions, KeyValue, Txn, TxnOp, TxnOpResponse};
 
 use crate::failure::{Failure, within};
 use crate::ranges::Range;
@@ -20,12 +20,21 @@ pub(crate) enum Detail {
 }
 
 impl Detail {
-    /// Keys per answer. With values of 1.5 MiB, the largest a server takes by default, an answer stays below [`LARGEST`].
+    /// Keys per part of a scope and answer. With values of 1.5 MiB, the largest a server takes by default, an answer stays
+    /// below [`LARGEST`] also when there are two of it in memory.
     fn page(self) -> i64 {
         match self {
             Self::Keys => 10_000,
-            Self::Values => 64,
+            Self::Values => 16,
         }
+    }
+
+    /// The next page of a range, at that revision; 0: at the current one.
+    fn read(self, range: &Range, from: &[u8], revision: u64) -> TxnOp {
+        let options = range.read(GetOptions::new()).with_limit(self.page());
+        let options = options.with_revision(i64::try_from(revision).unwrap_or_default());
+        let options = if self == Self::Keys { options.with_keys_only() } else { options };
+        TxnOp::get(from, Some(options))
     }
 }
 
@@ -71,31 +80,30 @@ async fn attempt(
 ) -> Result<Listing, Failure> {
     let mut kv = client.kv_client().max_decoding_message_size(LARGEST);
     let (mut listing, mut bytes) = (Listing::default(), 0);
-    for range in ranges {
-        let mut from = range.from.clone();
-        loop {
-            let mut options = range.read(GetOptions::new()).with_limit(detail.page());
-            options = options.with_revision(i64::try_from(listing.revision).unwrap_or_default());
-            if detail == Detail::Keys {
-                options = options.with_keys_only();
-            }
-            let mut page = within(limit, "read the configuration", kv.get(from, Some(options))).await?;
-            if let (0, Some(header)) = (listing.revision, page.header()) {
-                listing.revision = header.revision().unsigned_abs();
-                listing.cluster = header.cluster_id();
-            }
+    let mut unread: Vec<(&Range, Vec<u8>)> = ranges.iter().map(|range| (range, range.from.clone())).collect();
+    while !unread.is_empty() {
+        let reads: Vec<TxnOp> =
+            unread.iter().map(|(range, from)| detail.read(range, from, listing.revision)).collect();
+        let answer = within(limit, "read the configuration", kv.txn(Txn::new().and_then(reads))).await?;
+        if let (0, Some(header)) = (listing.revision, answer.header()) {
+            listing.revision = header.revision().unsigned_abs();
+            listing.cluster = header.cluster_id();
+        }
+        let mut rest = Vec::new();
+        for ((range, _), page) in unread.into_iter().zip(answer.op_responses()) {
+            let TxnOpResponse::Get(mut page) = page else { continue };
             let more = page.more();
             let entries = page.take_kvs().into_iter().map(entry);
             listing.entries.extend(entries.inspect(|entry| bytes += entry.value.len()));
             if bytes > MOST {
                 return Err(Failure::Failed(too_much()));
             }
-            match listing.entries.last() {
+            if let (true, Some(last)) = (more, listing.entries.last()) {
                 // The next key there can be.
-                Some(last) if more => from = [last.key.as_slice(), &[0]].concat(),
-                _ => break,
+                rest.push((range, [last.key.as_slice(), &[0]].concat()));
             }
         }
+        unread = rest;
     }
     listing.entries.sort_by(|a, b| (a.revision, &a.key).cmp(&(b.revision, &b.key)));
     Ok(listing)

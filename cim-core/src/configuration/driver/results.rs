@@ -60,7 +60,7 @@ impl Driver {
         match order {
             Order::Register { registration, done } => {
                 self.register(registration);
-                self.saved.push(done);
+                self.unsaved_for.push(done);
                 self.upkeep_at = Some(Instant::now());
             }
             Order::Show { done } => {

@@ -58,6 +58,8 @@ impl Driver {
     }
 
     fn save(&mut self) {
+        // Who comes while this is being written is not in it, and waits for the next time.
+        self.saved.append(&mut self.unsaved_for);
         let Some(dir) = self.plan.dir.clone().filter(|_| self.unsaved || !self.saved.is_empty()) else {
             return self.was_saved(Ok(()));
         };

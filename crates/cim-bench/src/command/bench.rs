@@ -7,13 +7,15 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use cim_bench::ratio::{BENCHES, Bench, KAFKA_BENCHES, KafkaRig, Line, Rig};
+use cim_bench::ratio::{BENCHES, Bench, CONFIGURATION_BENCHES, KAFKA_BENCHES, KafkaRig, Line, Rig};
 use cim_bench::{BenchError, Result};
 
 #[derive(Debug, Args)]
 pub struct Ratio {
     /// Benches to run: ingest, ingest-memory, file, stdout, barrier, broker, start, footprint, spool, file-sink, tcp, tcp-delay; or all.
     /// For a `cim` with its Kafka sink: kafka, kafka-events, kafka-latency, kafka-footprint, kafka-backlog; or all-kafka.
+    /// For a `cim` with its etcd source: configuration, configuration-burst, configuration-register, configuration-idle; or
+    /// all-configuration.
     #[arg(required = true)]
     names: Vec<String>,
     /// The `cim` program.
@@ -98,16 +100,17 @@ impl Ratio {
     }
 
     fn benches(&self) -> Result<Vec<&'static Bench>> {
-        if self.names.iter().any(|name| name == "all") {
-            return Ok(BENCHES.iter().collect());
+        let groups =
+            [("all", BENCHES), ("all-kafka", KAFKA_BENCHES), ("all-configuration", CONFIGURATION_BENCHES)];
+        if let Some((_, group)) = groups.iter().find(|(name, _)| self.names.iter().any(|named| named == name))
+        {
+            return Ok(group.iter().collect());
         }
-        if self.names.iter().any(|name| name == "all-kafka") {
-            return Ok(KAFKA_BENCHES.iter().collect());
-        }
-        let every = || BENCHES.iter().chain(KAFKA_BENCHES);
+        let every = || groups.iter().flat_map(|(_, group)| *group);
         let find = |name: &String| {
             let known = || every().map(|bench| bench.name).collect::<Vec<_>>().join(", ");
-            let unknown = || format!("no bench {name}; there are {}, all and all-kafka", known());
+            let groups = || groups.map(|(name, _)| name).join(" and ");
+            let unknown = || format!("no bench {name}; there are {}, {}", known(), groups());
             every().find(|bench| bench.name == name).ok_or_else(|| BenchError::Invalid(unknown()))
         };
         self.names.iter().map(find).collect()

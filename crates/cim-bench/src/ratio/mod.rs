@@ -5,6 +5,8 @@
 
 mod barrier;
 mod broker;
+mod configuration;
+mod configured;
 mod file_sink;
 mod ingest;
 mod kafka;
@@ -72,4 +74,29 @@ pub const KAFKA_BENCHES: &[Bench] = &[
     Bench { name: "kafka-latency", about: "one event on an idle system", run: kafka_service::latency },
     Bench { name: "kafka-footprint", about: "memory at 100,000 msg/s", run: kafka_service::footprint },
     Bench { name: "kafka-backlog", about: "drain of a backlog under load", run: kafka_service::backlog },
+];
+
+/// Benches of configuration, in the order of `all-configuration`; the `cim` program needs its etcd source for them, and etcd
+/// has to be installed.
+pub const CONFIGURATION_BENCHES: &[Bench] = &[
+    Bench {
+        name: "configuration",
+        about: "a put in etcd to the body of the call, against a bare watch and a bare call",
+        run: configuration::propagation,
+    },
+    Bench {
+        name: "configuration-burst",
+        about: "10,000 changes at once: order, rate, memory while they wait",
+        run: configuration::burst,
+    },
+    Bench {
+        name: "configuration-register",
+        about: "registration of an application that is known",
+        run: configuration::registration,
+    },
+    Bench {
+        name: "configuration-idle",
+        about: "wakeups and reads of etcd when idle",
+        run: configuration::idle,
+    },
 ];

@@ -119,13 +119,28 @@ impl Child {
     /// # Errors
     /// The process is gone.
     pub fn scheduled_ns(&self) -> Result<u64> {
+        self.over_threads("schedstat", |text| text.split_whitespace().next()?.parse().ok())
+    }
+
+    /// How often its threads have gone to sleep so far, and so were woken; those that have ended are missing.
+    ///
+    /// # Errors
+    /// The process is gone.
+    pub fn wakeups(&self) -> Result<u64> {
+        self.over_threads("status", |text| {
+            let line = text.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
+            line.trim().parse().ok()
+        })
+    }
+
+    /// The sum of a number in a file that each thread has.
+    fn over_threads(&self, file: &str, number: impl Fn(&str) -> Option<u64>) -> Result<u64> {
         let failed = || format!("read /proc/{}/task", self.id());
         let mut sum = 0u64;
         for task in fs::read_dir(format!("/proc/{}/task", self.id())).map_err(BenchError::io(failed()))? {
             let task = task.map_err(BenchError::io(failed()))?;
-            let text = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
-            sum = sum
-                .saturating_add(text.split_whitespace().next().and_then(|ns| ns.parse().ok()).unwrap_or(0));
+            let text = fs::read_to_string(task.path().join(file)).unwrap_or_default();
+            sum = sum.saturating_add(number(&text).unwrap_or(0));
         }
         Ok(sum)
     }

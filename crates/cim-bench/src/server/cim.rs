@@ -34,6 +34,15 @@ pub enum SinkSpec {
     Kafka(String),
 }
 
+/// Where configuration comes from, and whom it is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigurationSpec {
+    /// URL of etcd.
+    pub etcd: String,
+    /// The application.
+    pub application: SocketAddr,
+}
+
 /// How CIM is to run.
 #[derive(Debug, Clone)]
 pub struct CimSpec {
@@ -51,6 +60,8 @@ pub struct CimSpec {
     pub budget: String,
     /// The sink of both routes.
     pub sink: SinkSpec,
+    /// Configuration; none: no source.
+    pub configuration: Option<ConfigurationSpec>,
     /// NATS listener.
     pub nats: SocketAddr,
     /// HTTP listener.
@@ -72,6 +83,7 @@ impl CimSpec {
             when_full: "block",
             budget: "48MiB".into(),
             sink,
+            configuration: None,
             nats: free_port()?,
             api: free_port()?,
         })
@@ -123,7 +135,15 @@ impl CimSpec {
                 )
             }
         };
-        text.push_str("[configuration]\nsource = \"none\"\n[orchestrator]\ntype = \"standalone\"\n");
+        let _ = match &self.configuration {
+            None => writeln!(text, "[configuration]\nsource = \"none\""),
+            Some(ConfigurationSpec { etcd, application }) => writeln!(
+                text,
+                "[configuration]\nsource = \"etcd\"\n[configuration.etcd]\nendpoints = [\"{etcd}\"]\n\
+                 [application]\nurl = \"http://{application}\""
+            ),
+        };
+        text.push_str("[orchestrator]\ntype = \"standalone\"\n");
         text
     }
 }

@@ -8,6 +8,6 @@ mod nats;
 mod ports;
 
 pub use child::Child;
-pub use cim::{Cim, CimSpec, SinkSpec};
+pub use cim::{Cim, CimSpec, ConfigurationSpec, SinkSpec};
 pub use nats::NatsServer;
 pub use ports::free_port;

@@ -1,0 +1,112 @@
+//! An application that does as it was told last.
+//!
+//! Owns what it was handed, in order. Left out: moods (`judge`).
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use cim_core::intake::Lane;
+use cim_core::{Answer, Application, CallError, Component, Push, async_trait};
+
+/// How a call is met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manner {
+    /// Tells success, then answers 200.
+    Works,
+    /// Tells success, then does not answer.
+    WorksAndHangs,
+    /// Answers that status and tells nothing.
+    Answers(u16),
+    /// Refuses the connection.
+    Away,
+}
+
+struct State {
+    manner: Manner,
+    handed_over: Vec<i32>,
+    loads: usize,
+    lane: Option<Lane>,
+}
+
+/// The application.
+#[derive(Clone)]
+pub struct Obedient(Arc<Mutex<State>>);
+
+impl Obedient {
+    pub fn new(manner: Manner) -> Arc<Self> {
+        let state = State { manner, handed_over: Vec::new(), loads: 0, lane: None };
+        Arc::new(Self(Arc::new(Mutex::new(state))))
+    }
+
+    /// Where results are published.
+    pub fn connect(&self, lane: Lane) {
+        self.state().lane = Some(lane);
+    }
+
+    pub fn behave(&self, manner: Manner) {
+        self.state().manner = manner;
+    }
+
+    /// The revisions of the calls, in order.
+    pub fn handed_over(&self) -> Vec<i32> {
+        self.state().handed_over.clone()
+    }
+
+    /// How often it was handed the first configuration.
+    pub fn loads(&self) -> usize {
+        self.state().loads
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+
+    async fn answer(&self, manner: Manner) -> Result<Answer, CallError> {
+        let limit = Duration::from_secs(10);
+        match manner {
+            Manner::Works => Ok(Answer { status: 200, body: Vec::new() }),
+            Manner::Answers(status) => Ok(Answer { status, body: Vec::new() }),
+            Manner::Away => Err(CallError::Unreachable("connection refused".to_owned())),
+            Manner::WorksAndHangs => {
+                tokio::time::sleep(limit).await;
+                Err(CallError::TimedOut(limit))
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Component for Obedient {
+    fn name(&self) -> &str {
+        "application"
+    }
+}
+
+#[async_trait]
+impl Application for Obedient {
+    async fn update_config(&self, push: &Push<'_>) -> Result<Answer, CallError> {
+        let manner = {
+            let mut state = self.state();
+            state.handed_over.push(push.revision.parse().unwrap());
+            if let (Manner::Works | Manner::WorksAndHangs, Some(lane)) = (state.manner, &mut state.lane) {
+                let text = format!(r#"{{"change-set-key":"{}","status":"success"}}"#, push.change_set_key);
+                lane.config_result(text.as_bytes());
+            }
+            state.manner
+        };
+        self.answer(manner).await
+    }
+
+    async fn load_config(&self, _document: &[u8]) -> Result<Answer, CallError> {
+        let manner = {
+            let mut state = self.state();
+            state.loads += 1;
+            state.manner
+        };
+        self.answer(manner).await
+    }
+
+    async fn get(&self, _path: &str) -> Result<Answer, CallError> {
+        Ok(Answer { status: 200, body: Vec::new() })
+    }
+}
