@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
@@ -40,6 +41,8 @@ const CALLS: usize = 8;
 const GULP: usize = 1024;
 /// Settled changes that are remembered for people.
 const HISTORY: usize = 64;
+/// Questions to the store at the same time: each takes some 28 KiB on its way, and there may be thousands at once.
+const QUESTIONS: usize = 16;
 /// Announcements on their way at the same time.
 const ANNOUNCEMENTS: usize = 1000;
 /// Looks at nothing.
@@ -86,6 +89,9 @@ pub(crate) struct Driver {
     loading: Option<Arc<[u8]>>,
     calls: VecDeque<PushStep>,
     calling: usize,
+    /// What the store is still to be asked.
+    questions: VecDeque<BoxFuture<'static, Done>>,
+    asking: usize,
     announcing: usize,
     work: Work,
     signals: mpsc::Receiver<Signal>,
@@ -139,6 +145,8 @@ impl Driver {
             loading: None,
             calls: VecDeque::new(),
             calling: 0,
+            questions: VecDeque::new(),
+            asking: 0,
             announcing: 0,
             work: Work::new(),
             signals,
@@ -246,6 +254,12 @@ impl Driver {
             self.desk.counts_mut().push_attempts += 1;
             self.work.push(Box::pin(work::call(Arc::clone(&self.plan.application), step)));
         }
+        while self.asking < QUESTIONS
+            && let Some(question) = self.questions.pop_front()
+        {
+            self.asking += 1;
+            self.work.push(Box::pin(async move { Done::Answer(Box::new(question.await)) }));
+        }
         while let Some(report) = self.commits.overdue(now) {
             self.lost(&report);
         }
@@ -294,12 +308,12 @@ impl Driver {
         self.caught_up |= is_reset;
         if let Some(source) = &self.plan.source {
             for question in leases {
-                self.work.push(Box::pin(work::limit(Arc::clone(source), question)));
+                self.questions.push_back(Box::pin(work::limit(Arc::clone(source), question)));
             }
             for document in documents {
                 let key = status_key(&self.plan.identity, &document);
                 let now = Instant::now();
-                self.work.push(Box::pin(work::story(Arc::clone(source), document, key, now)));
+                self.questions.push_back(Box::pin(work::story(Arc::clone(source), document, key, now)));
             }
         }
         self.dirty();
@@ -319,6 +333,10 @@ impl Driver {
                     tracing::warn!(%document, reason = %why, "a change was not taken; it is handed over again");
                 }
                 self.desk.answered(&document, attempt, verdict, now);
+            }
+            Done::Answer(answer) => {
+                self.asking -= 1;
+                self.done(*answer);
             }
             Done::Limited { question, time_left: Ok(time_left) } => {
                 // An ended lease shows as a removal soon.

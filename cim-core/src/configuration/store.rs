@@ -4,7 +4,7 @@
 //! cannot be read costs a repetition of work, never the start.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -82,7 +82,9 @@ impl Memory {
         }
     }
 
-    /// Replaces the file.
+    /// Replaces the file. It is not forced to the disk: an application waits for this when it registers, and what it is for
+    /// (the end of this process) the page cache survives. After a power cut the application registers again, and the store
+    /// of the configuration knows the results.
     ///
     /// # Errors
     /// When it cannot be written; the old one is still there.
@@ -90,9 +92,7 @@ impl Memory {
         let fresh = dir.join(format!("{FILE}.tmp"));
         let mut memory = self.clone();
         memory.format = FORMAT;
-        let mut file = std::fs::File::create(&fresh)?;
-        file.write_all(&serde_json::to_vec(&memory)?)?;
-        file.sync_data()?;
+        std::fs::write(&fresh, serde_json::to_vec(&memory)?)?;
         std::fs::rename(&fresh, dir.join(FILE))
     }
 

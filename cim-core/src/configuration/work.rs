@@ -25,17 +25,57 @@ use crate::contract::{
 /// What came of a call.
 #[derive(Debug)]
 pub(crate) enum Done {
-    Called { document: DocumentId, attempt: u32, verdict: Verdict },
-    Own { step: PushStep, outcome: Result<OwnChange, String> },
-    Limited { question: LeaseQuestion, time_left: Result<Option<Duration>, SourceError> },
-    Reported { line: String, outcome: Result<Reported, SourceError> },
-    Committed { key: String, value: Result<Option<Vec<u8>>, SourceError> },
-    Story { document: DocumentId, key: String, value: Result<Option<Vec<u8>>, SourceError> },
-    Confirmed { document: DocumentId, revision: i32, outcome: Result<(), String> },
-    Undone { document: DocumentId, revision: i32, outcome: Result<(), String> },
-    Loaded { attempt: u32, outcome: Result<(), String> },
-    OwnMap { exists: Option<bool>, revision: Option<String> },
-    RolledBack { data_key: String, outcome: Result<(), String>, done: oneshot::Sender<Result<(), String>> },
+    /// What the store said to one of the questions that wait for each other.
+    Answer(Box<Done>),
+    Called {
+        document: DocumentId,
+        attempt: u32,
+        verdict: Verdict,
+    },
+    Own {
+        step: PushStep,
+        outcome: Result<OwnChange, String>,
+    },
+    Limited {
+        question: LeaseQuestion,
+        time_left: Result<Option<Duration>, SourceError>,
+    },
+    Reported {
+        line: String,
+        outcome: Result<Reported, SourceError>,
+    },
+    Committed {
+        key: String,
+        value: Result<Option<Vec<u8>>, SourceError>,
+    },
+    Story {
+        document: DocumentId,
+        key: String,
+        value: Result<Option<Vec<u8>>, SourceError>,
+    },
+    Confirmed {
+        document: DocumentId,
+        revision: i32,
+        outcome: Result<(), String>,
+    },
+    Undone {
+        document: DocumentId,
+        revision: i32,
+        outcome: Result<(), String>,
+    },
+    Loaded {
+        attempt: u32,
+        outcome: Result<(), String>,
+    },
+    OwnMap {
+        exists: Option<bool>,
+        revision: Option<String>,
+    },
+    RolledBack {
+        data_key: String,
+        outcome: Result<(), String>,
+        done: oneshot::Sender<Result<(), String>>,
+    },
     Saved(std::io::Result<()>),
     Announced,
     Nothing,
