@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::metrics_page;
+use crate::own_document::Wishes;
 use crate::registration::{self, Engine};
 use crate::settings::Settings;
 
@@ -35,6 +36,8 @@ pub struct Face {
     pub started: Instant,
     /// The configuration engine, once it works.
     pub engine: Engine,
+    /// Takes what the application gives of `cim.json`, where that may be kept in a ConfigMap.
+    pub wishes: Option<Wishes>,
     /// Whether the application has registered with this process.
     pub registered: watch::Sender<bool>,
     /// What runs the pod.
@@ -85,9 +88,15 @@ impl ApiState for Face {
     fn register(&self, request: RegistrationRequest) -> Option<Registering<'_>> {
         let engine = self.engine.clone();
         Some(Box::pin(async move {
+            let sections = request.sections.clone();
             let answer = registration::register(engine, &self.settings.registration, request).await;
-            self.registered
-                .send_if_modified(|registered| answer.is_ok() && !std::mem::replace(registered, true));
+            if answer.is_ok() && !*self.registered.borrow() {
+                // Before it is told that the application registered: then the map is made, with these.
+                if let Some(wishes) = &self.wishes {
+                    wishes.given(sections).await;
+                }
+                self.registered.send_replace(true);
+            }
             answer
         }))
     }

@@ -37,7 +37,7 @@ pub async fn register(
     else {
         return Err(unknown());
     };
-    let RegistrationRequest { container_name, container_id } = request;
+    let RegistrationRequest { container_name, container_id, .. } = request;
     configuration.register(Registration { container_name, container_id }).await;
     Ok(answer(settings, &identity))
 }

@@ -154,12 +154,27 @@ impl Reload {
             }
             Wish::Map(document) => {
                 let own = Held::by_map(self.own.as_ref(), document);
-                let sources = own.over(self.sources.clone());
-                match self.enforce(sources, Some(own), cim, registry).await {
-                    Ok(()) => tracing::info!("cim.json of the ConfigMap is in force"),
-                    Err(refusal) => tracing::error!("{KEPT}: {refusal}"),
+                self.adopt(own, "cim.json of the ConfigMap is in force", cim, registry).await;
+            }
+            Wish::Given(sections) => {
+                if let Some(own) = self
+                    .own
+                    .as_ref()
+                    .map(|own| own.given(&sections))
+                    .filter(|own| Some(own) != self.own.as_ref())
+                {
+                    self.adopt(own, "cim.json as the application gave it is in force", cim, registry).await;
                 }
             }
+        }
+    }
+
+    /// Puts another document of CIM's own into force.
+    async fn adopt(&mut self, own: Held, done: &str, cim: &Cim, registry: &Registry) {
+        let sources = own.over(self.sources.clone());
+        match self.enforce(sources, Some(own), cim, registry).await {
+            Ok(()) => tracing::info!("{done}"),
+            Err(why) => tracing::error!("{KEPT}: {why}"),
         }
     }
 

@@ -73,11 +73,11 @@ pub fn run(files: Vec<PathBuf>) -> Result<u8, Failure> {
         let (wishes, wished) = own_document::wishes();
         plan.own = Some(Arc::new(wishes.clone()));
         let cim = engine::start(settings, &who, &neighbours, &registry)?;
-        let process = Process::start(cim, open, &loaded, plan, &who)?;
+        let is_clustered = settings.orchestrator.kind != cim_core::standalone::KIND.name;
+        let wishes = (in_force.may_have_map && is_clustered).then_some(wishes);
+        let process = Process::start(cim, open, &loaded, plan, &who, wishes.clone())?;
         announce(&loaded, &process, &who);
-        if in_force.may_have_map && settings.orchestrator.kind != cim_core::standalone::KIND.name {
-            process.follow_map(wishes);
-        }
+        wishes.into_iter().for_each(|wishes| process.follow_map(wishes));
         let reload = Reload::new(files, in_force, level, application, who, neighbours);
         reload.remember().await;
         process.work(signals, reload, wished, &registry).await
@@ -142,7 +142,14 @@ struct HttpAddresses {
 
 impl Process {
     /// Starts serving the open ports.
-    fn start(cim: Cim, open: Listeners, loaded: &Loaded, plan: Plan, who: &Who) -> Result<Self, Failure> {
+    fn start(
+        cim: Cim,
+        open: Listeners,
+        loaded: &Loaded,
+        plan: Plan,
+        who: &Who,
+        wishes: Option<Wishes>,
+    ) -> Result<Self, Failure> {
         let settings = loaded.settings.clone();
         let has_spool = settings.spool.dir.is_some();
         let (nats, stats, addresses) = (open.nats.control(), open.nats.stats(), open.nats.local_addrs());
@@ -161,6 +168,7 @@ impl Process {
             settings,
             started: Instant::now(),
             engine: engine.subscribe(),
+            wishes,
             registered: watch::Sender::new(false),
             orchestrator: Arc::clone(&plan.orchestrator),
         });

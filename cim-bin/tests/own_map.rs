@@ -92,6 +92,7 @@ impl Pod {
                 match wish {
                     Wish::Current(tell) => drop(tell.send(Some(json!({"in": "force"})))),
                     Wish::Map(document) => self.heard.lock().unwrap().push(document),
+                    Wish::Given(_) => {}
                     Wish::Change { done, .. } => drop(done.send(Ok(OwnChange::InForce))),
                 }
             }

@@ -230,7 +230,12 @@ impl Daemon {
     /// Registers the application; the answer, head included.
     #[must_use]
     pub fn register(&self) -> String {
-        let body = r#"{"container_name":"app","container_id":"cid1"}"#;
+        self.register_with("")
+    }
+
+    /// The same with more members, each after a comma.
+    pub fn register_with(&self, more: &str) -> String {
+        let body = format!(r#"{{"container_name":"app","container_id":"cid1"{more}}}"#);
         let path = "/api/v1/_operations/xgvela/register";
         let kind = "text/plain;charset=ISO-8859-1";
         let head =

@@ -85,11 +85,18 @@ fn the_map_is_made_at_the_first_registration_and_results_have_its_key() {
         daemon.get("/statusz").unwrap().contains("\"known\": true")
     });
     assert_eq!(map(&namespace), None, "not before the registration");
-    assert!(daemon.register().starts_with("HTTP/1.1 200"));
+    let given = r#","lmaas":{"max_age":3,"logging_mode":""},"app_settings":{"app_port":8181}"#;
+    assert!(daemon.register_with(given).starts_with("HTTP/1.1 200"));
     cim_services::until("the map", PATIENCE, || map(&namespace).is_some());
     let made = map(&namespace).unwrap();
     let document: Value = serde_json::from_str(made["data"]["cim.json"].as_str().unwrap()).unwrap();
-    assert_eq!(document, json!({"cimConfig": {"lmaas": {"logging_mode": "FILE", "max_age": 7}}}));
+    assert_eq!(
+        document,
+        json!({"cimConfig": {
+            "lmaas": {"logging_mode": "FILE", "max_age": 3, "prefer_local_daemonset": false},
+            "app_settings": {"app_port": 8181, "http2_enabled": false},
+        }})
+    );
     assert_eq!(
         (&made["data"]["revision"], &made["metadata"]["labels"]["microSvcName"]),
         (&json!("0"), &json!("svc"))

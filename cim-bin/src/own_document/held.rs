@@ -4,9 +4,10 @@
 //! what the image holds. Pure. The invariant: what the files do not decide is kept.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::lineage::Lineage;
+use super::sections;
 use crate::settings::{CimJson, Sources};
 
 /// What a document is called in messages that is not, or no longer, that of a file.
@@ -52,6 +53,18 @@ impl Held {
     /// Why the patch cannot be applied.
     pub fn patched(&self, patch: &[u8]) -> Result<Self, String> {
         Ok(Self { lineage: self.lineage.patched(patch)?, ..*self })
+    }
+
+    /// The same after the application gave parts of it at its registration; that of a map counts more.
+    #[must_use]
+    pub fn given(&self, sections: &Map<String, Value>) -> Self {
+        if self.of_map {
+            return self.clone();
+        }
+        Self {
+            lineage: self.lineage.changed_to(sections::over(self.lineage.current(), sections)),
+            of_map: false,
+        }
     }
 
     /// Whether the sources hold this very document.

@@ -70,8 +70,14 @@ impl Lineage {
             Err(_) if self.is_reached_by(patch) => return Ok(self.clone()),
             Err(why) => return Err(why),
         };
+        Ok(self.changed_to(document))
+    }
+
+    /// As it is when another document is in force.
+    #[must_use]
+    pub fn changed_to(&self, document: Value) -> Self {
         if document == self.current {
-            return Ok(self.clone());
+            return self.clone();
         }
         let mut passed = self.passed.clone();
         if self.is_patched() {
@@ -79,7 +85,7 @@ impl Lineage {
         }
         let surplus = passed.len().saturating_sub(PASSED);
         passed.drain(..surplus);
-        Ok(Self { file: self.file.clone(), passed, current: document, previous: Some(self.current.clone()) })
+        Self { file: self.file.clone(), passed, current: document, previous: Some(self.current.clone()) }
     }
 
     fn is_reached_by(&self, patch: &[u8]) -> bool {

@@ -7,6 +7,7 @@ mod held;
 mod lineage;
 mod map;
 mod memory;
+mod sections;
 mod wish;
 
 pub use begin::{InForce, begin};

@@ -5,7 +5,7 @@
 
 use cim_core::async_trait;
 use cim_core::configuration::{OwnChange, OwnDocument};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot};
 
 /// Wishes that may wait. The engine has one change at a time.
@@ -23,6 +23,8 @@ pub enum Wish {
     },
     /// The ConfigMap says that.
     Map(Value),
+    /// The application gave these parts of it when it registered.
+    Given(Map<String, Value>),
     /// What is in force?
     Current(oneshot::Sender<Option<Value>>),
 }
@@ -45,6 +47,14 @@ impl Wishes {
     /// When dropped, it may or may not be taken.
     pub async fn map(&self, document: Value) {
         let _ = self.0.send(Wish::Map(document)).await;
+    }
+
+    /// Hands over what the application gave when it registered.
+    ///
+    /// # Cancel safety
+    /// When dropped, it may or may not be taken.
+    pub async fn given(&self, sections: Map<String, Value>) {
+        let _ = self.0.send(Wish::Given(sections)).await;
     }
 
     /// The document in force; `None` when there is none, or the process ends.

@@ -15,6 +15,8 @@ pub struct RegistrationRequest {
     pub container_name: String,
     /// Id of its container; may be empty or the word `null`.
     pub container_id: String,
+    /// `lmaas` and `app_settings`, as they came.
+    pub sections: Map<String, Value>,
 }
 
 /// What the application is told.
@@ -70,6 +72,9 @@ impl RegistrationRequest {
                 ("container_name" | "container_id", _) => return Err(invalid()),
                 (section, value) if SECTIONS.contains(&section) && !is_section(section, &value) => {
                     return Err(invalid());
+                }
+                (section, value) if SECTIONS.contains(&section) => {
+                    request.sections.insert(name, value);
                 }
                 _ => {}
             }
@@ -146,7 +151,11 @@ mod tests {
     #[test]
     fn requests_are_read_as_the_original_reads_them() {
         let app = |name: &str, id: &str| {
-            Ok(RegistrationRequest { container_name: name.to_owned(), container_id: id.to_owned() })
+            Ok(RegistrationRequest {
+                container_name: name.to_owned(),
+                container_id: id.to_owned(),
+                ..RegistrationRequest::default()
+            })
         };
         for (body, expected) in [
             (&b"{}"[..], app("", "")),

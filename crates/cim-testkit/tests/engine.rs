@@ -234,6 +234,24 @@ fn cim_event(value: &str) -> Vec<u8> {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_store_that_is_absent_at_the_start_is_announced_once() {
+    let absent = |told: bool| {
+        let store = MemorySource::new("store");
+        store.set_down(Some(SourceErrorKind::Unavailable));
+        Pod::over(store, Manner::Works, |plan| plan.announce_absence = told)
+    };
+    let (pod, quiet) = (absent(true), absent(false));
+    sleep(Duration::from_secs(9)).await;
+    assert!(!pod.announced("CimConnectEtcdFailure"), "it may still come");
+    sleep(Duration::from_secs(3_600)).await;
+    let kept = pod.sink.kept();
+    let told =
+        kept.iter().filter(|event| String::from_utf8_lossy(&event.body).contains("CimConnectEtcdFailure"));
+    assert_eq!(told.count(), 1);
+    assert!(!quiet.announced("CimConnectEtcdFailure"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_registration_waits_for_no_store_and_the_values_of_the_start_follow() {
     let store = MemorySource::new("store");
     store.set_gate(false);
