@@ -18,7 +18,7 @@ pub struct InForce {
     pub sources: Sources,
     /// CIM's own document; `None` when there is none.
     pub own: Option<Held>,
-    /// No document is mounted, so that of a ConfigMap may count.
+    /// The document is that of the image, none is mounted: that of a ConfigMap may count.
     pub may_have_map: bool,
 }
 
@@ -29,7 +29,7 @@ pub struct InForce {
 pub fn begin(request: &Request, registry: &Registry) -> Result<InForce, Problems> {
     let sources = Sources::read(request);
     let loaded = sources.load(registry)?;
-    let may_have_map = sources.document().is_none_or(|document| document.is_built_in);
+    let may_have_map = sources.document().is_some_and(|document| document.is_built_in);
     let remembered = loaded.settings.spool.dir.as_deref().and_then(memory::load);
     let Some(own) = Held::by_files(remembered, sources.document()) else {
         return Ok(InForce { loaded, sources, own: None, may_have_map });

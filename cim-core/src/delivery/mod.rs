@@ -11,6 +11,7 @@ mod feed;
 mod outlet;
 mod resolve;
 mod span;
+mod window;
 mod worker;
 
 pub(crate) use condition::Condition;

@@ -21,6 +21,13 @@ pub(crate) struct Attempt {
     pub failed: Option<(DeliveryError, Vec<u64>)>,
 }
 
+impl Attempt {
+    /// Whether every record is where it should be.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.failed.is_none() && self.broken.is_empty()
+    }
+}
+
 /// A sink for logs or for events.
 #[derive(Clone)]
 pub(crate) enum Outlet {

@@ -7,15 +7,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt;
-use futures_util::future::BoxFuture;
-use futures_util::stream::FuturesOrdered;
 use tokio::sync::watch;
 
 use super::condition::{Condition, DeliveryState};
 use super::feed::{Feed, Next};
 use super::outlet::{Attempt, Outlet};
 use super::span::{Selection, Span};
+use super::window::Window;
 use crate::books::DropReason;
 use crate::contract::{Durability, SinkProfile};
 use crate::deadletter::DeadLetters;
@@ -59,13 +57,11 @@ pub(crate) struct Worker {
     pub seen_before: u64,
 }
 
-type Flight = BoxFuture<'static, (Span, Attempt)>;
-
 impl Worker {
     /// Delivers until told to stop, or until there is nothing left while draining.
     pub(crate) async fn run(mut self) {
         let mut feed = Feed::new(Arc::clone(&self.queue), self.queue.position(self.member));
-        let mut window: FuturesOrdered<Flight> = FuturesOrdered::new();
+        let mut window = Window::new();
         let mut changed = self.queue.watch();
         let mut phase = self.phase.clone();
         while self.phase() < Phase::Stop {
@@ -108,7 +104,7 @@ impl Worker {
     async fn launch(
         &self,
         feed: &mut Feed,
-        window: &mut FuturesOrdered<Flight>,
+        window: &mut Window<Span>,
         profile: &SinkProfile,
         newest: u64,
     ) -> bool {
@@ -131,10 +127,10 @@ impl Worker {
                         self.condition.heads(span.arrived_ms());
                     }
                     let again = span.first() < self.seen_before;
-                    window.push_back(Box::pin(async move {
+                    window.launch(async move {
                         let attempt = outlet.attempt(&span, &Selection::All, epoch, again).await;
                         (span, attempt)
-                    }));
+                    });
                 }
             }
         }
@@ -144,20 +140,18 @@ impl Worker {
     /// Settles what landed; a failure is resolved before anything new is launched. False: stopped on the way.
     async fn landed(
         &mut self,
-        (span, attempt): (Span, Attempt),
-        window: &mut FuturesOrdered<Flight>,
+        landed: Option<(Span, Attempt)>,
+        window: &mut Window<Span>,
         feed: &mut Feed,
     ) -> bool {
-        if attempt.failed.is_none() && attempt.broken.is_empty() {
+        if let Some((span, attempt)) = &landed
+            && attempt.is_clean()
+        {
             self.recovered();
-            self.queue.settle(self.member, &self.settlement(&span));
+            self.queue.settle(self.member, &self.settlement(span));
             return true;
         }
-        let mut landed = vec![(span, attempt)];
-        while let Some(next) = window.next().await {
-            landed.push(next);
-        }
-        for (span, attempt) in landed {
+        for (span, attempt) in landed.into_iter().chain(window.drain().await) {
             let end = span.end();
             if !self.resolve(span, attempt).await {
                 return false;

@@ -164,10 +164,18 @@ mod tests {
             (br#"{"container_name":"a","container_name":"b","container_id":"x"}"#, app("b", "x")),
             (br#"{"container_name":"app","foo":[1,2],"cimConfig":{"lmaas":{"max_age":3}}}"#, app("app", "")),
             (b"{\"container_name\":\"a\xff\"}", app("a\u{fffd}", "")),
-            (br#"{"lmaas":{"max_age":7,"other":"x"},"app_settings":{"app_port":8080}}"#, app("", "")),
         ] {
             assert_eq!(RegistrationRequest::parse(body), expected, "{}", String::from_utf8_lossy(body));
         }
+    }
+
+    #[test]
+    fn sections_of_the_document_are_kept_as_they_came() {
+        let body = br#"{"LMAAS":{"max_age":7,"other":"x"},"app_settings":{"app_port":8080},"haaas":{}}"#;
+        let sections = RegistrationRequest::parse(body).unwrap().sections;
+        let expected =
+            serde_json::json!({"lmaas": {"max_age": 7, "other": "x"}, "app_settings": {"app_port": 8080}});
+        assert_eq!(Value::from(sections), expected);
     }
 
     #[test]

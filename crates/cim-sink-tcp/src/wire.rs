@@ -6,8 +6,8 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering as Memory};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use socket2::SockRef;
@@ -36,8 +36,9 @@ pub(crate) struct Wire {
     flushed: AtomicU64,
     /// How many of them are surely where they should be.
     settled: AtomicU64,
-    /// What the peer had taken when the connection was broken off.
-    end: OnceLock<u64>,
+    /// What the peer had taken when the connection was broken off. Held while the send queue is asked, because that is empty
+    /// afterwards.
+    end: Mutex<Option<u64>>,
     /// Batches wait in the order in which they were written.
     timer: tokio::sync::Mutex<ShortTimer>,
 }
@@ -51,7 +52,7 @@ impl Wire {
             written: AtomicU64::new(0),
             flushed: AtomicU64::new(0),
             settled: AtomicU64::new(0),
-            end: OnceLock::new(),
+            end: Mutex::new(None),
             timer: tokio::sync::Mutex::new(ShortTimer::new()?),
         })
     }
@@ -86,7 +87,7 @@ impl Wire {
     }
 
     pub(crate) fn is_broken(&self) -> bool {
-        self.end.get().is_some()
+        self.end().is_some()
     }
 
     /// Waits until the peer's kernel has taken everything up to there.
@@ -100,9 +101,9 @@ impl Wire {
         let timer = self.timer.lock().await;
         let (mut most, mut progress, mut pause) = (0, Instant::now(), FIRST_LOOK);
         loop {
-            let taken = match self.end.get() {
-                Some(taken) if *taken < through => return Err(io::ErrorKind::ConnectionReset.into()),
-                Some(taken) => *taken,
+            let taken = match *self.end() {
+                Some(taken) if taken < through => return Err(io::ErrorKind::ConnectionReset.into()),
+                Some(taken) => taken,
                 None => self.taken()?,
             };
             if taken >= through {
@@ -130,13 +131,18 @@ impl Wire {
     /// Ends the connection at once, so that the kernel does not deliver in secret what is sent again. Returns how many
     /// bytes the peer has surely taken.
     pub(crate) fn break_off(&self) -> u64 {
-        *self.end.get_or_init(|| {
+        let mut end = self.end();
+        *end.get_or_insert_with(|| {
             let taken = self.taken().unwrap_or_else(|_| self.settled.load(Memory::Acquire));
             // The first is for a kernel that does not know the second.
             let _ = SockRef::from(&self.socket).set_linger(Some(Duration::ZERO));
             let _ = rustix::net::connect_unspec(&self.socket);
             taken
         })
+    }
+
+    fn end(&self) -> MutexGuard<'_, Option<u64>> {
+        self.end.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Bytes that the peer's kernel has surely taken. The number of those sent is read first: what is sent meanwhile only makes
