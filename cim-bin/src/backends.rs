@@ -121,8 +121,8 @@ pub fn schema_check(files: &BTreeMap<String, PathBuf>) -> Result<Option<Arc<dyn 
 #[cfg(feature = "orchestrator-kubernetes")]
 #[must_use]
 pub fn own_map_name(identity: &Identity) -> Option<String> {
-    let is_named = !identity.tmaas.nf_service_type.is_empty();
-    is_named.then(|| cim_orchestrator_kubernetes::config_map_name(identity))
+    let service = &identity.tmaas.nf_service_type;
+    (!service.is_empty()).then(|| cim_core::configuration::own_map_name(service, &identity.version))
 }
 
 /// As above, in a build without the orchestrator that keeps it.

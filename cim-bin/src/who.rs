@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cim_core::contract::Level;
 use cim_core::supervisor::{OnPanic, Supervisor};
 use cim_core::{Identity, Orchestrator, chain};
 use futures_util::FutureExt;
@@ -76,11 +77,9 @@ async fn asked(orchestrator: Arc<dyn Orchestrator>) -> Identity {
 
 /// Remembers an identity for the next run. Failing is no harm: it is asked for again.
 pub fn remember(identity: &Identity, spool: &Path) {
-    let fresh = spool.join(format!("{FILE}.tmp"));
     let written = serde_json::to_vec(identity)
         .map_err(std::io::Error::from)
-        .and_then(|text| std::fs::write(&fresh, text))
-        .and_then(|()| std::fs::rename(&fresh, spool.join(FILE)));
+        .and_then(|text| cim_core::replace_file(&spool.join(FILE), &text, Level::Written));
     if let Err(error) = written {
         tracing::warn!(%error, "who this pod is cannot be remembered; the next start asks again");
     }

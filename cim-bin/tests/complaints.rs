@@ -11,6 +11,8 @@
     reason = "test code: a failed step is the failure"
 )]
 
+mod recorded;
+
 use std::fmt::Write;
 use std::net::TcpListener;
 use std::path::Path;
@@ -100,24 +102,5 @@ fn outcome(inputs: &str) -> String {
 
 #[test]
 fn complaints_are_as_recorded() {
-    #[allow(clippy::disallowed_methods, reason = "the documented switch of this test")]
-    let update = std::env::var_os("CIM_UPDATE_GOLDEN").is_some();
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/commands");
-    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    assert!(files.len() >= 13, "the folder with the cases is nearly empty");
-    let mut wrong = String::new();
-    for file in files {
-        let text = std::fs::read_to_string(&file).unwrap();
-        let (inputs, expected) = text.split_once("--- expected\n").expect("a case has `--- expected`");
-        let found = outcome(inputs);
-        if found == expected {
-            continue;
-        }
-        if update {
-            std::fs::write(&file, format!("{inputs}--- expected\n{found}")).unwrap();
-        }
-        writeln!(wrong, "{}\nexpected:\n{expected}found:\n{found}", file.display()).unwrap();
-    }
-    assert!(update || wrong.is_empty(), "{wrong}");
+    recorded::as_recorded("commands", 13, outcome);
 }

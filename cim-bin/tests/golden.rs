@@ -10,30 +10,16 @@
     reason = "test code: a failed step is the failure"
 )]
 
+mod recorded;
+
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
 
 use cim_bin::settings::{Request, load};
 use cim_core::{LogFormat, Problem, Registry, Sink, SinkContext, SinkKind};
 use serde_json::{Value, json};
 
-/// A case, cut at lines that begin with `--- `.
-struct Case {
-    file: PathBuf,
-    inputs: Vec<(String, String)>,
-    expected: String,
-}
-
-fn cases() -> Vec<Case> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    files.retain(|file| file.extension().is_some_and(|extension| extension == "txt"));
-    files.into_iter().map(read_case).collect()
-}
-
-fn read_case(file: PathBuf) -> Case {
-    let text = std::fs::read_to_string(&file).unwrap();
+/// The inputs of a case by name, cut at lines that begin with `--- `.
+fn inputs(text: &str) -> Vec<(String, String)> {
     let mut inputs: Vec<(String, String)> = Vec::new();
     for line in text.split_inclusive('\n') {
         match line.strip_prefix("--- ") {
@@ -41,18 +27,14 @@ fn read_case(file: PathBuf) -> Case {
             None => inputs.last_mut().expect("a case begins with a `--- ` line").1.push_str(line),
         }
     }
-    let expected = match inputs.pop() {
-        Some((name, text)) if name == "expected" => text,
-        _ => panic!("{} does not end with `--- expected`", file.display()),
-    };
-    Case { file, inputs, expected }
+    inputs
 }
 
 /// What the case leads to, with the folder of the run taken out of the paths.
-fn outcome(case: &Case) -> String {
+fn outcome(case: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     let mut request = Request::default();
-    for (name, text) in &case.inputs {
+    for (name, text) in &inputs(case) {
         if name == "environment" {
             let pairs = text.lines().filter_map(|line| line.split_once('='));
             request.environment = pairs.map(|(name, value)| (name.into(), value.into())).collect();
@@ -113,22 +95,5 @@ fn registry() -> Registry {
 
 #[test]
 fn texts_are_as_recorded() {
-    #[allow(clippy::disallowed_methods, reason = "the documented switch of this test")]
-    let update = std::env::var_os("CIM_UPDATE_GOLDEN").is_some();
-    let cases = cases();
-    assert!(cases.len() >= 10, "the folder with the cases is nearly empty");
-    let mut wrong = String::new();
-    for case in &cases {
-        let found = outcome(case);
-        if found == case.expected {
-            continue;
-        }
-        if update {
-            let text = std::fs::read_to_string(&case.file).unwrap();
-            let (inputs, _) = text.split_once("--- expected\n").unwrap();
-            std::fs::write(&case.file, format!("{inputs}--- expected\n{found}")).unwrap();
-        }
-        writeln!(wrong, "{}\nexpected:\n{}found:\n{found}", case.file.display(), case.expected).unwrap();
-    }
-    assert!(update || wrong.is_empty(), "{wrong}");
+    recorded::as_recorded("", 10, outcome);
 }

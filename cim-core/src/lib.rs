@@ -26,6 +26,7 @@ pub mod null;
 mod queue;
 pub mod registry;
 pub mod settings;
+mod small_file;
 pub mod standalone;
 pub mod supervisor;
 
@@ -46,3 +47,4 @@ pub use delivery::{DeliveryState, DeliveryStatus};
 pub use registry::{
     OrchestratorKind, PartContext, Problem, Registry, Sink, SinkContext, SinkKind, SourceKind,
 };
+pub use small_file::replace_file;

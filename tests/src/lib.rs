@@ -67,12 +67,8 @@ pub fn skip(why: &str) {
 }
 
 /// Polls until the condition holds.
-pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !condition() {
-        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+pub fn until(what: &str, condition: impl FnMut() -> bool) {
+    cim_services::until(what, PATIENCE, condition);
 }
 
 /// A running `cim`.

@@ -3,10 +3,11 @@
 //! Owns its form. The invariants: the file is replaced whole; one that cannot be read costs the changes that the file of the
 //! document does not hold yet, never the start.
 
-use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 
+use cim_core::contract::Level;
+use cim_core::replace_file;
 use serde::{Deserialize, Serialize};
 
 use super::held::Held;
@@ -50,11 +51,7 @@ pub fn load(spool: &Path) -> Option<Held> {
 /// # Errors
 /// When it cannot be written; the old one is still there.
 pub fn save(spool: &Path, held: &Held) -> io::Result<()> {
-    let fresh = spool.join(format!("{FILE}.tmp"));
-    let mut file = File::create(&fresh)?;
-    file.write_all(&serde_json::to_vec(&Stored { format: FORMAT, held })?)?;
-    file.sync_data()?;
-    std::fs::rename(&fresh, spool.join(FILE))
+    replace_file(&spool.join(FILE), &serde_json::to_vec(&Stored { format: FORMAT, held })?, Level::Synced)
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ use super::commits::Commits;
 use super::confirmation::Confirmation;
 use super::day_one::DayOne;
 use super::desk::Desk;
-use super::key::{MapLevel, commit_key, status_key};
+use super::key::{MapLevel, commit_key, own_map_name, status_key};
 use super::news::News;
 use super::plan::Plan;
 use super::rules::{Now, Rules};
@@ -191,10 +191,9 @@ impl Driver {
         let identity = &self.plan.identity;
         let (microservice, version) = (&identity.microservice, &identity.version);
         let service = &identity.tmaas.nf_service_type;
-        let mut names =
-            vec![format!("{microservice}-cim-{version}-mgmt-cfg"), format!("{microservice}-cim-mgmt-cfg")];
+        let mut names = vec![own_map_name(microservice, version), format!("{microservice}-cim-mgmt-cfg")];
         if !service.is_empty() && service != microservice {
-            names.push(format!("{service}-cim-{version}-mgmt-cfg"));
+            names.push(own_map_name(service, version));
         }
         names
     }

@@ -131,6 +131,12 @@ pub fn commit_key(identity: &Identity, level: MapLevel, own: bool) -> String {
     format!("commit-config/{namespace}/{microservice}/{version}/{}/{own}{pod}", level.as_str())
 }
 
+/// Name of the ConfigMap in which the config server keeps CIM's own document for a service (wire contract §9.4).
+#[must_use]
+pub fn own_map_name(service: &str, version: &str) -> String {
+    format!("{service}-cim-{version}-mgmt-cfg")
+}
+
 /// Key of the story of a document's last change, outside of what the config server reads.
 #[must_use]
 pub fn status_key(identity: &Identity, document: &DocumentId) -> String {

@@ -38,7 +38,7 @@ pub use confirmation::Confirmation;
 pub use counts::Counts;
 pub use day_one::{AppState, DayOneRules, DayOneState};
 pub use desk::OnFailure;
-pub use key::{ChangeKey, DocumentId, Key, MapLevel, OWN_DOCUMENT, commit_key, status_key};
+pub use key::{ChangeKey, DocumentId, Key, MapLevel, OWN_DOCUMENT, commit_key, own_map_name, status_key};
 pub use patch::{apply as apply_patch, between as patch_between};
 pub use plan::{Check, OnExhausted, OwnChange, OwnDocument, Plan};
 pub use rules::Rules;

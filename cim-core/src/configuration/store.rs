@@ -10,7 +10,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::key::{DocumentId, MapLevel};
-use crate::contract::ChangeStatus;
+use crate::contract::{ChangeStatus, Level};
 
 /// Its name in the spool directory.
 pub const FILE: &str = "configuration.json";
@@ -89,11 +89,9 @@ impl Memory {
     /// # Errors
     /// When it cannot be written; the old one is still there.
     pub fn save(&self, dir: &Path) -> io::Result<()> {
-        let fresh = dir.join(format!("{FILE}.tmp"));
         let mut memory = self.clone();
         memory.format = FORMAT;
-        std::fs::write(&fresh, serde_json::to_vec(&memory)?)?;
-        std::fs::rename(&fresh, dir.join(FILE))
+        crate::replace_file(&dir.join(FILE), &serde_json::to_vec(&memory)?, Level::Written)
     }
 
     /// The documents whose changes have results.

@@ -4,11 +4,13 @@
 //! have lost what was only written, the files are read from their beginning.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+
+use crate::contract::Level;
 
 const NAME: &str = "leftovers.json";
 
@@ -74,11 +76,7 @@ impl Ledger {
     }
 
     fn save(&self) -> io::Result<()> {
-        let draft = self.path.with_extension("json.new");
-        let mut file = File::create(&draft)?;
-        file.write_all(&serde_json::to_vec(&self.page)?)?;
-        file.sync_data()?;
-        fs::rename(&draft, &self.path)
+        crate::replace_file(&self.path, &serde_json::to_vec(&self.page)?, Level::Synced)
     }
 }
 

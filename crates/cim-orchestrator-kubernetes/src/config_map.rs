@@ -1,10 +1,11 @@
 //! The ConfigMap with CIM's own configuration, made at the first registration (wire contract §9.4).
 //!
-//! Owns its name and every member. Left out: whether and when it is made. Invariant: the same identity and configuration
+//! Owns every member. Left out: whether and when it is made. Invariant: the same identity and configuration
 //! give the same document, byte for byte.
 
 use std::collections::BTreeMap;
 
+use cim_core::configuration::own_map_name;
 use cim_core::{Document, Identity};
 use serde::Serialize as _;
 use serde_json::Value;
@@ -20,7 +21,7 @@ pub fn config_map(identity: &Identity, cim_json: &Value) -> Document {
         list.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
     };
     Document {
-        name: config_map_name(identity),
+        name: own_map_name(service, &identity.version),
         labels: pairs(&[("microSvcName", service)]),
         annotations: pairs(&[
             ("configMgmt", "enabled"),
@@ -36,12 +37,6 @@ pub fn config_map(identity: &Identity, cim_json: &Value) -> Document {
             ("updatePolicy.json", r#"{"cim":"Dynamic"}"#),
         ]),
     }
-}
-
-/// Its name.
-#[must_use]
-pub fn config_map_name(identity: &Identity) -> String {
-    format!("{}-cim-{}-mgmt-cfg", identity.tmaas.nf_service_type, identity.version)
 }
 
 /// The seven members, sorted by name.

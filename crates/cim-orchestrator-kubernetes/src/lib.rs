@@ -30,7 +30,7 @@ mod trouble;
 mod yang;
 
 pub use access::Access;
-pub use config_map::{config_map, config_map_name};
+pub use config_map::config_map;
 pub use orchestrator::KubernetesOrchestrator;
 pub use rbac::{Subject, rbac};
 pub use rights::{Features, Right, Scope, rights};

@@ -1,3 +1,5 @@
+//! Documents, patches and files in any order: which document counts, as a rule over all of them.
+
 use super::*;
 use cim_core::configuration::patch_between;
 use proptest::prelude::*;

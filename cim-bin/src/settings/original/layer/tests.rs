@@ -1,3 +1,5 @@
+//! What each member of `cim.json` and `common-infra.json` leads to, and what is said of those that cannot be.
+
 use super::*;
 use proptest::prelude::*;
 
