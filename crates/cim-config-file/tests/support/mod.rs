@@ -145,3 +145,11 @@ impl SourceHarness for Store {
         }
     }
 }
+
+/// The changes of one document.
+pub const CHANGE: &str = "change-set/ns/amf/v0/ms/app.json";
+
+/// A store that hears of changes, and one that looks for them.
+pub fn both() -> [Store; 2] {
+    [Store::with_notices(), Store::by_polling()]
+}

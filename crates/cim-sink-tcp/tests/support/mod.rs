@@ -10,7 +10,9 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use cim_core::{Identity, LogFormat, Neighbours, SinkContext};
+use cim_core::{Class, Identity, LogFormat, Neighbours, Sink, SinkContext};
+use cim_sink_tcp::{TcpSettings, TcpSink};
+use cim_testkit::{Sample, Subject};
 use socket2::{Domain, SockRef, Socket, Type};
 
 /// Longest wait for anything that is expected.
@@ -207,5 +209,34 @@ pub fn context(format: LogFormat) -> SinkContext {
         identity: Arc::new(identity),
         log_format: format,
         neighbours: Neighbours::default(),
+    }
+}
+
+/// Settings of a sink towards that receiver.
+pub fn settings(address: impl ToString) -> TcpSettings {
+    TcpSettings { address: Some(address.to_string()), ..TcpSettings::default() }
+}
+
+/// A sink that is built and has done nothing.
+pub fn sink(settings: &TcpSettings, format: LogFormat) -> Arc<TcpSink> {
+    Arc::new(TcpSink::new(&context(format), settings, None).unwrap())
+}
+
+/// The sink as the engine sees its logs.
+pub fn subject(sink: &Arc<TcpSink>) -> Subject {
+    Subject::of(Sink::both(Arc::clone(sink)), Class::Log, PATIENCE).unwrap()
+}
+
+/// Records that say their number.
+pub fn numbered(range: std::ops::Range<u64>) -> Vec<Sample> {
+    range.map(|seq| Sample::numbered(seq, "app")).collect()
+}
+
+/// Polls until the condition holds.
+pub fn wait_for(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
+        std::thread::sleep(Duration::from_millis(2));
     }
 }

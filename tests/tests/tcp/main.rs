@@ -9,18 +9,18 @@
     reason = "test code: a failed step is the failure"
 )]
 
-mod tcp_peers;
+mod addresses;
+mod forward;
+mod peers;
+mod tls;
 
-use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use cim_bench::server::free_port;
-use cim_tests::{Daemon, PATIENCE, Wire, binary, skip, until};
-use tcp_peers::authority::Authority;
-use tcp_peers::receiver::Receiver;
-use tcp_peers::sockets::{Manner, Sockets};
+use cim_tests::{Daemon, PATIENCE, Wire, until};
+use peers::receiver::Receiver;
+use peers::sockets::{Manner, Sockets};
 
 /// Settings of both routes towards a TCP sink with these keys.
 fn tcp(keys: &str) -> String {
@@ -263,167 +263,4 @@ fn a_half_closed_connection_loses_nothing() {
     drained(&daemon);
     until("the last line", || sockets.lines().last() == Some(&999));
     assert_eq!(sockets.lines(), all(1_000));
-}
-
-#[test]
-fn ipv6_works_in_brackets() {
-    let Ok(listener) = TcpListener::bind("[::1]:0") else {
-        return skip("no IPv6 on the loopback interface");
-    };
-    let address = listener.local_addr().unwrap();
-    let sockets = Sockets::over(listener, Manner::Reads);
-    let daemon = Daemon::start(&tcp(&format!("address = \"{address}\"")));
-    publish(&mut daemon.connect(), 0..10);
-    drained(&daemon);
-    until("the lines", || sockets.lines().len() >= 10);
-    assert_eq!(sockets.lines(), all(10));
-}
-
-#[test]
-fn a_dead_first_address_of_a_list_is_passed_over() {
-    let sockets = Sockets::listen(free_port().unwrap(), Manner::Reads);
-    let dead = free_port().unwrap();
-    let daemon = Daemon::start(&tcp(&format!("addresses = [\"{dead}\", \"{}\"]", sockets.address)));
-    publish(&mut daemon.connect(), 0..10);
-    drained(&daemon);
-    until("the lines", || sockets.lines().len() >= 10);
-    assert_eq!((sockets.lines(), sockets.connections()), (all(10), 1));
-}
-
-/// A name with two addresses, of which the first one answers nobody; then the name itself is gone for a while.
-#[test]
-fn every_address_of_a_name_is_tried() {
-    let port = free_port().unwrap().port();
-    let sockets = Sockets::listen(SocketAddr::from(([127, 0, 0, 3], port)), Manner::Reads);
-    let home = tempfile::tempdir().unwrap();
-    let hosts = home.path().join("hosts");
-    std::fs::write(&hosts, "127.0.0.2 agent.example\n127.0.0.3 agent.example\n").unwrap();
-    let names = home.path().join("names");
-    std::fs::write(&names, "hosts: files\n").unwrap();
-    let mount = |file: &Path, at: &str| format!("mount --bind '{}' {at}", file.display());
-    let own_hosts = [mount(&hosts, "/etc/hosts"), mount(&names, "/etc/nsswitch.conf")].join(" && ");
-    let unshare = |script: &str| {
-        let mut command = Command::new("unshare");
-        command.args(["-m", "sh", "-c", script]);
-        command
-    };
-    if !unshare(&own_hosts).stderr(Stdio::null()).status().is_ok_and(|status| status.success()) {
-        return skip("no mount namespace (needs root): names cannot be made up");
-    }
-    let script = format!("{own_hosts} && exec \"$0\" \"$@\"");
-    let settings = tcp(&format!("address = \"agent.example:{port}\""));
-    let daemon = Daemon::start_in(home, &settings, |home| {
-        Daemon::spawn_under(home, &["unshare", "-m", "sh", "-c", &script])
-    });
-    let mut wire = daemon.connect();
-    publish(&mut wire, 0..10);
-    drained(&daemon);
-    until("the lines", || sockets.lines().len() >= 10);
-    assert_eq!(sockets.lines(), all(10));
-
-    std::fs::write(&hosts, "").unwrap();
-    sockets.set(Manner::Closes);
-    until("the end of the connection", || sockets.open() == 0);
-    sockets.set(Manner::Reads);
-    publish(&mut wire, 10..20);
-    status_says(&daemon, "cannot be looked up");
-    ping_is_answered(&daemon);
-    std::fs::write(&hosts, "127.0.0.2 agent.example\n127.0.0.3 agent.example\n").unwrap();
-    drained(&daemon);
-    until("the lines", || sockets.lines().len() >= 20);
-    assert_eq!(sockets.lines(), all(20));
-}
-
-/// The acknowledged mode: the receiver is killed again and again under load, and nothing is lost.
-#[test]
-fn forward_loses_nothing_when_the_receiver_is_killed() {
-    const LINES: usize = 30_000;
-    const STEP: usize = LINES / 6;
-    let address = free_port().unwrap();
-    let keys = format!("address = \"{address}\"\nframing = \"forward\"\nack_timeout = \"5s\"");
-    let daemon = Daemon::start(&tcp(&keys));
-    let file = daemon.home().join("received");
-    let Some(mut receiver) = Receiver::forward(address, &file) else { return };
-    let mut wire = daemon.connect();
-    for start in (0..LINES).step_by(STEP) {
-        publish(&mut wire, start..start + STEP);
-        if start > 0 {
-            receiver.kill();
-            receiver = Receiver::forward(address, &file).unwrap();
-        }
-    }
-    wire.publish("EVENT", b"{\"eventName\":\"Forwarded\",\"eventTime\":1600000000005}");
-    wire.flush();
-    drained(&daemon);
-    let records = forwarded(&file);
-    let (events, logs): (Vec<_>, Vec<_>) =
-        records.iter().partition(|record| record["fluent.tag"] == "cim.events");
-    assert_eq!(events.last().unwrap()["eventName"], "Forwarded");
-    assert_eq!(events.last().unwrap()["time_ns"], 1_600_000_000_005_000_000_u64);
-    let place = serde_json::json!({ "namespace_name": "ns1", "pod_name": "pod-1" });
-    assert!(logs.iter().all(|log| log["fluent.tag"] == "cim.logs" && log["kubernetes"] == place));
-    let number = |log: &&serde_json::Value| log["log"].as_str()?.get(5..11)?.parse::<usize>().ok();
-    let seen: Vec<_> = logs.iter().map(|log| number(log).unwrap()).collect();
-    // A repetition goes back to the beginning of a chunk, never forward over a gap.
-    let (mut next, mut repeated) = (0, 0);
-    for n in &seen {
-        assert!(*n <= next, "line {next} is missing before {n}");
-        repeated += usize::from(*n < next);
-        next = next.max(n + 1);
-    }
-    assert_eq!(next, LINES);
-    assert!(repeated <= 5 * 8_192, "{repeated} lines twice");
-    assert!(daemon.metric("cim_records_delivered_unacknowledged_total") < 0.5);
-    drop(receiver);
-}
-
-/// What the Forward receiver has printed.
-fn forwarded(file: &Path) -> Vec<serde_json::Value> {
-    let text = std::fs::read_to_string(file).unwrap();
-    // A kill may have cut a line: it was not acknowledged.
-    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
-}
-
-/// The receiver's certificate is signed by an authority that is not the one in `ca_file`; then the file is replaced.
-#[test]
-fn tls_waits_for_the_right_authority() {
-    let home = tempfile::tempdir().unwrap();
-    let (Some(right), Some(_wrong)) =
-        (Authority::new(home.path(), "right"), Authority::new(home.path(), "wrong"))
-    else {
-        return skip("openssl is not installed: no certificates");
-    };
-    let pair = right.certificate(home.path(), "agent.example");
-    let client = right.certificate(home.path(), "client.example");
-    std::fs::copy(home.path().join("wrong.pem"), home.path().join("ca.pem")).unwrap();
-    let address = free_port().unwrap();
-    let keys = format!(
-        "address = \"{address}\"\n[sinks.agent.tls]\nca_file = \"{{home}}/ca.pem\"\nserver_name = \"agent.example\"\n\
-         client_cert_file = \"{client}.pem\"\nclient_key_file = \"{client}.key\"",
-        client = client.display()
-    );
-    let config = home.path().join("check.toml");
-    std::fs::write(&config, tcp(&keys).replace("{home}", &home.path().display().to_string())).unwrap();
-    let output =
-        Command::new(binary()).args(["validate", "--config"]).arg(&config).env_clear().output().unwrap();
-    if String::from_utf8_lossy(&output.stderr).contains("build with `--features tls`") {
-        return skip("this build has no TLS: build cim-bin with --features tls");
-    }
-    let file = home.path().join("received");
-    let listen = format!(
-        "OPENSSL-LISTEN:{},bind=127.0.0.1,fork,reuseaddr,cert={pair}.pem,key={pair}.key,cafile={ca},verify=1",
-        address.port(),
-        pair = pair.display(),
-        ca = home.path().join("right.pem").display()
-    );
-    let Some(_socat) = Receiver::socat(&listen, &file) else { return };
-    let daemon = Daemon::start_in(home, &tcp(&keys), Daemon::spawn);
-    publish(&mut daemon.connect(), 0..100);
-    status_says(&daemon, "do not satisfy both sides");
-    ping_is_answered(&daemon);
-    assert_eq!(lines(&file), all(0));
-    std::fs::copy(daemon.home().join("right.pem"), daemon.home().join("ca.pem")).unwrap();
-    drained(&daemon);
-    until("the lines", || lines(&file).len() >= 100);
-    assert_eq!(lines(&file), all(100));
 }
