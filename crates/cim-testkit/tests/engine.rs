@@ -13,6 +13,7 @@
 
 #[path = "engine/application.rs"]
 mod application;
+mod pod;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,22 +21,13 @@ use std::time::Duration;
 use application::{Manner, Obedient};
 use cim_core::configuration::{Configuration, ConfigurationView, Plan, Registration};
 use cim_core::intake::Class;
-use cim_core::{Cim, Commit, Identity, SourceErrorKind};
+use cim_core::{Cim, Commit, SourceErrorKind};
 use cim_testkit::{FakeOrchestrator, MemorySink, MemorySource};
+use pod::identity;
 use tokio::time::{Instant, sleep, timeout};
 
 const LEASE: Duration = Duration::from_secs(180);
 const COMMIT: &str = "commit-config/ns/svc/v0/ms/pod-1";
-
-fn identity() -> Identity {
-    Identity {
-        namespace: "ns".to_owned(),
-        pod: "pod-1".to_owned(),
-        microservice: "svc".to_owned(),
-        version: "v0".to_owned(),
-        ..Identity::default()
-    }
-}
 
 /// An engine with everything around it.
 struct Pod {

@@ -17,6 +17,7 @@
 mod application;
 #[path = "judge/auditor.rs"]
 mod auditor;
+mod pod;
 #[path = "judge/random.rs"]
 mod random;
 
@@ -26,22 +27,13 @@ use std::time::Duration;
 use application::{Mood, Moody};
 use auditor::{Auditor, Death};
 use cim_core::configuration::{Configuration, Plan, Registration};
-use cim_core::{Cim, Identity, Sink, SourceErrorKind};
+use cim_core::{Cim, Sink, SourceErrorKind};
 use cim_testkit::{FakeOrchestrator, MemorySource};
+use pod::identity;
 use random::Random;
 use tokio::time::sleep;
 
 const LEASE: Duration = Duration::from_secs(180);
-
-fn identity() -> Identity {
-    Identity {
-        namespace: "ns".to_owned(),
-        pod: "pod-1".to_owned(),
-        microservice: "svc".to_owned(),
-        version: "v0".to_owned(),
-        ..Identity::default()
-    }
-}
 
 /// What became of one life.
 struct Verdict {
