@@ -85,10 +85,10 @@ impl ApiState for Face {
         metrics_page::render(&self.exporter, &self.cim, &counts, view.as_ref(), pod)
     }
 
-    fn register(&self, request: RegistrationRequest) -> Option<Registering<'_>> {
+    fn register(&self, mut request: RegistrationRequest) -> Option<Registering<'_>> {
         let engine = self.engine.clone();
         Some(Box::pin(async move {
-            let sections = request.sections.clone();
+            let sections = std::mem::take(&mut request.sections);
             let answer = registration::register(engine, &self.settings.registration, request).await;
             if answer.is_ok() && !*self.registered.borrow() {
                 // Before it is told that the application registered: then the map is made, with these.

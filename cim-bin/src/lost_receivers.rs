@@ -27,6 +27,9 @@ impl LostReceivers {
     /// # Cancel safety
     /// When dropped, an announcement may be left out.
     pub async fn look(&mut self, cim: &Cim, settings: &Settings, engine: &Engine) {
+        if !Self::watches(settings) {
+            return;
+        }
         let configuration = engine.borrow().as_ref().map(|(configuration, _)| configuration.clone());
         // Before it is known who the pod is nobody could tell whose event it is.
         let Some(configuration) = configuration else { return };

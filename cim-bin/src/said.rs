@@ -1,11 +1,58 @@
-//! What the process says of its routes and of its end.
+//! What the process says of its start and of its end.
 //!
-//! Left out: what it says of its start (`run`). The invariant: the last line tells what was lost, if anything was.
+//! Left out: the log itself (`diagnostics`). The invariant: the last line tells what was lost, if anything was.
+
+use std::net::SocketAddr;
 
 use cim_core::StopReport;
 
 use crate::exit;
-use crate::settings::Settings;
+use crate::settings::{Loaded, Settings};
+use crate::who::Who;
+
+/// Where the HTTP servers really listen; the configuration may say port 0.
+pub struct HttpAddresses {
+    /// The API.
+    pub api: Option<SocketAddr>,
+    /// Probes and metrics.
+    pub health: Option<SocketAddr>,
+}
+
+/// What was chosen, and where the process listens.
+pub fn start(loaded: &Loaded, who: &Who, nats: &[SocketAddr], http: &HttpAddresses) {
+    let settings = &loaded.settings;
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    match &settings.spool.dir {
+        Some(dir) => tracing::info!(
+            dir = %dir.display(),
+            logs = cim_core::contract::Level::from(settings.spool.logs.accept).as_str(),
+            events = cim_core::contract::Level::from(settings.spool.events.accept).as_str(),
+            "spool"
+        ),
+        None => tracing::warn!(
+            "no spool: level memory; what is not delivered is lost when the process ends (set `dir` in [spool])"
+        ),
+    }
+    routes(settings);
+    let identity = &who.identity;
+    tracing::info!(namespace = %identity.namespace, pod = %identity.pod, known = who.is_known, "identity");
+    tracing::info!(
+        source = %settings.configuration.source,
+        application = %settings.application.url,
+        orchestrator = %settings.orchestrator.kind,
+        "configuration"
+    );
+    let HttpAddresses { api, health } = *http;
+    tracing::info!(
+        nats = ?nats,
+        api = api.map(tracing::field::display),
+        health = health.map(tracing::field::display),
+        version = env!("CARGO_PKG_VERSION"),
+        "ready"
+    );
+}
 
 /// Says which sinks each route has.
 pub fn routes(settings: &Settings) {
