@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use cim_core::settings::SinkSettings;
-use cim_core::{Cim, Neighbours, Problem, Registry, Sink, SinkContext, StartError};
+use cim_core::{Cim, Neighbours, Problem, Registry, Sink, SinkContext, SniffRules, StartError};
 use serde_json::Value;
 
 use crate::awaiting;
@@ -29,7 +29,8 @@ pub fn start(
         .memory(settings.memory.clone())
         .spool(settings.spool.clone())
         .leftovers(settings.leftovers.clone())
-        .routes(settings.routes.clone());
+        .routes(settings.routes.clone())
+        .sniff(if settings.nats.flatbuffers_only { SniffRules::FLATBUFFERS_ONLY } else { SniffRules::ALL });
     for (name, sink) in sinks(settings, who, neighbours, registry)? {
         builder = builder.sink(name, sink);
     }

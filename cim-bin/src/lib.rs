@@ -20,6 +20,7 @@ pub mod listeners;
 mod lost_receivers;
 pub mod metrics_page;
 pub mod own_document;
+mod own_spool;
 pub mod reference;
 pub mod registration;
 pub mod reload;

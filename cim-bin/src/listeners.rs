@@ -3,7 +3,8 @@
 //! Left out: serving them. The invariant: a port that cannot be opened ends the start with a text that names the
 //! address, the key that sets it, and what to do.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
+use std::io::ErrorKind;
+use std::net::TcpListener;
 
 use cim_nats::{Auth, Listener, NatsConfig, Secret};
 
@@ -17,7 +18,7 @@ pub struct Listeners {
     /// Applications connect here.
     pub nats: Listener,
     /// Status, health, metrics.
-    pub api: TcpListener,
+    pub api: Vec<TcpListener>,
     /// Health and metrics for other hosts.
     pub health: Option<TcpListener>,
 }
@@ -30,12 +31,26 @@ pub fn open(loaded: &Loaded) -> Result<Listeners, Failure> {
     let settings = &loaded.settings;
     let nats = Listener::bind(nats(&settings.nats, loaded.credentials.as_ref()));
     let nats = nats.map_err(|error| Failure::cannot_start(advice(chain(&error), "nats.listen")))?;
-    let http = |address: SocketAddr, key| {
-        cim_api::bind(address).map_err(|error| Failure::cannot_start(advice(chain(&error), key)))
-    };
-    let api = http(settings.api.listen, "api.listen")?;
-    let health = settings.health.listen.map(|address| http(address, "health.listen")).transpose()?;
+    let taken = |error: &cim_api::BindError, key| Failure::cannot_start(advice(chain(error), key));
+    let spare = settings.api.listen.spare();
+    let mut api = Vec::new();
+    for address in settings.api.listen.list() {
+        match cim_api::bind(*address) {
+            Ok(listener) => api.push(listener),
+            Err(error) if spare.contains(address) && is_missing(&error.source) => {}
+            Err(error) => return Err(taken(&error, "api.listen")),
+        }
+    }
+    let health = settings.health.listen.map(cim_api::bind).transpose();
+    let health = health.map_err(|error| taken(&error, "health.listen"))?;
     Ok(Listeners { nats, api, health })
+}
+
+/// Whether a host has no such address at all.
+fn is_missing(error: &std::io::Error) -> bool {
+    error.kind() == ErrorKind::AddrNotAvailable
+        || error.kind() == ErrorKind::Unsupported
+        || error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
 }
 
 fn advice(what: String, key: &str) -> String {
@@ -48,13 +63,6 @@ fn advice(what: String, key: &str) -> String {
 }
 
 fn nats(settings: &NatsSettings, credentials: Option<&Credentials>) -> NatsConfig {
-    let listen = settings.listen.list().to_vec();
-    // A host without IPv6 is no reason to fail as long as IPv4 listens on the same port.
-    let spare = |address: &&SocketAddr| {
-        address.ip() == IpAddr::V6(Ipv6Addr::LOCALHOST)
-            && listen.iter().any(|other| other.is_ipv4() && other.port() == address.port())
-    };
-    let optional = listen.iter().filter(spare).copied().collect();
     let secret = |secret: &crate::settings::Secret| Secret::new(secret.reveal());
     let auth = credentials.map(|credentials| match credentials {
         Credentials::Token(token) => Auth::Token(secret(token)),
@@ -64,8 +72,8 @@ fn nats(settings: &NatsSettings, credentials: Option<&Credentials>) -> NatsConfi
     });
     NatsConfig {
         allow_remote: auth.is_some(),
-        listen,
-        optional,
+        listen: settings.listen.list().to_vec(),
+        optional: settings.listen.spare(),
         auth,
         max_connections: limits::connections(settings.max_connections),
         headers: settings.headers,

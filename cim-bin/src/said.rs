@@ -13,7 +13,7 @@ use crate::who::Who;
 /// Where the HTTP servers really listen; the configuration may say port 0.
 pub struct HttpAddresses {
     /// The API.
-    pub api: Option<SocketAddr>,
+    pub api: Vec<SocketAddr>,
     /// Probes and metrics.
     pub health: Option<SocketAddr>,
 }
@@ -44,10 +44,10 @@ pub fn start(loaded: &Loaded, who: &Who, nats: &[SocketAddr], http: &HttpAddress
         orchestrator = %settings.orchestrator.kind,
         "configuration"
     );
-    let HttpAddresses { api, health } = *http;
+    let HttpAddresses { api, health } = http;
     tracing::info!(
         nats = ?nats,
-        api = api.map(tracing::field::display),
+        api = ?api,
         health = health.map(tracing::field::display),
         version = env!("CARGO_PKG_VERSION"),
         "ready"

@@ -36,6 +36,8 @@ pub use wire::{Wire, publication};
 /// Longest wait for anything that is expected.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// The name of the original program.
+const ORIGINAL: &str = "NatsSubFb";
 /// Who the program is, unless a test says otherwise.
 const IDENTITY: &str = "identity = { namespace = \"ns1\", pod = \"pod-1\" }\n";
 
@@ -71,12 +73,19 @@ pub fn until(what: &str, condition: impl FnMut() -> bool) {
     cim_services::until(what, PATIENCE, condition);
 }
 
+/// A file of the directory of a program, for what it writes.
+fn appended(home: &Path, name: &str) -> std::fs::File {
+    std::fs::OpenOptions::new().create(true).append(true).open(home.join(name)).unwrap()
+}
+
 /// A running `cim`.
 pub struct Daemon {
     child: Child,
     home: tempfile::TempDir,
     nats: SocketAddr,
     api: SocketAddr,
+    /// Variables of one that runs under the name of the original.
+    as_original: Option<Vec<(String, String)>>,
 }
 
 impl Daemon {
@@ -105,9 +114,40 @@ impl Daemon {
         let text = text.replace("{home}", &home.path().display().to_string());
         std::fs::write(home.path().join("cim.toml"), text).unwrap();
         let child = spawn(home.path());
-        let daemon = Self { child, home, nats, api };
+        let daemon = Self { child, home, nats, api, as_original: None };
         daemon.ready();
         daemon
+    }
+
+    /// Starts the program as a pod of the original does: under that name, without arguments, with the variables that charts set
+    /// and the files below `opt` of a prepared directory.
+    #[must_use]
+    pub fn start_as_original(home: tempfile::TempDir, more: &[(&str, &str)]) -> Self {
+        let nats = cim_bench::server::free_port().unwrap();
+        let api = cim_bench::server::free_port().unwrap();
+        let ports = [("CIM_NATS_PORT", nats.port().to_string()), ("CIM_REST_PORT", api.port().to_string())];
+        let mut variables: Vec<_> = ports.map(|(name, value)| (name.to_owned(), value)).into();
+        variables.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        std::os::unix::fs::symlink(binary(), home.path().join(ORIGINAL)).unwrap();
+        let child = Self::spawn_as_original(home.path(), &variables);
+        let daemon = Self { child, home, nats, api, as_original: Some(variables) };
+        daemon.ready();
+        daemon
+    }
+
+    fn spawn_as_original(home: &Path, variables: &[(String, String)]) -> Child {
+        let mut command = Command::new(home.join(ORIGINAL));
+        command.env_clear().env("CIM_LEGACY_ROOT", home).stdin(Stdio::null());
+        command.envs(variables.iter().map(|(name, value)| (name, value)));
+        command.stdout(appended(home, "stdout")).stderr(appended(home, "stderr"));
+        command.spawn().unwrap()
+    }
+
+    fn spawn_again(&self) -> Child {
+        match &self.as_original {
+            None => Self::spawn(self.home.path()),
+            Some(variables) => Self::spawn_as_original(self.home.path(), variables),
+        }
     }
 
     /// Starts the program in a prepared directory.
@@ -129,8 +169,6 @@ impl Daemon {
     }
 
     fn command(home: &Path, program: &Path, surroundings: &[&str]) -> Command {
-        let output =
-            |name: &str| std::fs::OpenOptions::new().create(true).append(true).open(home.join(name)).unwrap();
         let mut words: Vec<PathBuf> = surroundings.iter().map(PathBuf::from).collect();
         words.push(program.to_owned());
         let mut command = Command::new(&words[0]);
@@ -138,7 +176,7 @@ impl Daemon {
         command.args(["run", "--config"]).arg(home.join("cim.toml")).env_clear().stdin(Stdio::null());
         // What the original left on this machine is not part of any test.
         command.env("CIM_LEGACY_ROOT", home);
-        command.stdout(output("stdout")).stderr(output("stderr"));
+        command.stdout(appended(home, "stdout")).stderr(appended(home, "stderr"));
         command
     }
 
@@ -169,7 +207,7 @@ impl Daemon {
     /// Starts the program again after it has ended.
     pub fn start_again(&mut self) {
         assert!(self.child.try_wait().unwrap().is_some(), "it still runs");
-        self.child = Self::spawn(self.home.path());
+        self.child = self.spawn_again();
         self.ready();
     }
 
@@ -188,14 +226,16 @@ impl Daemon {
     }
 
     fn ready(&self) {
-        until("readiness", || self.get("/readyz").is_some_and(|page| page.starts_with("HTTP/1.1 200")));
+        // Under the name of the original there is no page for that.
+        let page = if self.as_original.is_some() { "/metrics" } else { "/readyz" };
+        until("readiness", || self.get(page).is_some_and(|page| page.starts_with("HTTP/1.1 200")));
     }
 
     /// Kills the program with SIGKILL and starts it again.
     pub fn kill_and_restart(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-        self.child = Self::spawn(self.home.path());
+        self.child = self.spawn_again();
         self.ready();
     }
 

@@ -87,6 +87,7 @@ fn document(located: &Located) -> Value {
         Place::Document(name) => json!({ "file": name }),
         Place::Member { file, member } => json!({ "file": file, "member": member }),
         Place::Environment(name) => json!({ "variable": name }),
+        Place::Name(name) => json!({ "program": name }),
         Place::Default => json!({}),
     };
     if let (Some(members), Value::Object(place)) = (document.as_object_mut(), place) {

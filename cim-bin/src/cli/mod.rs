@@ -12,6 +12,7 @@ mod print;
 mod spool;
 mod verify;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
@@ -19,6 +20,7 @@ use serde_json::Value;
 
 use crate::exit::{self, Failure};
 use crate::run;
+use crate::settings::is_original;
 
 /// Brings an application's logs and events from NATS on localhost to where they belong, and loses nothing it accepted.
 #[derive(Debug, Parser)]
@@ -92,7 +94,14 @@ impl Answer {
 /// Understands the command line, does what it asks, and returns the exit code.
 #[must_use]
 pub fn main() -> u8 {
-    let cli = match Cli::try_parse() {
+    let mut words: Vec<OsString> = std::env::args_os().collect();
+    // Under the name of the original no command is the command to run; its flags were never looked at.
+    let is_command = |word: &OsString| word.to_str().is_some_and(|word| !word.starts_with("-s"));
+    if words.first().is_some_and(|program| is_original(program)) && !words.get(1).is_some_and(is_command) {
+        words.truncate(1);
+        words.push("run".into());
+    }
+    let cli = match Cli::try_parse_from(words) {
         Ok(cli) => cli,
         Err(error) => {
             let code = if error.use_stderr() { exit::CANNOT_START } else { exit::DONE };

@@ -7,22 +7,26 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 
 use super::LIMIT;
 use super::finding::Finding;
-use crate::settings::Settings;
+use crate::settings::{Addresses, Settings};
 
 /// Most bytes of an answer that are looked at.
 const ANSWER: u64 = 64 << 10;
 
 /// One finding for each address.
 pub(super) fn check(settings: &Settings) -> Vec<Finding> {
-    let nats = settings.nats.listen.list();
-    let mut findings: Vec<_> = nats.iter().map(|address| port("nats", *address, nats)).collect();
-    findings.push(port("api", settings.api.listen, &[]));
-    findings.extend(settings.health.listen.map(|address| port("health", address, &[])));
+    let (nats, api) = (&settings.nats.listen, &settings.api.listen);
+    let of = |section, addresses: &Addresses| {
+        let spare = addresses.spare();
+        addresses.list().iter().map(|address| port(section, *address, spare.contains(address))).collect()
+    };
+    let mut findings: Vec<_> = of("nats", nats);
+    findings.extend(of("api", api));
+    findings.extend(settings.health.listen.map(|address| port("health", address, false)));
     findings
 }
 
-/// Looks at one port; `beside` are the addresses of the same listener.
-fn port(section: &str, address: SocketAddr, beside: &[SocketAddr]) -> Finding {
+/// Looks at one port; a spare one may be missing.
+fn port(section: &str, address: SocketAddr, is_spare: bool) -> Finding {
     let check = format!("port {section}.listen {address}");
     if address.port() == 0 {
         return Finding::ok(check, "is chosen by the system");
@@ -37,17 +41,11 @@ fn port(section: &str, address: SocketAddr, beside: &[SocketAddr]) -> Finding {
         Err(error) if error.kind() == ErrorKind::AddrInUse => {
             Finding::fail(check, "is taken by another program").advice(format!("stop it, or {elsewhere}"))
         }
-        Err(error) if error.kind() == ErrorKind::AddrNotAvailable && is_spare(address, beside) => {
+        Err(error) if error.kind() == ErrorKind::AddrNotAvailable && is_spare => {
             Finding::ok(check, "is not there on this host; the IPv4 one is enough")
         }
         Err(error) => Finding::fail(check, format!("cannot be listened on: {error}")).advice(elsewhere),
     }
-}
-
-/// A host without IPv6 is no reason to fail as long as IPv4 listens on the same port.
-fn is_spare(address: SocketAddr, beside: &[SocketAddr]) -> bool {
-    address.ip() == IpAddr::V6(Ipv6Addr::LOCALHOST)
-        && beside.iter().any(|other| other.is_ipv4() && other.port() == address.port())
 }
 
 /// Whether what listens there speaks as CIM does.

@@ -26,9 +26,11 @@ use crate::lost_receivers::LostReceivers;
 use crate::own_document::{Map, Wish, Wishes, begin};
 use crate::reload::Reload;
 use crate::said::{self, HttpAddresses};
-use crate::settings::{Loaded, Request};
+use crate::settings::{ApiPaths, Loaded, Request};
 use crate::who::{self, Who};
-use crate::{backends, configuration, diagnostics, engine, limits, listeners, metrics_page, own_document};
+use crate::{
+    backends, configuration, diagnostics, engine, limits, listeners, metrics_page, own_document, own_spool,
+};
 use serve::{serve_control, serve_http, serve_nats};
 use signals::Signals;
 
@@ -43,9 +45,11 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// [`Failure`] when the process cannot start, or lost a part it cannot work without.
 pub fn run(files: Vec<PathBuf>) -> Result<u8, Failure> {
     let registry = backends::registry();
-    let in_force = begin(&Request::of_process(files.clone()), &registry).map_err(Failure::cannot_start)?;
+    let mut in_force =
+        begin(&Request::of_process(files.clone()), &registry).map_err(Failure::cannot_start)?;
+    let level = diagnostics::start(&in_force.loaded.settings.log);
+    own_spool::prepare(&mut in_force.loaded);
     let loaded = in_force.loaded.clone();
-    let level = diagnostics::start(&loaded.settings.log);
     let open = listeners::open(&loaded)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -127,11 +131,17 @@ impl Process {
             orchestrator: Arc::clone(&plan.orchestrator),
         });
         let http = HttpAddresses {
-            api: open.api.local_addr().ok(),
+            api: open.api.iter().filter_map(|api| api.local_addr().ok()).collect(),
             health: open.health.as_ref().and_then(|health| health.local_addr().ok()),
         };
         let (stop_http, stopping) = watch::channel(false);
-        serve_http(&cim, "http api", &open.api, Paths::Full, &face, &stopping);
+        let paths = match loaded.settings.api.paths {
+            ApiPaths::Full => Paths::Full,
+            ApiPaths::Contract => Paths::Contract,
+        };
+        for api in &open.api {
+            serve_http(&cim, "http api", api, paths, &face, &stopping);
+        }
         if let Some(health) = &open.health {
             serve_http(&cim, "http health", health, Paths::Probes, &face, &stopping);
         }

@@ -29,12 +29,15 @@ pub fn of_process() -> Variables {
 /// The variables that the original program reads, for the settings they stand for (wire contract §1.1). Like there, a
 /// port that is no number is a warning and the default stays.
 #[must_use]
-pub fn of_contract(variables: &Variables) -> (Layer, Vec<Located>) {
+pub fn of_contract(variables: &Variables, as_original: bool) -> (Layer, Vec<Located>) {
     let mut layer = Layer { name: "environment".to_owned(), ..Layer::default() };
     let mut warnings = Vec::new();
     for (name, value) in variables {
         let (Some(name), Some(value)) = (name.to_str(), value.to_str()) else { continue };
-        let port = || value.trim().parse::<u16>().ok();
+        let both = |ipv4: &str, ipv6: &str| {
+            let port = value.trim().parse::<u16>().ok()?;
+            Some(json!([format!("{ipv4}:{port}"), format!("{ipv6}:{port}")]))
+        };
         let (section, key, new) = match name {
             _ if value.is_empty() => continue,
             "K8S_NAMESPACE" => ("identity", "namespace", Some(json!(value))),
@@ -43,11 +46,9 @@ pub fn of_contract(variables: &Variables) -> (Layer, Vec<Located>) {
             "NF_TYPE" => ("identity", "own_nf_type", Some(json!(value))),
             "MS_CONFIG_REVISION" => ("configuration", "ms_revision", Some(json!(value))),
             "NF_CONFIG_REVISION" => ("configuration", "nf_revision", Some(json!(value))),
-            "CIM_REST_PORT" => ("api", "listen", port().map(|port| json!(format!("127.0.0.1:{port}")))),
-            "CIM_NATS_PORT" => {
-                let both = |port| json!([format!("127.0.0.1:{port}"), format!("[::1]:{port}")]);
-                ("nats", "listen", port().map(both))
-            }
+            "CIM_REST_PORT" if as_original => ("api", "listen", both("0.0.0.0", "[::]")),
+            "CIM_REST_PORT" => ("api", "listen", both("127.0.0.1", "[::1]")),
+            "CIM_NATS_PORT" => ("nats", "listen", both("127.0.0.1", "[::1]")),
             _ => continue,
         };
         let at = path::member(section, key);

@@ -3,7 +3,7 @@
 //! Left out: opening them. The invariant: an address here is one that can be listened on, never a name to resolve.
 
 use std::borrow::Cow;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -45,6 +45,21 @@ impl Addresses {
         }
     }
 
+    /// The addresses that may be missing on this host: without IPv6, that of IPv4 with the same port is enough.
+    #[must_use]
+    pub fn spare(&self) -> Vec<SocketAddr> {
+        let for_the_same = |ip: Ipv6Addr| match ip {
+            Ipv6Addr::LOCALHOST => Some(Ipv4Addr::LOCALHOST),
+            Ipv6Addr::UNSPECIFIED => Some(Ipv4Addr::UNSPECIFIED),
+            _ => None,
+        };
+        let is_spare = |address: &&SocketAddr| {
+            let IpAddr::V6(ip) = address.ip() else { return false };
+            for_the_same(ip).is_some_and(|ip| self.list().contains(&(ip, address.port()).into()))
+        };
+        self.list().iter().filter(is_spare).copied().collect()
+    }
+
     /// That port on both loopback addresses.
     #[must_use]
     pub fn loopback(port: u16) -> Self {
@@ -66,11 +81,19 @@ pub struct NatsSettings {
     pub max_connections: usize,
     /// Whether clients that ask for message headers get them.
     pub headers: bool,
+    /// Take nothing but FlatBuffers on LOG and EVENT: text and JSON are refused and counted. Needs a restart to change.
+    pub flatbuffers_only: bool,
 }
 
 impl Default for NatsSettings {
     fn default() -> Self {
-        Self { listen: Addresses::loopback(4222), auth: None, max_connections: 1024, headers: true }
+        Self {
+            listen: Addresses::loopback(4222),
+            auth: None,
+            max_connections: 1024,
+            headers: true,
+            flatbuffers_only: false,
+        }
     }
 }
 
@@ -100,14 +123,27 @@ pub struct NatsAuth {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ApiSettings {
-    /// Address of the HTTP server; loopback only, because `/statusz` is open to whoever reaches it. Needs a restart to change.
-    #[schemars(extend("format" = "listen-address"))]
-    pub listen: SocketAddr,
+    /// Where the HTTP server listens. Other than loopback needs `paths = "contract"`, because `/statusz` is open to whoever
+    /// reaches it. Needs a restart to change.
+    pub listen: Addresses,
+    /// Which paths it serves. Needs a restart to change.
+    pub paths: ApiPaths,
+}
+
+/// Which paths the API serves.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ApiPaths {
+    /// Everything.
+    #[default]
+    Full,
+    /// Those that applications and scrapers of the original use (wire contract §6): safe on the address of the pod.
+    Contract,
 }
 
 impl Default for ApiSettings {
     fn default() -> Self {
-        Self { listen: (Ipv4Addr::LOCALHOST, 6060).into() }
+        Self { listen: Addresses::loopback(6060), paths: ApiPaths::default() }
     }
 }
 

@@ -24,7 +24,7 @@ use super::relations;
 use super::root::Settings;
 use super::schema::{Schema, complete, of_structs};
 use super::sources::Sources;
-use super::{original, path};
+use super::{name, original, path};
 
 /// Name of the sink that exists without being defined.
 const CONSOLE: &str = "console";
@@ -40,6 +40,8 @@ pub struct Request {
     pub host: Option<String>,
     /// Directory below which the files of the original are looked for; `None`: nowhere.
     pub root: Option<PathBuf>,
+    /// Started under the name of the original, and to behave as its pods expect.
+    pub as_original: bool,
 }
 
 impl Request {
@@ -50,7 +52,8 @@ impl Request {
         let host = host.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
         let environment = super::environment::of_process();
         let root = Some(original::root(&environment));
-        Self { files, environment, host, root }
+        let as_original = std::env::args_os().next().is_some_and(|program| name::is_original(&program));
+        Self { files, environment, host, root, as_original }
     }
 }
 
@@ -88,6 +91,9 @@ impl Sources {
         console(&mut merged);
         let mut places = stack.places;
         warnings.extend(cluster::complete(&mut merged, &mut places, &self.environment, registry));
+        if let (true, Some(root)) = (self.as_original, &self.root) {
+            name::complete(&mut merged, &mut places, root);
+        }
         let structs = of_structs();
         let mut found = check(Schema::new(&structs), &merged, "");
         found.extend(relations::problems(&merged, registry));
@@ -109,11 +115,19 @@ impl Sources {
     /// All layers, with warnings and problems that are known before the values are looked at.
     fn stack(&self, registry: &Registry) -> (Stack, Vec<Located>, Vec<Located>) {
         let mut stack = Stack::new(self.host.as_deref());
-        let (contract, mut warnings) = of_contract(&self.environment);
+        let (contract, mut warnings) = of_contract(&self.environment, self.as_original);
+        if self.as_original {
+            stack.push(name::layer(&self.environment, registry));
+        }
         stack.push(contract);
         let mut problems = self.problems.clone();
         if let Some(original) = &self.original {
-            let mapped = original.map(&|keys| self.operator_gives(keys), registry);
+            let orchestrator = ["orchestrator", "type"];
+            let around = original::Surroundings {
+                as_original: self.as_original,
+                knows_nodes: self.operator_gives(&orchestrator) || stack.places.names("orchestrator.type"),
+            };
+            let mapped = original.map(&|keys| self.operator_gives(keys), registry, around);
             warnings.extend(mapped.warnings);
             problems.extend(mapped.problems);
             stack.push(mapped.layer);

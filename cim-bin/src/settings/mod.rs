@@ -11,6 +11,7 @@ mod environment;
 mod identity;
 mod listen;
 mod load;
+mod name;
 mod original;
 mod path;
 mod place;
@@ -30,8 +31,9 @@ pub use configuration::{
 pub use credentials::Credentials;
 pub use environment::Variables;
 pub use identity::{IdentitySettings, TmaasSettings};
-pub use listen::{Addresses, ApiSettings, HealthSettings, NatsAuth, NatsSettings};
+pub use listen::{Addresses, ApiPaths, ApiSettings, HealthSettings, NatsAuth, NatsSettings};
 pub use load::{Loaded, Request, load};
+pub use name::{ORIGINAL, SPOOLS, is_original};
 pub use original::CimJson;
 pub use path::member as member_path;
 pub use place::{Located, Place, Places, Problems};

@@ -33,6 +33,8 @@ pub enum Place {
     },
     /// An environment variable of this name.
     Environment(String),
+    /// The name the program was started under.
+    Name(&'static str),
     /// Nobody said otherwise.
     Default,
 }
@@ -45,6 +47,7 @@ impl fmt::Display for Place {
             Self::Document(name) => f.write_str(name),
             Self::Member { file, member } => write!(f, "{file} ({member})"),
             Self::Environment(name) => write!(f, "environment {name}"),
+            Self::Name(name) => write!(f, "program name {name}"),
             Self::Default => f.write_str("default"),
         }
     }

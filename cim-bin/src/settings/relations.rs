@@ -39,7 +39,8 @@ pub fn problems(merged: &Value, registry: &Registry) -> Vec<Problem> {
     {
         problems.extend(found);
     }
-    problems.extend(listeners(merged, auth.is_some()));
+    let shut = merged.pointer("/api/paths").is_some_and(|paths| *paths == "contract");
+    problems.extend(listeners(merged, auth.is_some(), shut));
     problems
 }
 
@@ -229,7 +230,8 @@ fn texts(value: Option<&Value>) -> Vec<&str> {
     }
 }
 
-fn listeners(merged: &Value, auth: bool) -> Vec<Problem> {
+/// `auth`: NATS clients must present something. `shut`: the API serves nothing that others may not see.
+fn listeners(merged: &Value, auth: bool, shut: bool) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut open: Vec<(SocketAddr, &str)> = Vec::new();
     for (pointer, path) in
@@ -241,7 +243,9 @@ fn listeners(merged: &Value, auth: bool) -> Vec<Problem> {
     for (address, path) in open.iter().filter(|(address, _)| !address.ip().is_loopback()) {
         let advice = match *path {
             "nats.listen" if !auth => "set [nats.auth], or listen on 127.0.0.1",
-            "api.listen" => "listen on 127.0.0.1, and use `[health] listen` for probes and scrapers",
+            "api.listen" if !shut => {
+                "set `paths = \"contract\"`, or listen on 127.0.0.1 and use `[health] listen` for probes and scrapers"
+            }
             _ => continue,
         };
         problems.push(Problem::new(*path, format!("{address} is open to other hosts; {advice}")));

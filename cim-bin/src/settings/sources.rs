@@ -18,7 +18,8 @@ use super::place::Located;
 pub struct Sources {
     pub(super) environment: Variables,
     pub(super) host: Option<String>,
-    root: Option<PathBuf>,
+    pub(super) root: Option<PathBuf>,
+    pub(super) as_original: bool,
     pub(super) original: Option<Original>,
     /// The files of the operator, in their order.
     pub(super) layers: Vec<Layer>,
@@ -42,8 +43,8 @@ impl Sources {
         }
         let mut files = request.files.clone();
         files.extend(original.iter().flat_map(|original| original.files.clone()));
-        let Request { environment, host, root, .. } = request.clone();
-        Self { environment, host, root, original, layers, problems, files }
+        let Request { environment, host, root, as_original, .. } = request.clone();
+        Self { environment, host, root, as_original, original, layers, problems, files }
     }
 
     /// Whether everything that is there could be read.

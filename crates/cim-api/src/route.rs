@@ -32,7 +32,7 @@ pub(crate) async fn answer(
         Ok(body) => body,
         Err(refusal) => return *refusal,
     };
-    if head.uri.path() == registration::PATH && face == Face::Full {
+    if head.uri.path() == registration::PATH && face != Face::Probes {
         return register(&head.method, &body, state).await;
     }
     route(&head.method, head.uri.path(), face, state)
@@ -80,6 +80,7 @@ fn route(method: &Method, path: &str, face: Face, state: &dyn ApiState) -> Answe
     match (path, face) {
         // Scrapers of the original used any method (wire contract §6.3).
         ("/metrics", _) => plain(StatusCode::OK, EXPOSITION, state.metrics()),
+        (_, Face::Contract) => not_found(),
         ("/livez", _) => read_only(method, || plain(StatusCode::OK, TEXT, "ok\n")),
         ("/readyz", _) => read_only(method, || readiness(&state.readiness())),
         ("/statusz", Face::Full) => read_only(method, || status(&state.status())),

@@ -44,6 +44,8 @@ pub trait ApiState: Send + Sync + 'static {
 pub enum Face {
     /// Everything. For loopback addresses only: `/statusz` tells how the pod is built.
     Full,
+    /// What applications and scrapers of the original use (wire contract §6), and nothing else: safe on the pod address.
+    Contract,
     /// `/livez`, `/readyz` and `/metrics`: safe on the pod address.
     Probes,
 }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::super::check::check;
 use super::super::document::Layer;
 use super::super::environment::put;
+use super::super::name::ORIGINAL;
 use super::super::path;
 use super::super::place::{Located, Place, Places};
 use super::super::schema::Schema;
@@ -22,11 +23,23 @@ use super::infra::{CommonInfra, given};
 const FILES: &str = "xgvela-file";
 const AGENT: &str = "xgvela-tcp";
 const BROKER: &str = "xgvela-kafka";
+/// The agents that take logs of their node (wire contract §8.4).
+const NODE_AGENT: &str = "k8s-app=fluent-bit";
+const NODE_AGENT_PORT: u16 = 5170;
 /// The sink that exists without being defined.
 const CONSOLE: &str = "console";
 
 /// Tells whether the operator gives a value at that path.
 pub type Operator<'o> = &'o dyn Fn(&[&str]) -> bool;
+
+/// What the meaning of a member depends on besides the files.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Surroundings {
+    /// Readers of what is delivered are those of the original.
+    pub as_original: bool,
+    /// There is an orchestrator that knows which agents run on a node.
+    pub knows_nodes: bool,
+}
 
 /// What came of the files.
 #[derive(Debug, Default)]
@@ -42,7 +55,7 @@ pub struct Mapped {
 impl Original {
     /// The settings that the files stand for.
     #[must_use]
-    pub fn map(&self, operator: Operator<'_>, registry: &Registry) -> Mapped {
+    pub fn map(&self, operator: Operator<'_>, registry: &Registry, around: Surroundings) -> Mapped {
         let mut mapped = Mapped::default();
         "files of the original".clone_into(&mut mapped.layer.name);
         let document = self.document.as_ref();
@@ -59,7 +72,7 @@ impl Original {
         };
         // A file with problems is told about; half of it is not put into force.
         let (Some(document), Some(infra)) = (document, infra) else { return mapped };
-        let mut mapping = Mapping { original: self, operator, infra: &infra, mapped };
+        let mut mapping = Mapping { original: self, operator, around, infra: &infra, mapped };
         if known {
             mapping.logs(&document.config.lmaas);
             mapping.own_log(document.config.cim_settings.log_level);
@@ -115,6 +128,7 @@ fn about(place: Place, message: impl Into<String>) -> Located {
 struct Mapping<'m> {
     original: &'m Original,
     operator: Operator<'m>,
+    around: Surroundings,
     infra: &'m CommonInfra,
     mapped: Mapped,
 }
@@ -163,7 +177,10 @@ impl Mapping<'_> {
             format!("needs `{member}` in {file}; give it there, or set `sink` in [routes.logs]")
         };
         let missing = match mode {
-            LoggingMode::Tcp if given(self.infra.logging_svc_url.as_ref()).is_none() => {
+            LoggingMode::Tcp
+                if !(lmaas.prefer_local_daemonset == Some(true) && self.around.knows_nodes)
+                    && given(self.infra.logging_svc_url.as_ref()).is_none() =>
+            {
                 Some(needs("logging_svc_url"))
             }
             LoggingMode::Kafka if self.infra.brokers().is_none() => Some(needs("kafka_brokers")),
@@ -213,17 +230,34 @@ impl Mapping<'_> {
     /// Files stand in for what is away (wire contract §8.1, §8.6).
     fn fallback(&mut self, from: Place) {
         self.set(&["routes", "logs", "fallback"], FILES, from);
-        let mode = self.infra.sends_again().then_some("copy");
-        self.set_given(&["routes", "logs", "fallback_mode"], mode, self.infra("enable_retrx"));
+        if self.infra.sends_again() {
+            let from = self.infra("enable_retrx");
+            self.set(&["routes", "logs", "fallback_mode"], "copy", from.clone());
+            if (self.operator)(&["spool", "dir"]) || self.around.as_original {
+                let logs = self.original.logs.display().to_string();
+                self.set(&["leftovers", "dir"], logs, from);
+            }
+        }
     }
 
     /// The sink for the agent that takes logs over TCP (wire contract §8.4).
     fn agent(&mut self, lmaas: &Lmaas, from: Place) {
         self.set(&["sinks", AGENT, "type"], "tcp", from);
+        if lmaas.prefer_local_daemonset == Some(true) && self.around.knows_nodes {
+            // As there, a port that is none is the usual one, and the service is not asked.
+            let port = given(self.infra.logging_svc_tcp_port.as_ref());
+            let port = port.and_then(|port| port.trim().parse::<u16>().ok()).filter(|port| *port != 0);
+            let agent = json!({ "selector": NODE_AGENT, "port": port.unwrap_or(NODE_AGENT_PORT) });
+            return self.set(
+                &["sinks", AGENT, "node_agent"],
+                agent,
+                self.own("lmaas.prefer_local_daemonset"),
+            );
+        }
         let address = given(self.infra.logging_svc_url.as_ref());
         self.set_given(&["sinks", AGENT, "address"], address, self.infra("logging_svc_url"));
         if lmaas.prefer_local_daemonset == Some(true) {
-            let message = "has no effect yet; logs go to `logging_svc_url`";
+            let message = "needs an orchestrator that knows nodes; logs go to `logging_svc_url`";
             let place = self.own("lmaas.prefer_local_daemonset");
             self.mapped.warnings.push(about(place, message));
         }
@@ -267,6 +301,9 @@ impl Mapping<'_> {
         let from = self.infra("kafka_brokers");
         self.set(&["sinks", BROKER, "type"], "kafka", from.clone());
         self.set_given(&["sinks", BROKER, "brokers"], self.infra.brokers().map(|list| json!(list)), from);
+        if self.around.as_original {
+            self.set(&["sinks", BROKER, "headers"], false, Place::Name(ORIGINAL));
+        }
         let from = self.own("cim_settings.kafka_client_id");
         self.set_given(
             &["sinks", BROKER, "properties"],

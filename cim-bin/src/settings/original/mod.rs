@@ -14,13 +14,16 @@ use serde_json::Value;
 use super::document::{Layer, read_commented};
 use super::place::{Located, Places};
 
+pub use layer::Surroundings;
+
 /// The directory of the original's files, unless `CIM_LEGACY_ROOT` says otherwise.
 const ROOT: &str = "/";
 /// Where CIM's own document is mounted, and where the image has one.
 const MOUNTED: &str = "opt/conf/cim.json";
 const BUILT_IN: &str = "opt/config/cim.json";
 const INFRA: &str = "opt/conf/static/common-infra.json";
-const LOGS: &str = "opt/logs";
+/// Directory of log files.
+pub const LOGS: &str = "opt/logs";
 
 /// The directory below which the files of the original are looked for.
 #[must_use]

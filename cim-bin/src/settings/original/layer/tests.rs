@@ -37,7 +37,7 @@ fn registry(etcd: bool) -> Registry {
 }
 
 fn map(document: Option<Value>, infra: Option<Value>) -> Mapped {
-    original(document, infra).map(&|_| false, &registry(true))
+    original(document, infra).map(&|_| false, &registry(true), Surroundings::default())
 }
 
 fn settings(document: Value, infra: Value) -> Value {
@@ -130,14 +130,18 @@ fn a_route_that_the_operator_decides_is_the_operators_altogether() {
         Some(json!({"log_format": "text", "kafka_brokers": ["k:9092"], "etcd_url": "e:1"})),
     );
     let operator: Operator<'_> = &|keys| keys.last() == Some(&"sink") || keys == ["configuration", "source"];
-    let mapped = original.map(operator, &registry(true));
+    let mapped = original.map(operator, &registry(true), Surroundings::default());
     assert_eq!(mapped.problems, []);
     assert_eq!(Value::Object(mapped.layer.value), json!({}));
 }
 
 #[test]
 fn a_source_that_is_not_in_the_build_is_told() {
-    let mapped = original(None, Some(json!({"etcd_url": "e:1"}))).map(&|_| false, &registry(false));
+    let mapped = original(None, Some(json!({"etcd_url": "e:1"}))).map(
+        &|_| false,
+        &registry(false),
+        Surroundings::default(),
+    );
     assert_eq!(Value::Object(mapped.layer.value), json!({}));
     assert!(mapped.warnings[0].to_string().contains("`--features config-etcd`"), "{}", mapped.warnings[0]);
 }

@@ -1,0 +1,132 @@
+//! A pod of the original that changes the image and nothing else: the old name, variables and files, and the old paths.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code: a failed step is the failure"
+)]
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use cim_tests::{Daemon, until};
+use serde_json::{Value, json};
+
+/// What every chart sets.
+const POD: [(&str, &str); 2] = [("K8S_NAMESPACE", "ns1"), ("K8S_POD_ID", "pod-1")];
+
+/// The files of a pod that writes its logs to the node.
+fn home(cim_json: &Value, infra: &Value) -> tempfile::TempDir {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(home.path().join("opt/conf/static")).unwrap();
+    std::fs::create_dir_all(home.path().join("opt/logs")).unwrap();
+    std::fs::write(home.path().join("opt/conf/cim.json"), cim_json.to_string()).unwrap();
+    std::fs::write(home.path().join("opt/conf/static/common-infra.json"), infra.to_string()).unwrap();
+    home
+}
+
+fn files() -> Value {
+    json!({"cimConfig": {
+        "lmaas": { "logging_mode": "FILE", "flush_timeout": 5 },
+        "cim_settings": { "enable_kpi": true },
+        "app_settings": { "app_port": 9999, "http2_enabled": false },
+        "haaas": { "hb_interval": 100 }
+    }})
+}
+
+fn start() -> Daemon {
+    Daemon::start_as_original(home(&files(), &json!({"log_format": "json"})), &POD)
+}
+
+fn log(text: &str) -> Vec<u8> {
+    let log = cim_wire::Log {
+        container_id: b"c1"[..].into(),
+        container_name: b"vesgw"[..].into(),
+        payload: Some(text.as_bytes().into()),
+    };
+    let mut out = Vec::new();
+    log.encode_flatbuffer(&mut out);
+    out
+}
+
+fn logged(daemon: &Daemon) -> String {
+    std::fs::read_to_string(daemon.home().join("opt/logs/pod-1_ns1_vesgw-c1.log")).unwrap_or_default()
+}
+
+#[test]
+fn logs_go_into_the_file_of_the_original_and_the_spool_beside_it_is_closed_to_others() {
+    let daemon = start();
+    let mut client = daemon.connect();
+    client.publish("LOG", &log("one line"));
+    client.flush();
+    until("the line", || logged(&daemon) == "one line\n");
+    let spool: PathBuf = daemon.home().join("opt/logs/.cim/ns1_pod-1");
+    assert!(spool.is_dir());
+    for dir in [spool.parent().unwrap(), spool.as_path()] {
+        assert_eq!(std::fs::metadata(dir).unwrap().permissions().mode() & 0o777, 0o700, "{}", dir.display());
+    }
+}
+
+#[test]
+fn what_was_accepted_outlives_a_kill_in_a_pod_that_mounts_nothing_new() {
+    let mut daemon = start();
+    let mut client = daemon.connect();
+    for nth in 0..500 {
+        client.publish("LOG", &log(&format!("line {nth}")));
+    }
+    client.flush();
+    daemon.kill_and_restart();
+    let expected: String = (0..500).map(|nth| format!("line {nth}\n")).collect();
+    until("every line", || logged(&daemon).lines().count() >= 500);
+    // A line that was in the file and not yet noted as delivered comes again.
+    let mut lines: Vec<_> = logged(&daemon).lines().map(|line| line[5..].parse::<u32>().unwrap()).collect();
+    lines.sort_unstable();
+    lines.dedup();
+    assert_eq!(lines.len(), expected.lines().count());
+}
+
+#[test]
+fn other_hosts_find_the_paths_of_the_original_and_nothing_else() {
+    let daemon = start();
+    let status = |path: &str| daemon.get(path).unwrap().split(' ').nth(1).unwrap().to_owned();
+    assert_eq!(status("/metrics"), "200");
+    for path in ["/statusz", "/readyz", "/livez", "/loglevel", "/"] {
+        assert_eq!(status(path), "404", "{path}");
+    }
+    let answer = daemon.register();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(answer.contains(r#""apigw_username":"admin","apigw_password":"admin""#), "{answer}");
+}
+
+#[test]
+fn old_clients_get_a_greeting_without_anything_they_do_not_know() {
+    let daemon = start();
+    let mut greeting = String::new();
+    BufReader::new(TcpStream::connect(daemon.nats()).unwrap()).read_line(&mut greeting).unwrap();
+    assert!(greeting.starts_with("INFO {\"server_id\":"), "{greeting}");
+    assert!(!greeting.contains("headers") && greeting.len() < 1024, "{greeting}");
+}
+
+#[test]
+fn nothing_but_flatbuffers_is_a_log_there() {
+    let daemon = start();
+    let mut client = daemon.connect();
+    client.publish("LOG", b"plain text");
+    client.flush();
+    until("the refusal", || daemon.metric("cim_records_refused_total") > 0.5);
+    assert_eq!(daemon.metric("cim_records_accepted_total"), 0.0);
+}
+
+#[test]
+fn without_a_directory_of_logs_it_starts_and_says_what_is_lost() {
+    let home = home(&files(), &json!({}));
+    std::fs::remove_dir(home.path().join("opt/logs")).unwrap();
+    let mut document = files();
+    document["cimConfig"]["lmaas"]["logging_mode"] = "STDOUT".into();
+    std::fs::write(home.path().join("opt/conf/cim.json"), document.to_string()).unwrap();
+    let daemon = Daemon::start_as_original(home, &POD);
+    assert!(daemon.stderr().contains("no spool: level memory"), "{}", daemon.stderr());
+}
