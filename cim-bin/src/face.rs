@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use crate::metrics_page;
 use crate::own_document::Wishes;
 use crate::registration::{self, Engine};
-use crate::settings::Settings;
+use crate::settings::{RegistrationSettings, Settings};
 
 /// The state behind the HTTP servers.
 pub struct Face {
@@ -40,6 +40,8 @@ pub struct Face {
     pub wishes: Option<Wishes>,
     /// Whether the application has registered with this process.
     pub registered: watch::Sender<bool>,
+    /// What a registration is answered with.
+    pub answers: watch::Receiver<RegistrationSettings>,
     /// What runs the pod.
     pub orchestrator: Arc<dyn Orchestrator>,
 }
@@ -89,7 +91,7 @@ impl ApiState for Face {
         let engine = self.engine.clone();
         Some(Box::pin(async move {
             let sections = std::mem::take(&mut request.sections);
-            let answer = registration::register(engine, &self.settings.registration, request).await;
+            let answer = registration::register(engine, &self.answers, request).await;
             if answer.is_ok() && !*self.registered.borrow() {
                 // Before it is told that the application registered: then the map is made, with these.
                 if let Some(wishes) = &self.wishes {

@@ -14,6 +14,7 @@ pub mod doctor;
 pub mod engine;
 pub mod exit;
 pub mod face;
+mod infra;
 pub mod letters;
 pub mod limits;
 pub mod listeners;

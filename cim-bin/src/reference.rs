@@ -41,7 +41,7 @@ pub fn config(registry: &Registry) -> String {
     page
 }
 
-const CONFIG_INTRO: &str = "Everything has a default; `cim config show` prints what is in force and where it comes from.
+const CONFIG_INTRO: &str = "Everything has a default; `cim config show --origins` prints what is in force and where it comes from.
 Layers, each over the ones before: defaults; `K8S_NAMESPACE`, `K8S_POD_ID`, `CIM_REST_PORT`, `CIM_NATS_PORT`; the files
 of `--config` in order (.toml, .yaml, .json); variables `CIM__SECTION__KEY`, two underscores between the levels, in upper
 case. A list in a variable is a JSON list, or its items with commas between them where only a list is possible.

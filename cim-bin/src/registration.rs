@@ -27,7 +27,7 @@ pub type Engine = watch::Receiver<Option<(Configuration, Identity)>>;
 /// When dropped, the registration may or may not have been taken.
 pub async fn register(
     mut engine: Engine,
-    settings: &RegistrationSettings,
+    settings: &watch::Receiver<RegistrationSettings>,
     request: RegistrationRequest,
 ) -> Result<RegistrationAnswer, RegistrationRefusal> {
     let unknown =
@@ -39,7 +39,8 @@ pub async fn register(
     };
     let RegistrationRequest { container_name, container_id, .. } = request;
     configuration.register(Registration { container_name, container_id }).await;
-    Ok(answer(settings, &identity))
+    // Only now: they may have changed while it was waited.
+    Ok(answer(&settings.borrow(), &identity))
 }
 
 fn answer(settings: &RegistrationSettings, identity: &Identity) -> RegistrationAnswer {

@@ -7,25 +7,26 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use cim_core::configuration::OwnChange;
-use cim_core::{Cim, Identity, Neighbours, Registry};
+use cim_core::configuration::{OwnChange, Plan};
+use cim_core::{Cim, Identity, Neighbours, Problem, Registry};
 use serde_json::Value;
+use tokio::sync::watch;
 
 use crate::application::{self, CurrentApplication};
 use crate::diagnostics::LevelSwitch;
 use crate::exit::chain;
 use crate::own_document::{self, Held, InForce, Wish};
-use crate::settings::{Credentials, Loaded, Problems, Request, Settings, Sources};
+use crate::settings::{
+    Credentials, Infra, Loaded, Problems, RegistrationSettings, Request, Settings, Sources,
+};
 use crate::who::Who;
-use crate::{engine, said};
+use crate::{configuration, engine, said};
 
 /// What a file looked like: device, inode, size, time of change. `None`: it is not there.
 type Look = Option<(u64, u64, u64, i64, i64)>;
 
 /// Before the reason why nothing changes.
 const KEPT: &str = "the configuration stays as it was";
-/// Sections that a running process can take over.
-const LIVE: [&str; 4] = ["routes", "sinks", "application", "log"];
 
 /// Why a configuration is not put into force.
 #[derive(Debug, thiserror::Error)]
@@ -61,9 +62,14 @@ pub struct Reload {
     credentials: Option<Credentials>,
     /// CIM's own document; `None` when there is none.
     own: Option<Held>,
+    /// What a service told in the place of `common-infra.json`.
+    infra: Option<Infra>,
+    /// Nothing watches a source of configuration yet: another one may be chosen.
+    may_choose_source: bool,
     looks: Vec<(PathBuf, Look)>,
     level: LevelSwitch,
     application: Arc<CurrentApplication>,
+    answers: watch::Sender<RegistrationSettings>,
     who: Who,
     neighbours: Neighbours,
 }
@@ -76,13 +82,29 @@ impl Reload {
         in_force: InForce,
         level: LevelSwitch,
         application: Arc<CurrentApplication>,
+        answers: watch::Sender<RegistrationSettings>,
         who: Who,
         neighbours: Neighbours,
     ) -> Self {
-        let InForce { loaded, sources, own, .. } = in_force;
+        let InForce { loaded, sources, infra, own, .. } = in_force;
         let looks = look_at(loaded.files);
         let (in_force, credentials) = (loaded.settings, loaded.credentials);
-        Self { files, sources, in_force, credentials, own, looks, level, application, who, neighbours }
+        let may_choose_source = infra.is_none() && sources.lack_infra();
+        Self {
+            files,
+            sources,
+            in_force,
+            credentials,
+            own,
+            infra,
+            may_choose_source,
+            looks,
+            level,
+            application,
+            answers,
+            who,
+            neighbours,
+        }
     }
 
     /// The settings in force.
@@ -122,12 +144,53 @@ impl Reload {
         }
     }
 
+    /// A service told where the infrastructure is. Once a source of configuration is watched, another one waits for the next
+    /// start.
+    ///
+    /// # Cancel safety
+    /// As [`Cim::reload`].
+    pub async fn learn(&mut self, infra: Infra, cim: &Cim, registry: &Registry) {
+        if self.infra.as_ref() == Some(&infra) {
+            return;
+        }
+        let sources = Sources::read(&Request::of_process(self.files.clone())).with_infra(&infra);
+        let own = Held::by_files(self.own.clone(), sources.document());
+        let sources = own.iter().fold(sources, |sources, own| own.over(sources));
+        match self.enforce(sources, own, cim, registry).await {
+            Ok(()) => {
+                tracing::info!(
+                    service = infra.gateway,
+                    "where the infrastructure is was told and is in force"
+                );
+                self.infra = Some(infra);
+            }
+            Err(refusal) => tracing::error!(service = infra.gateway, "{KEPT}: {refusal}"),
+        }
+    }
+
+    /// What the configuration engine does with the settings in force, for the pod and the document of `before`.
+    ///
+    /// # Errors
+    /// What is wrong with the sections it comes from.
+    pub fn plan(&self, registry: &Registry, before: &Plan) -> Result<Plan, Problem> {
+        let (orchestrator, application) = (Arc::clone(&before.orchestrator), Arc::clone(&self.application));
+        let identity = before.identity.clone();
+        let plan = configuration::plan(&self.in_force, registry, identity, orchestrator, application)?;
+        Ok(Plan { own: before.own.clone(), ..plan })
+    }
+
+    /// A source of configuration is watched from now on.
+    pub fn source_is_chosen(&mut self) {
+        self.may_choose_source = false;
+    }
+
     /// Loads again. A bad configuration leaves everything as it is and says why.
     ///
     /// # Cancel safety
     /// As [`Cim::reload`].
     pub async fn reload(&mut self, cim: &Cim, registry: &Registry) {
         let sources = Sources::read(&Request::of_process(self.files.clone()));
+        let sources = self.infra.iter().fold(sources, Sources::with_infra);
         let own = Held::by_files(self.own.clone(), sources.document());
         if own.is_none() && self.own.is_some() && sources.are_read() {
             tracing::error!("{KEPT}: the file of cim.json is gone; put it back");
@@ -203,14 +266,18 @@ impl Reload {
         for warning in &new.warnings {
             tracing::warn!("{warning}");
         }
-        let waiting = self.waiting(&new);
-        let next = Settings {
+        let mut next = Settings {
             routes: new.settings.routes.clone(),
             sinks: new.settings.sinks.clone(),
             application: new.settings.application.clone(),
+            registration: new.settings.registration.clone(),
             log: new.settings.log.clone(),
             ..self.in_force.clone()
         };
+        if self.may_choose_source {
+            next.configuration.clone_from(&new.settings.configuration);
+        }
+        let waiting = self.waiting(&next, &new);
         self.swap(&next, cim, registry).await.map_err(Refusal::Swap)?;
         self.in_force = next;
         self.sources = sources;
@@ -259,6 +326,9 @@ impl Reload {
             self.application.replace(client).await;
             tracing::info!(application = %next.application.url, "the application is called there from now on");
         }
+        if next.registration != self.in_force.registration {
+            self.answers.send_replace(next.registration.clone());
+        }
         if next.log.level != self.in_force.log.level {
             self.level.set(next.log.level);
             tracing::info!(level = next.log.level.as_str(), "the log level changed");
@@ -266,11 +336,11 @@ impl Reload {
         Ok(())
     }
 
-    /// The sections that differ from those in force and that a running process cannot take over.
-    fn waiting(&self, new: &Loaded) -> Vec<String> {
+    /// The sections that a running process cannot take over: those in which `next` is not what was read.
+    fn waiting(&self, next: &Settings, new: &Loaded) -> Vec<String> {
         let document = |settings: &Settings| serde_json::to_value(settings).unwrap_or(Value::Null);
-        let (before, after) = (document(&self.in_force), document(&new.settings));
-        let differs = |name: &str| before.get(name) != after.get(name) && !LIVE.contains(&name);
+        let (before, after) = (document(next), document(&new.settings));
+        let differs = |name: &str| before.get(name) != after.get(name);
         let sections = after.as_object().into_iter().flat_map(|sections| sections.keys());
         let mut names: Vec<_> =
             sections.filter(|name| differs(name)).map(|name| format!("[{name}]")).collect();

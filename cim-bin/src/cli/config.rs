@@ -16,8 +16,12 @@ use crate::settings::{Loaded, Located, Place, Request, complete_schema, load};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Prints every setting in force and where it comes from; secrets are masked.
-    Show,
+    /// Prints every setting in force; secrets are masked.
+    Show {
+        /// Where each value comes from: file and line, variable, program name or default.
+        #[arg(long)]
+        origins: bool,
+    },
     /// Prints the JSON Schema of the configuration of this build.
     Schema,
     /// How the application's configuration is doing, as a running CIM tells.
@@ -50,13 +54,17 @@ pub(super) fn answer(command: &Command, files: &[PathBuf]) -> Result<Answer, Fai
             let schema = complete_schema(&registry);
             Ok(Answer::done(format!("{schema:#}"), schema))
         }
-        Command::Show => {
+        Command::Show { origins } => {
             let request = Request::of_process(files.to_vec());
             let loaded = begin(&request, &registry).map_err(Failure::cannot_start)?.loaded;
             let shown = loaded.masked(&registry);
             let mut lines = Vec::new();
             flatten(&shown, "", &mut lines);
-            Ok(Answer::done(aligned(&lines, &loaded), shown))
+            if *origins {
+                return Ok(Answer::done(aligned(&lines, &loaded), with_origins(&shown, "", &loaded)));
+            }
+            let text: Vec<_> = lines.iter().map(|(path, value)| format!("{path} = {value}")).collect();
+            Ok(Answer::done(text.join("\n"), shown))
         }
     }
 }
@@ -105,6 +113,20 @@ fn flatten(value: &Value, at: &str, lines: &mut Vec<(String, String)>) {
             }
         }
         value => lines.push((at.to_owned(), value.to_string())),
+    }
+}
+
+/// The same document with `{ value, origin }` in the place of each value.
+fn with_origins(value: &Value, at: &str, loaded: &Loaded) -> Value {
+    match value {
+        Value::Object(members) => {
+            let members = members.iter().map(|(key, value)| {
+                let at = crate::settings::member_path(at, key);
+                (key.clone(), with_origins(value, &at, loaded))
+            });
+            Value::Object(members.collect())
+        }
+        value => json!({ "value": value, "origin": loaded.place(at).to_string() }),
     }
 }
 

@@ -8,6 +8,7 @@ mod config;
 mod dlq;
 mod doctor;
 mod manifest;
+mod migrate;
 mod print;
 mod spool;
 mod verify;
@@ -73,6 +74,8 @@ enum Command {
     /// Looks whether everything that the configuration needs is there: ports, disks, hosts, source, rights, certificates.
     /// Changes nothing, also beside a running CIM. Exit code 1 when something fails.
     Doctor,
+    /// Writes the TOML that says the same as the files of the original, `cim.json` and `common-infra.json`.
+    Migrate(migrate::Migrate),
     /// Prints what the cluster must grant.
     Manifest(manifest::Manifest),
 }
@@ -121,6 +124,7 @@ pub fn main() -> u8 {
         Command::Dlq(command) => dlq::answer(&command, &options.config),
         Command::Verify(command) => verify::answer(&command),
         Command::Doctor => doctor::answer(&options.config),
+        Command::Migrate(migrate) => migrate::answer(&migrate),
         Command::Manifest(manifest) => manifest::answer(&manifest, &options.config),
     };
     tell(answered, options.output)

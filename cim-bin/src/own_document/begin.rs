@@ -7,7 +7,8 @@ use cim_core::Registry;
 
 use super::held::Held;
 use super::memory;
-use crate::settings::{Loaded, Problems, Request, Sources};
+use crate::infra;
+use crate::settings::{Infra, Loaded, Problems, Request, Sources};
 
 /// A configuration, and what it was made of.
 #[derive(Debug, Clone)]
@@ -16,6 +17,8 @@ pub struct InForce {
     pub loaded: Loaded,
     /// What it was made of.
     pub sources: Sources,
+    /// What an earlier run was told in the place of `common-infra.json`.
+    pub infra: Option<Infra>,
     /// CIM's own document; `None` when there is none.
     pub own: Option<Held>,
     /// The document is that of the image, none is mounted: that of a ConfigMap may count.
@@ -27,23 +30,39 @@ pub struct InForce {
 /// # Errors
 /// [`Problems`], all of them.
 pub fn begin(request: &Request, registry: &Registry) -> Result<InForce, Problems> {
-    let sources = Sources::read(request);
-    let loaded = sources.load(registry)?;
+    let (sources, loaded, infra) = with_infra(Sources::read(request), registry)?;
     let may_have_map = sources.document().is_some_and(|document| document.is_built_in);
     let remembered = loaded.settings.spool.dir.as_deref().and_then(memory::load);
     let Some(own) = Held::by_files(remembered, sources.document()) else {
-        return Ok(InForce { loaded, sources, own: None, may_have_map });
+        return Ok(InForce { loaded, sources, infra, own: None, may_have_map });
     };
     if own.stands_in(&sources) {
-        return Ok(InForce { loaded, sources, own: Some(own), may_have_map });
+        return Ok(InForce { loaded, sources, infra, own: Some(own), may_have_map });
     }
     let changed = own.over(sources.clone());
     match changed.load(registry) {
-        Ok(loaded) => Ok(InForce { loaded, sources: changed, own: Some(own), may_have_map }),
+        Ok(loaded) => Ok(InForce { loaded, sources: changed, infra, own: Some(own), may_have_map }),
         Err(problems) => {
             tracing::warn!("the files count, because what was in force does not fit any more: {problems}");
             let own = Held::by_files(None, sources.document());
-            Ok(InForce { loaded, sources, own, may_have_map })
+            Ok(InForce { loaded, sources, infra, own, may_have_map })
+        }
+    }
+}
+
+/// With what an earlier run was told of the infrastructure, where no file tells.
+fn with_infra(sources: Sources, registry: &Registry) -> Result<(Sources, Loaded, Option<Infra>), Problems> {
+    let loaded = sources.load(registry)?;
+    let remembered = loaded.settings.spool.dir.as_deref().filter(|_| sources.lack_infra());
+    let Some(told) = remembered.and_then(infra::remembered) else { return Ok((sources, loaded, None)) };
+    let with = sources.clone().with_infra(&told);
+    match with.load(registry) {
+        Ok(loaded) => Ok((with, loaded, Some(told))),
+        Err(problems) => {
+            tracing::warn!(
+                "what an earlier run was told of the infrastructure does not fit any more: {problems}"
+            );
+            Ok((sources, loaded, None))
         }
     }
 }

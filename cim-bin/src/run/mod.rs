@@ -4,6 +4,7 @@
 //! then the end, in stages: no new messages, deliver or keep what is there, close, and the HTTP server last.
 
 mod ending;
+mod learning;
 mod serve;
 mod signals;
 
@@ -26,10 +27,11 @@ use crate::lost_receivers::LostReceivers;
 use crate::own_document::{Map, Wish, Wishes, begin};
 use crate::reload::Reload;
 use crate::said::{self, HttpAddresses};
-use crate::settings::{ApiPaths, Loaded, Request};
+use crate::settings::{ApiPaths, Infra, Loaded, RegistrationSettings, Request};
 use crate::who::{self, Who};
 use crate::{
-    backends, configuration, diagnostics, engine, limits, listeners, metrics_page, own_document, own_spool,
+    backends, configuration, diagnostics, engine, infra, limits, listeners, metrics_page, own_document,
+    own_spool,
 };
 use serve::{serve_control, serve_http, serve_nats};
 use signals::Signals;
@@ -62,7 +64,11 @@ pub fn run(files: Vec<PathBuf>) -> Result<u8, Failure> {
         let wrong = |problem: cim_core::Problem| Failure::cannot_start(problem.to_string());
         let orchestrator = configuration::orchestrator(settings, &registry).map_err(wrong)?;
         let given = Identity::from(&settings.identity);
-        let who = who::at_once(orchestrator.as_ref(), &given, settings.spool.dir.as_deref());
+        let mut who = who::at_once(orchestrator.as_ref(), &given, settings.spool.dir.as_deref());
+        let asks_infra = in_force.infra.is_some() || in_force.sources.lack_infra();
+        let awaits_infra = asks_infra && in_force.infra.is_none();
+        // Until then it is not known either where events go.
+        who.is_known &= !awaits_infra;
         let neighbours = Neighbours::of(Arc::clone(&orchestrator));
         let application = Arc::new(CurrentApplication::new(&settings.application).map_err(wrong)?);
         let identity = who.identity.clone();
@@ -74,10 +80,13 @@ pub fn run(files: Vec<PathBuf>) -> Result<u8, Failure> {
         let cim = engine::start(settings, &who, &neighbours, &registry)?;
         let is_clustered = settings.orchestrator.kind != cim_core::standalone::KIND.name;
         let wishes = (in_force.may_have_map && is_clustered).then_some(wishes);
-        let process = Process::start(cim, open, &loaded, plan, &who, wishes.clone())?;
+        let (answers, answered) = watch::channel(settings.registration.clone());
+        let mut process = Process::start(cim, open, &loaded, plan, &who, wishes.clone(), answered)?;
+        process.awaits_infra = awaits_infra;
+        process.infra = asks_infra.then(|| infra::ask(process.cim.supervisor(), &process.plan.orchestrator));
         said::start(&loaded, &who, &process.face.addresses, &process.http);
         wishes.into_iter().for_each(|wishes| process.follow_map(wishes));
-        let reload = Reload::new(files, in_force, level, application, who, neighbours);
+        let reload = Reload::new(files, in_force, level, application, answers, who, neighbours);
         reload.remember().await;
         process.work(signals, reload, wished, &registry).await
     })
@@ -96,6 +105,12 @@ struct Process {
     engine: watch::Sender<Option<(Configuration, Identity)>>,
     /// Tells who this pod is, if that was not known at the start or turns out to be wrong.
     identity: Option<oneshot::Receiver<Identity>>,
+    /// The same, while something else is waited for.
+    told: Option<Identity>,
+    /// Tells where the infrastructure is, when no file does.
+    infra: Option<mpsc::Receiver<Option<Infra>>>,
+    /// Nothing that needs the infrastructure is begun before that.
+    awaits_infra: bool,
 }
 
 impl Process {
@@ -107,6 +122,7 @@ impl Process {
         plan: Plan,
         who: &Who,
         wishes: Option<Wishes>,
+        answers: watch::Receiver<RegistrationSettings>,
     ) -> Result<Self, Failure> {
         let settings = loaded.settings.clone();
         let has_spool = settings.spool.dir.is_some();
@@ -128,6 +144,7 @@ impl Process {
             engine: engine.subscribe(),
             wishes,
             registered: watch::Sender::new(false),
+            answers,
             orchestrator: Arc::clone(&plan.orchestrator),
         });
         let http = HttpAddresses {
@@ -149,7 +166,21 @@ impl Process {
             serve_control(&cim, dir, &engine.subscribe(), &stopping);
         }
         let identity = Some(identity);
-        Ok(Self { cim, face, nats, nats_ended, stop_http, http, has_spool, plan, engine, identity })
+        Ok(Self {
+            cim,
+            face,
+            nats,
+            nats_ended,
+            stop_http,
+            http,
+            has_spool,
+            plan,
+            engine,
+            identity,
+            told: None,
+            infra: None,
+            awaits_infra: false,
+        })
     }
 
     /// Works until a signal asks for the end or an essential part dies.
@@ -173,7 +204,14 @@ impl Process {
                     None => reload.reload(&self.cim, registry).await,
                 },
                 what = self.cim.supervisor().failed() => break Some(what),
-                identity = who::told(&mut self.identity) => self.known(identity, &mut reload, registry).await,
+                identity = who::told(&mut self.identity) => {
+                    self.told = Some(identity);
+                    self.settle(&mut reload, registry).await;
+                }
+                infra = infra::told(&mut self.infra) => {
+                    self.learn(infra, &mut reload, registry).await;
+                    self.settle(&mut reload, registry).await;
+                }
                 Some(wish) = wished.recv() => reload.fulfil(wish, &self.cim, registry).await,
                 _ = look.tick(), if reload.watches() || LostReceivers::watches(reload.in_force()) => {
                     if reload.changed() {
@@ -199,17 +237,5 @@ impl Process {
             wishes,
         };
         self.cim.supervisor().task("cim.json map", OnPanic::Restart, move || map.clone().settle());
-    }
-
-    /// It is known now who this pod is.
-    async fn known(&mut self, identity: Identity, reload: &mut Reload, registry: &Registry) {
-        tracing::info!(namespace = %identity.namespace, pod = %identity.pod, microservice = %identity.microservice, "identity");
-        if let Some(dir) = &self.plan.dir {
-            who::remember(&identity, dir);
-        }
-        reload.known(identity.clone(), &self.cim, registry).await;
-        if self.engine.borrow().is_none() {
-            configuration::start(&self.engine, &self.cim, Plan { identity, ..self.plan.clone() });
-        }
     }
 }

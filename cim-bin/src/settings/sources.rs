@@ -5,13 +5,23 @@
 
 use std::path::PathBuf;
 
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::document::{Layer, read};
 use super::environment::{Variables, gives};
 use super::load::Request;
 use super::original::{CimJson, Original};
 use super::place::Located;
+
+/// Where the infrastructure is, as a service told it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Infra {
+    /// The service, `host:port`.
+    pub gateway: String,
+    /// What it told: the members of `common-infra.json`.
+    pub document: Map<String, Value>,
+}
 
 /// What a configuration is made of.
 #[derive(Debug, Clone)]
@@ -51,6 +61,23 @@ impl Sources {
     #[must_use]
     pub fn are_read(&self) -> bool {
         self.problems.is_empty()
+    }
+
+    /// Whether a service is to be asked where the infrastructure is, as the original does without the file (wire contract §2.3).
+    #[must_use]
+    pub fn lack_infra(&self) -> bool {
+        self.as_original && self.original.as_ref().is_none_or(Original::lacks_infra)
+    }
+
+    /// The same with what that service told, unless there is the file by now.
+    #[must_use]
+    pub fn with_infra(mut self, told: &Infra) -> Self {
+        if !self.lack_infra() {
+            return self;
+        }
+        let root = self.root.clone().unwrap_or_default();
+        let original = self.original.take().unwrap_or_else(|| Original::none(&root));
+        Self { original: Some(original.with_infra(&told.gateway, told.document.clone())), ..self }
     }
 
     /// CIM's own document, if there is one.

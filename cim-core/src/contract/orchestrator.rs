@@ -112,6 +112,17 @@ pub trait Orchestrator: Component {
     /// When dropped, the restart may or may not have been asked for.
     async fn restart(&self, reason: &RestartReason) -> Result<(), OrchestratorError>;
 
+    /// Where the topology engine of the network is, `host:port`; `None` when nobody says (wire contract §2.3).
+    ///
+    /// # Errors
+    /// [`OrchestratorError`] when it cannot be told yet.
+    ///
+    /// # Cancel safety
+    /// May be dropped at any await point.
+    async fn topology_gateway(&self) -> Result<Option<String>, OrchestratorError> {
+        Ok(None)
+    }
+
     /// Tells the operator something. Losing it is no failure.
     ///
     /// # Cancel safety

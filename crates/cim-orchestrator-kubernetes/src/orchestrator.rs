@@ -14,6 +14,7 @@ use cim_core::{
 use http::StatusCode;
 use k8s_openapi::api::authorization::v1::SelfSubjectAccessReview;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::Resource;
 use kube::api::{DeleteParams, GetParams, ListParams, PostParams, Preconditions};
 use kube::core::{ObjectList, Request};
@@ -231,6 +232,28 @@ impl Orchestrator for KubernetesOrchestrator {
             Err(failure) if failure.is(StatusCode::NOT_FOUND) || failure.is(StatusCode::CONFLICT) => Ok(()),
             Err(failure) => Err(failure.into()),
             Ok(_) => Ok(()),
+        }
+    }
+
+    async fn topology_gateway(&self) -> Result<Option<String>, OrchestratorError> {
+        let own = self.own(true).await?;
+        let given = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+        if let Some(gateway) = given(&own.topology_gateway) {
+            return Ok(Some(gateway));
+        }
+        let Some(network) = own.identity.as_ref().ok().and_then(|own| given(&own.tmaas.xgvela_id)) else {
+            return Ok(None);
+        };
+        let name = format!("{network}-xgvela");
+        let request = Request::new(ClusterRole::url_path(&(), None)).get(&name, &GetParams::default());
+        let object = format!("cluster role {name}");
+        match self.server.call::<ClusterRole>(&rights::GET_CLUSTER_ROLE, &object, request).await {
+            Ok(role) => {
+                let annotations = role.metadata.annotations.unwrap_or_default();
+                Ok(annotations.get("topo-gw.fqdn").and_then(given))
+            }
+            Err(failure) if failure.is(StatusCode::NOT_FOUND) => Ok(None),
+            Err(failure) => Err(failure.into()),
         }
     }
 

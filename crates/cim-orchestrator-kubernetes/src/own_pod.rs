@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 const TMAAS: &str = "xgvela.com/tmaas";
 const VERSION: &str = "svcVersion";
+const GATEWAY: &str = "topogw.fqdn";
 const USUAL_VERSION: &str = "v0";
 const MICROSERVICE: &str = "microSvcName";
 /// What the annotation should look like.
@@ -21,6 +22,8 @@ pub(crate) struct OwnPod {
     pub(crate) uid: String,
     /// Empty before the pod has a node.
     pub(crate) node: String,
+    /// Annotation `topogw.fqdn`; empty when absent.
+    pub(crate) topology_gateway: String,
     /// Who it is, or what has to be changed about the pod.
     pub(crate) identity: Result<Identity, String>,
 }
@@ -32,7 +35,9 @@ impl OwnPod {
         let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).unwrap_or_default();
         let identity = identity(namespace, name, pod, &uid, &node)
             .map_err(|problem| format!("pod {namespace}/{name} is not described as it must be: {problem}"));
-        Self { uid, node, identity }
+        let annotations = pod.metadata.annotations.as_ref();
+        let topology_gateway = annotations.and_then(|all| all.get(GATEWAY)).cloned().unwrap_or_default();
+        Self { uid, node, topology_gateway, identity }
     }
 }
 

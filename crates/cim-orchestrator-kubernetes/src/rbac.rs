@@ -16,7 +16,7 @@ pub struct Subject {
     pub service_account: String,
 }
 
-/// The manifest: a service account, a role with its binding, and, for node agents only, a cluster role with its.
+/// The manifest: a service account, a role with its binding, and, for what is outside of the namespace, a cluster role with its.
 #[must_use]
 pub fn rbac(subject: &Subject, features: Features) -> String {
     let Subject { namespace, service_account } = subject;
@@ -29,7 +29,7 @@ pub fn rbac(subject: &Subject, features: Features) -> String {
     let within = format!("  namespace: \"{namespace}\"\n");
     role(&mut text, subject, "Role", service_account, &within, &own);
     if !cluster.is_empty() {
-        let name = format!("{namespace}-{service_account}-node-agents");
+        let name = format!("{namespace}-{service_account}-cluster");
         role(&mut text, subject, "ClusterRole", &name, "", &cluster);
     }
     text

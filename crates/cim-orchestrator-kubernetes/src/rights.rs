@@ -38,11 +38,14 @@ pub struct Features {
     pub notices: bool,
     /// Log agents of the own node are looked for (wire contract §8.4).
     pub node_agents: bool,
+    /// The topology engine is looked up where the pod does not name it (wire contract §2.3).
+    pub topology_gateway: bool,
 }
 
 impl Features {
     /// All of them.
-    pub const ALL: Self = Self { documents: true, restart: true, notices: true, node_agents: true };
+    pub const ALL: Self =
+        Self { documents: true, restart: true, notices: true, node_agents: true, topology_gateway: true };
 }
 
 pub(crate) const GET_POD: Right = right("get", "", "pods", "who this pod is; once");
@@ -60,6 +63,16 @@ pub(crate) const CREATE_EVENT: Right = right(
 pub(crate) const LIST_PODS: Right = Right {
     scope: Scope::Cluster,
     ..right("list", "", "pods", "log agents of the own node; when the connection to one is made")
+};
+
+pub(crate) const GET_CLUSTER_ROLE: Right = Right {
+    scope: Scope::Cluster,
+    ..right(
+        "get",
+        "rbac.authorization.k8s.io",
+        "clusterroles",
+        "where the topology engine is; under the name of the original, in a pod without `common-infra.json`",
+    )
 };
 
 const fn right(
@@ -90,6 +103,7 @@ pub fn rights(features: Features) -> Vec<Right> {
         (features.documents, CREATE_DOCUMENT),
         (features.notices, CREATE_EVENT),
         (features.node_agents, LIST_PODS),
+        (features.topology_gateway, GET_CLUSTER_ROLE),
     ];
     table.into_iter().filter_map(|(used, right)| used.then_some(right)).collect()
 }

@@ -186,9 +186,12 @@ impl Mapping<'_> {
             LoggingMode::Kafka if self.infra.brokers().is_none() => Some(needs("kafka_brokers")),
             _ => None,
         };
-        if let Some(missing) = missing {
-            return self.mapped.problems.push(about(from, missing));
-        }
+        let mode = match missing {
+            // It is asked for; the files that stand in for the receiver later take the logs until then.
+            Some(_) if self.around.as_original && self.original.lacks_infra() => LoggingMode::File,
+            Some(missing) => return self.mapped.problems.push(about(from, missing)),
+            None => mode,
+        };
         let sink = match mode {
             LoggingMode::File => json!(FILES),
             LoggingMode::Stdout => json!(CONSOLE),
@@ -329,6 +332,8 @@ impl Mapping<'_> {
 
     /// What an application that registers is told (wire contract §6.1).
     fn registration(&mut self) {
+        let told = self.original.gateway.as_deref();
+        self.set_given(&["registration", "tmaas_fqdn"], told, self.infra("tmaas_fqdn"));
         let gateway = given(self.infra.apigw_rest_fqdn.as_ref());
         self.set_given(&["registration", "apigw_rest_fqdn"], gateway, self.infra("apigw_rest_fqdn"));
         let topology = given(self.infra.topoengine_fqdn.as_ref());

@@ -9,10 +9,10 @@ mod layer;
 
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::document::{Layer, read_commented};
-use super::place::{Located, Places};
+use super::place::{Located, Place, Places};
 
 pub use layer::Surroundings;
 
@@ -53,6 +53,8 @@ pub struct Original {
     infra: Option<Layer>,
     /// Where that is looked for.
     infra_file: PathBuf,
+    /// The service that told it, when no file did.
+    gateway: Option<String>,
     /// Directory of log files.
     logs: PathBuf,
     /// What was read.
@@ -84,11 +86,37 @@ impl Original {
         (any.then_some(original), problems)
     }
 
+    /// Reads exactly these files.
+    #[must_use]
+    pub fn of_files(cim_json: Option<&Path>, common_infra: Option<&Path>) -> (Self, Vec<Located>) {
+        let mut problems = Vec::new();
+        let mut original = Self::none(Path::new(ROOT));
+        let mut read = |file: &Path| read_commented(file).map_err(|found| problems.extend(found)).ok();
+        original.document = cim_json.and_then(&mut read).map(|layer| CimJson::of(layer, false));
+        original.infra = common_infra.and_then(&mut read);
+        (original, problems)
+    }
+
     /// No file at all.
     #[must_use]
     pub fn none(root: &Path) -> Self {
         let (infra_file, logs) = (root.join(INFRA), root.join(LOGS));
-        Self { document: None, infra: None, infra_file, logs, files: Vec::new() }
+        Self { document: None, infra: None, infra_file, gateway: None, logs, files: Vec::new() }
+    }
+
+    /// Whether there is nothing that tells where the infrastructure is.
+    #[must_use]
+    pub fn lacks_infra(&self) -> bool {
+        self.infra.is_none() && !exists(&self.infra_file)
+    }
+
+    /// The same with what that service told in the place of the file `common-infra.json`.
+    #[must_use]
+    pub fn with_infra(self, gateway: &str, value: Map<String, Value>) -> Self {
+        let name = format!("common-infra.json of {gateway}");
+        let mut places = Places::default();
+        places.note("", Place::Document(name.clone()));
+        Self { infra: Some(Layer { name, value, places }), gateway: Some(gateway.to_owned()), ..self }
     }
 
     /// The same with another document in the place of the one that was read.

@@ -5,7 +5,8 @@ use cim_orchestrator_kubernetes::Features;
 
 use crate::rig::Workplace;
 
-const AGENTS: Features = Features { documents: false, restart: false, notices: false, node_agents: true };
+const AGENTS: Features =
+    Features { documents: false, restart: false, notices: false, node_agents: true, topology_gateway: false };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn agents_of_the_own_node_are_found_in_every_namespace_ready_ones_first() {

@@ -5,7 +5,8 @@ use cim_orchestrator_kubernetes::{Features, config_map};
 
 use crate::rig::Workplace;
 
-const DOCUMENTS: Features = Features { documents: true, restart: false, notices: false, node_agents: false };
+const DOCUMENTS: Features =
+    Features { documents: true, restart: false, notices: false, node_agents: false, topology_gateway: false };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_document_is_made_once_and_read_as_it_was_made() {

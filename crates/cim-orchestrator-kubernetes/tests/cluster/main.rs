@@ -9,6 +9,7 @@
 
 mod agents;
 mod documents;
+mod gateway;
 mod identity;
 mod notices;
 mod restart;

@@ -5,7 +5,8 @@ use cim_orchestrator_kubernetes::Features;
 
 use crate::rig::Workplace;
 
-const NOTICES: Features = Features { documents: false, restart: false, notices: true, node_agents: false };
+const NOTICES: Features =
+    Features { documents: false, restart: false, notices: true, node_agents: false, topology_gateway: false };
 
 fn notice(reason: &str) -> Notice {
     Notice { reason: reason.into(), message: format!("{reason} happened"), is_warning: true }

@@ -5,7 +5,8 @@ use cim_orchestrator_kubernetes::Features;
 
 use crate::rig::{ANNOTATIONS, LABELS, Workplace};
 
-const RESTART: Features = Features { documents: false, restart: true, notices: true, node_agents: false };
+const RESTART: Features =
+    Features { documents: false, restart: true, notices: true, node_agents: false, topology_gateway: false };
 
 fn reason() -> RestartReason {
     RestartReason { reason: "DayOneFailed".into(), message: "the first configuration was refused".into() }

@@ -5,7 +5,8 @@ use cim_orchestrator_kubernetes::Features;
 
 use crate::rig::{ACCOUNT, Workplace};
 
-const DOCUMENTS: Features = Features { documents: true, restart: false, notices: false, node_agents: false };
+const DOCUMENTS: Features =
+    Features { documents: true, restart: false, notices: false, node_agents: false, topology_gateway: false };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replaced_token_is_used_at_once_when_the_old_one_is_refused() {

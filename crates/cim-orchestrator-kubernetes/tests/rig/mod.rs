@@ -58,7 +58,8 @@ impl<'a> Workplace<'a> {
     /// Waits until the server acts by a rule, which takes it a moment.
     pub fn wait_for_right(&self, verb: &str, resource: &str, granted: bool) {
         let user = format!("--as=system:serviceaccount:{}:{ACCOUNT}", self.namespace.name());
-        let scope = if resource == "pods" && verb == "list" { "-A" } else { "--namespace" };
+        let is_of_cluster = resource == "clusterroles" || (resource == "pods" && verb == "list");
+        let scope = if is_of_cluster { "-A" } else { "--namespace" };
         let mut arguments = vec!["auth", "can-i", verb, resource, &user, scope];
         if scope == "--namespace" {
             arguments.push(self.namespace.name());
