@@ -6,6 +6,8 @@
 mod config_etcd;
 #[cfg(feature = "config-file")]
 mod config_file;
+#[cfg(feature = "nats-external")]
+mod nats_external;
 #[cfg(feature = "orchestrator-kubernetes")]
 mod orchestrator_kubernetes;
 #[cfg(feature = "config-schemas")]
@@ -25,7 +27,23 @@ use serde_json::Value;
 
 use crate::cluster_needs::ClusterNeeds;
 use crate::doctor::ClusterReport;
-use crate::settings::Settings;
+use crate::external::ExternalIntake;
+use crate::settings::{ExternalNatsSettings, Settings};
+
+/// The way in from a NATS server that somebody else runs. Opens nothing.
+///
+/// # Errors
+/// What cannot be used of the settings, or that this build has no client.
+pub fn external_nats(settings: &ExternalNatsSettings) -> Result<Arc<dyn ExternalIntake>, Problem> {
+    #[cfg(feature = "nats-external")]
+    return nats_external::build(settings);
+    #[cfg(not(feature = "nats-external"))]
+    {
+        let _ = settings;
+        let text = "is not part of this build; build with `--features nats-external`";
+        Err(Problem::new("nats.external", text))
+    }
+}
 
 /// All kinds this build knows.
 #[must_use]

@@ -15,6 +15,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use crate::external::ExternalIntake;
 use crate::metrics_page;
 use crate::own_document::Wishes;
 use crate::registration::{self, Engine};
@@ -40,6 +41,8 @@ pub struct Face {
     pub wishes: Option<Wishes>,
     /// Whether the application has registered with this process.
     pub registered: watch::Sender<bool>,
+    /// A NATS server that somebody else runs.
+    pub external: Option<Arc<dyn ExternalIntake>>,
     /// What a registration is answered with.
     pub answers: watch::Receiver<RegistrationSettings>,
     /// What runs the pod.
@@ -56,6 +59,11 @@ impl ApiState for Face {
             ready: listening,
             text: if listening { addresses(&self.addresses) } else { "not running".to_owned() },
         }];
+        parts.extend(self.external.as_ref().map(|external| {
+            let trouble = external.status().trouble;
+            let text = trouble.map_or_else(|| "connected".to_owned(), |why| format!("degraded: {why}"));
+            Readiness { name: "nats external".to_owned(), ready: true, text }
+        }));
         parts.extend(status.classes.iter().map(|class| self.class(class)));
         parts.extend(status.members.iter().map(member));
         parts.push(self.configuration());
@@ -83,6 +91,9 @@ impl ApiState for Face {
     fn metrics(&self) -> String {
         let counts = self.nats.snapshot();
         let view = self.engine.borrow().as_ref().map(|(configuration, _)| configuration.view());
+        if let Some(external) = &self.external {
+            metrics_page::publish_external(&external.status());
+        }
         let pod = &self.settings.identity.pod;
         metrics_page::render(&self.exporter, &self.cim, &counts, view.as_ref(), pod)
     }

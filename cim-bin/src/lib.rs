@@ -13,6 +13,7 @@ pub mod diagnostics;
 pub mod doctor;
 pub mod engine;
 pub mod exit;
+mod external;
 pub mod face;
 mod infra;
 pub mod letters;

@@ -3,6 +3,7 @@
 //! Owns the one recorder of the process. Left out: names, which stand in the catalog. The invariant: counts are
 //! written as absolute values when somebody reads them, never per message.
 
+use crate::external::ExternalStatus;
 use cim_api::{ConfigurationMetrics, LegacyMetrics, SIZE_BOUNDS, SubjectMetrics};
 use cim_core::Cim;
 use cim_core::catalog::{self, CATALOG, MetricKind};
@@ -92,6 +93,12 @@ fn old_counts(view: &ConfigurationView) -> ConfigurationMetrics {
         results_unused: counts.unused,
         results_failure: counts.failed,
     }
+}
+
+/// Of the NATS server that somebody else runs.
+pub fn publish_external(status: &ExternalStatus) {
+    gauge!(catalog::EXTERNAL_CONNECTED).set(f64::from(u8::from(status.trouble.is_none())));
+    counter!(catalog::EXTERNAL_LOST).absolute(status.lost);
 }
 
 fn publish(counts: &ListenerCounts) {

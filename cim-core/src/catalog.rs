@@ -139,6 +139,10 @@ catalog! {
         "Messages sent to subscribers.";
     NATS_BYTES_OUT = "cim_nats_bytes_out_total" Counter []
         "Payload bytes sent to subscribers.";
+    EXTERNAL_CONNECTED = "cim_nats_external_connected" Gauge []
+        "1 while messages of the external NATS server arrive, 0 while they cannot.";
+    EXTERNAL_LOST = "cim_nats_external_lost_total" Counter []
+        "Messages of plain subscriptions of the external NATS server that were lost for want of room.";
     NATS_CLOSED = "cim_nats_closed_total" Counter ["reason"]
         "Connections closed by the listener, by reason.";
 }

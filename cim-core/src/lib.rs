@@ -33,7 +33,7 @@ pub mod supervisor;
 pub use async_trait::async_trait;
 pub use chain::chain;
 pub use cim::{Cim, CimBuilder, ClassStatus, MemberStatus, StartError, Status, StopReport};
-pub use cim_wire::{Class, LogFormat, SniffRules};
+pub use cim_wire::{Class, LogFormat, SniffRules, publish_answer};
 pub use configuration::Configuration;
 pub use contract::{
     Answer, Application, Batch, CallError, ChangeState, ChangeStatus, CloseError, Commit, Component,

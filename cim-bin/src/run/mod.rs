@@ -33,7 +33,7 @@ use crate::{
     backends, configuration, diagnostics, engine, infra, limits, listeners, metrics_page, own_document,
     own_spool,
 };
-use serve::{serve_control, serve_http, serve_nats};
+use serve::{serve_control, serve_external, serve_http, serve_nats};
 use signals::Signals;
 
 /// Name of the listener thread on the status page.
@@ -134,6 +134,9 @@ impl Process {
             configuration::start(&engine, &cim, plan.clone());
         }
         let identity = who::ask(cim.supervisor(), &plan.orchestrator, who);
+        let external = settings.nats.external.as_ref().map(backends::external_nats).transpose();
+        let external = external.map_err(|problem| Failure::cannot_start(problem.to_string()))?;
+        external.iter().for_each(|external| serve_external(&cim, external));
         let face = Arc::new(Face {
             cim: cim.clone(),
             nats: stats,
@@ -144,6 +147,7 @@ impl Process {
             engine: engine.subscribe(),
             wishes,
             registered: watch::Sender::new(false),
+            external,
             answers,
             orchestrator: Arc::clone(&plan.orchestrator),
         });

@@ -13,6 +13,7 @@ use tokio::sync::{oneshot, watch};
 use super::NATS_PART;
 use crate::control;
 use crate::exit::Failure;
+use crate::external::ExternalIntake;
 use crate::face::Face;
 use crate::registration::Engine;
 
@@ -86,4 +87,13 @@ pub(super) fn serve_control(
         }
         Err(error) => tracing::warn!(%error, "no control socket; `cim dlq` will not reach this process"),
     }
+}
+
+/// Takes messages from the NATS server that somebody else runs.
+pub(super) fn serve_external(cim: &Cim, external: &Arc<dyn ExternalIntake>) {
+    let (engine, external) = (cim.clone(), Arc::clone(external));
+    cim.supervisor().task("nats external", OnPanic::Restart, move || {
+        let (engine, external) = (engine.clone(), Arc::clone(&external));
+        async move { external.run(&move || engine.lane()).await }
+    });
 }

@@ -30,30 +30,39 @@ impl Credentials {
     /// # Errors
     /// Everything that is wrong with the section or its files.
     pub fn load(auth: &NatsAuth) -> Result<Self, Vec<Problem>> {
+        Self::load_at("nats.auth", auth)
+    }
+
+    /// The same for a table of that form at another place.
+    ///
+    /// # Errors
+    /// As for [`Credentials::load`].
+    pub fn load_at(at: &str, auth: &NatsAuth) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
-        let token = pick("nats.auth.token", auth.token.as_ref(), auth.token_file.as_deref(), &mut problems);
+        let (at_token, at_password) = (format!("{at}.token"), format!("{at}.password"));
+        let token = pick(&at_token, auth.token.as_ref(), auth.token_file.as_deref(), &mut problems);
         let password =
-            pick("nats.auth.password", auth.password.as_ref(), auth.password_file.as_deref(), &mut problems);
+            pick(&at_password, auth.password.as_ref(), auth.password_file.as_deref(), &mut problems);
         let chosen = match (token, auth.user.clone().filter(|user| !user.is_empty()), password) {
             _ if !problems.is_empty() => None,
             (Some(token), None, None) => Some(Self::Token(token)),
             (None, Some(name), Some(password)) => Some(Self::User { name, password }),
             (None, Some(_), None) => {
-                problems.push(Problem::new("nats.auth", "`user` needs `password_file` or `password`"));
+                problems.push(Problem::new(at, "`user` needs `password_file` or `password`"));
                 None
             }
             (None, None, Some(_)) => {
-                problems.push(Problem::new("nats.auth", "a password needs `user`"));
+                problems.push(Problem::new(at, "a password needs `user`"));
                 None
             }
             (None, None, None) => {
                 let message =
                     "needs `token_file`, or `user` and `password_file`; without auth leave the section out";
-                problems.push(Problem::new("nats.auth", message));
+                problems.push(Problem::new(at, message));
                 None
             }
             (Some(_), _, _) => {
-                problems.push(Problem::new("nats.auth", "takes a token, or a user and a password, not both"));
+                problems.push(Problem::new(at, "takes a token, or a user and a password, not both"));
                 None
             }
         };

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use super::external_nats::ExternalNatsSettings;
 use cim_core::settings::Secret;
 
 /// One address, or several.
@@ -83,6 +84,9 @@ pub struct NatsSettings {
     pub headers: bool,
     /// Take nothing but FlatBuffers on LOG and EVENT: text and JSON are refused and counted. Needs a restart to change.
     pub flatbuffers_only: bool,
+    /// A NATS server that somebody else runs, as a further way in. Needs a restart to change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub external: Option<ExternalNatsSettings>,
 }
 
 impl Default for NatsSettings {
@@ -93,6 +97,7 @@ impl Default for NatsSettings {
             max_connections: 1024,
             headers: true,
             flatbuffers_only: false,
+            external: None,
         }
     }
 }

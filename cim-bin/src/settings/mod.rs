@@ -8,6 +8,7 @@ mod configuration;
 mod credentials;
 mod document;
 mod environment;
+mod external_nats;
 mod identity;
 mod listen;
 mod load;
@@ -31,6 +32,7 @@ pub use configuration::{
 };
 pub use credentials::Credentials;
 pub use environment::Variables;
+pub use external_nats::{ExternalNatsSettings, JetStreamSettings};
 pub use identity::{IdentitySettings, TmaasSettings};
 pub use listen::{Addresses, ApiPaths, ApiSettings, HealthSettings, NatsAuth, NatsSettings};
 pub use load::{Loaded, Request, load};

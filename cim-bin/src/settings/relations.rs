@@ -15,9 +15,11 @@ use serde_json::{Map, Value};
 use super::check::check;
 use super::configuration::ConfigurationSettings;
 use super::credentials::Credentials;
+use super::external_nats::ExternalNatsSettings;
 use super::listen::NatsAuth;
 use super::path;
 use super::schema::Schema;
+use crate::backends;
 
 /// Everything that does not fit together in the merged value.
 #[must_use]
@@ -39,8 +41,18 @@ pub fn problems(merged: &Value, registry: &Registry) -> Vec<Problem> {
     {
         problems.extend(found);
     }
+    problems.extend(external_nats(merged));
     let shut = merged.pointer("/api/paths").is_some_and(|paths| *paths == "contract");
     problems.extend(listeners(merged, auth.is_some(), shut));
+    problems
+}
+
+/// The server of others, if there is one.
+fn external_nats(merged: &Value) -> Vec<Problem> {
+    let table = merged.pointer("/nats/external").filter(|table| !table.is_null());
+    let Some(Ok(settings)) = table.map(ExternalNatsSettings::deserialize) else { return Vec::new() };
+    let mut problems = settings.problems();
+    problems.extend(backends::external_nats(&settings).err());
     problems
 }
 

@@ -12,10 +12,7 @@ use crate::parser::{Fault, Publish};
 use crate::reading::Flow;
 use crate::routing::Message;
 use crate::subject;
-use cim_wire::Class;
-
-/// JetStream's error code for a message that was not stored.
-const NOT_STORED: u32 = 10077;
+use cim_wire::{Class, publish_answer};
 
 /// How many messages of a class were taken, and what the engine said at the last flush that found room.
 #[derive(Debug, Default, Clone, Copy)]
@@ -209,16 +206,11 @@ impl<I: Intake> Hub<I> {
             Number::Taken(taken) => page.last_seq.saturating_sub(page.numbered.saturating_sub(taken)),
         };
         let level = self.intake.level(class);
-        let body = format!("{{\"stream\":\"{}\",\"seq\":{seq},\"level\":\"{level}\"}}", stream(class));
-        self.answer_on(reply, body.as_bytes());
+        self.answer_on(reply, publish_answer::accepted(class, seq, level).as_bytes());
     }
 
     fn refuse(&mut self, class: Class, reply: &[u8], reason: &str) {
-        let reason: String = reason.chars().filter(|c| !matches!(c, '"' | '\\') && !c.is_control()).collect();
-        let body = format!(
-            "{{\"error\":{{\"code\":400,\"err_code\":{NOT_STORED},\"description\":\"{reason}\"}},\"stream\":\"{}\"}}",
-            stream(class)
-        );
+        let body = publish_answer::refused(class, reason);
         self.barriers
             .push(Scope::of(class), Answer::Refusal { reply: reply.into(), body: body.into_bytes().into() });
     }
@@ -228,12 +220,5 @@ impl<I: Intake> Hub<I> {
         let matches = self.interest.matches(reply);
         let message = Message { subject: reply, reply: None, headers: None, payload: body };
         self.route(None, &message, &matches);
-    }
-}
-
-const fn stream(class: Class) -> &'static str {
-    match class {
-        Class::Log => "LOG",
-        Class::Event => "EVENT",
     }
 }

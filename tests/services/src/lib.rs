@@ -26,6 +26,7 @@ pub mod etcd;
 mod home;
 pub mod kafka;
 pub mod kubernetes;
+mod nats;
 mod ports;
 mod process;
 
@@ -37,6 +38,7 @@ pub use etcd::{Etcd, EtcdPlan, EtcdVersion};
 pub use home::Home;
 pub use kafka::{Broker, Kafka, KafkaPlan, Record, Version};
 pub use kubernetes::Kubernetes;
+pub use nats::NatsServer;
 pub use ports::free_port;
 pub use process::Process;
 

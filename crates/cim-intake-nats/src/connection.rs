@@ -1,0 +1,98 @@
+//! The connection to the server, which the client library opens again whenever it is lost.
+//!
+//! Owns its options and what is known of its state. Left out: subscriptions. Invariant: nothing here gives up.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_nats::{Client, ConnectOptions, Event};
+
+use crate::config::{Credentials, ExternalConfig};
+
+/// Longest pause between two attempts to connect.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// What is known of the connection.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    trouble: Mutex<Option<String>>,
+    dropped: AtomicU64,
+}
+
+impl State {
+    pub fn set(&self, trouble: Option<String>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    fn hear(&self, event: &Event) {
+        match event {
+            Event::Connected => {
+                tracing::info!("connected to the NATS server");
+                self.set(None);
+            }
+            Event::SlowConsumer(_) => {
+                // The server keeps nothing for a plain subscription, so what found no room is gone.
+                if self.dropped.fetch_add(1, Ordering::Relaxed) == 0 {
+                    tracing::error!("messages of the NATS server were lost for want of room; use JetStream");
+                }
+            }
+            Event::Disconnected | Event::Closed => {
+                tracing::warn!("the connection to the NATS server is lost; trying again");
+                self.set(Some("not connected".to_owned()));
+            }
+            other => {
+                tracing::warn!("the NATS server: {other}");
+                self.set(Some(other.to_string()));
+            }
+        }
+    }
+}
+
+/// A client; the server may be away.
+///
+/// # Errors
+/// What of the configuration cannot be used.
+pub(crate) async fn open(config: &ExternalConfig, state: &Arc<State>) -> Result<Client, String> {
+    let heard = Arc::clone(state);
+    let mut options = ConnectOptions::new()
+        .name("cim")
+        .retry_on_initial_connect()
+        .max_reconnects(None)
+        .subscription_capacity(config.capacity.max(1))
+        .reconnect_delay_callback(|attempt| pause(attempt).min(LONGEST_PAUSE))
+        .event_callback(move |event| {
+            let heard = Arc::clone(&heard);
+            async move { heard.hear(&event) }
+        });
+    options = match &config.credentials {
+        Credentials::None => options,
+        Credentials::Token(token) => options.token(token.clone()),
+        Credentials::User { name, password } => options.user_and_password(name.clone(), password.clone()),
+        Credentials::File(file) => {
+            let read = options.credentials_file(file).await;
+            read.map_err(|error| format!("cannot read {}: {error}", file.display()))?
+        }
+    };
+    if let Some(ca_file) = &config.ca_file {
+        options = options.add_root_certificates(ca_file.clone()).require_tls(true);
+    }
+    options.connect(&config.servers).await.map_err(|error| error.to_string())
+}
+
+/// 0, 50 ms, 100 ms, 200 ms, …
+fn pause(attempt: usize) -> Duration {
+    let doublings = u32::try_from(attempt.min(16)).unwrap_or(16);
+    match doublings {
+        0 => Duration::ZERO,
+        more => Duration::from_millis(25 << more.min(10)),
+    }
+}

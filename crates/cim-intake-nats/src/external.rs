@@ -1,0 +1,183 @@
+//! The intake: three subjects, each read and taken for itself.
+//!
+//! Owns what happens when a subscription cannot be had. Left out: the connection and taking. Invariant: neither class waits for
+//! the other, and results of configuration wait for neither.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::{Client, Subscriber};
+use cim_core::Class;
+use cim_core::intake::Lane;
+use futures_util::{FutureExt, Stream, StreamExt};
+use tokio::time::sleep;
+
+use crate::config::{Durable, ExternalConfig};
+use crate::connection::{self, State};
+use crate::durable;
+use crate::taking::{Answer, Received, TURN, Taking};
+
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// How the intake is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Condition {
+    /// Why messages do not arrive; `None` when they do.
+    pub trouble: Option<String>,
+    /// Messages of plain subscriptions that were lost for want of room.
+    pub dropped: u64,
+}
+
+/// An intake from an external server. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct ExternalNats {
+    config: Arc<ExternalConfig>,
+    state: Arc<State>,
+}
+
+impl ExternalNats {
+    /// An intake; nothing is opened.
+    #[must_use]
+    pub fn new(config: ExternalConfig) -> Self {
+        let this = Self { config: Arc::new(config), state: Arc::default() };
+        this.state.set(Some("not connected yet".to_owned()));
+        this
+    }
+
+    /// How it is doing.
+    #[must_use]
+    pub fn condition(&self) -> Condition {
+        Condition { trouble: self.state.trouble(), dropped: self.state.dropped() }
+    }
+
+    /// Takes messages until the engine stops. `lane` gives a way in for each subject.
+    ///
+    /// # Cancel safety
+    /// When dropped, messages that were read and not accepted are lost if the server does not keep them.
+    pub async fn run(&self, lane: impl Fn() -> Lane + Send + Sync) {
+        let mut pause = FIRST_PAUSE;
+        let client = loop {
+            match connection::open(&self.config, &self.state).await {
+                Ok(client) => break client,
+                Err(why) => {
+                    tracing::error!("the NATS server cannot be used: {why}; trying again");
+                    self.state.set(Some(why));
+                }
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        };
+        let subjects = &self.config.subjects;
+        let logs = self.class(Class::Log, &subjects.logs, lane(), &client);
+        let events = self.class(Class::Event, &subjects.events, lane(), &client);
+        futures_util::future::join3(logs, events, self.results(lane(), &client)).await;
+    }
+
+    async fn class(&self, class: Class, subject: &str, lane: Lane, client: &Client) {
+        let mut taking = Taking::new(class, lane, client.clone());
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let ended = match &self.config.durable {
+                Some(durable) => self.durable(durable, class, subject, client, &mut taking).await,
+                None => self.plain(subject, client, &mut taking).await,
+            };
+            match ended {
+                Ended::Stopping => return,
+                Ended::Worked => pause = FIRST_PAUSE,
+                Ended::Failed(why) => {
+                    tracing::warn!(subject, "messages of the NATS server do not arrive: {why}; trying again");
+                    self.state.set(Some(why));
+                }
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    async fn plain(&self, subject: &str, client: &Client, taking: &mut Taking) -> Ended {
+        match self.subscribe(subject, client).await {
+            Ok(messages) => drain(messages.map(Received::plain), taking).await,
+            Err(why) => Ended::Failed(why),
+        }
+    }
+
+    async fn durable(
+        &self,
+        durable: &Durable,
+        class: Class,
+        subject: &str,
+        client: &Client,
+        taking: &mut Taking,
+    ) -> Ended {
+        let part = if class == Class::Log { "logs" } else { "events" };
+        let messages = match durable::messages(client, durable, part, subject).await {
+            Ok(messages) => messages,
+            Err(why) => return Ended::Failed(why),
+        };
+        self.state.set(None);
+        // A stream that fails is ended, and found again from the consumer.
+        let messages = messages.take_while(|message| std::future::ready(message.is_ok()));
+        let received = messages.filter_map(|message| async {
+            let (message, acker) = message.ok()?.split();
+            Some(Received { message, answer: Answer::Ack(Box::new(acker)) })
+        });
+        drain(std::pin::pin!(received), taking).await
+    }
+
+    /// Results of configuration changes; they are taken at once, whatever else waits.
+    async fn results(&self, mut lane: Lane, client: &Client) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.subscribe(&self.config.subjects.config, client).await {
+                Ok(mut messages) => {
+                    while let Some(message) = messages.next().await {
+                        // What is refused is counted, and the publisher of a result asks for no answer.
+                        let _ = lane.config_result(&message.payload);
+                    }
+                }
+                Err(why) => self.state.set(Some(why)),
+            }
+            if lane.is_closed() {
+                return;
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    async fn subscribe(&self, subject: &str, client: &Client) -> Result<Subscriber, String> {
+        let subject = subject.to_owned();
+        let subscribed = match &self.config.queue_group {
+            Some(group) => client.queue_subscribe(subject, group.clone()).await,
+            None => client.subscribe(subject).await,
+        };
+        subscribed.map_err(|error| error.to_string())
+    }
+}
+
+/// Why no more messages come.
+enum Ended {
+    /// The engine takes nothing more.
+    Stopping,
+    /// They came, and then no more.
+    Worked,
+    /// There were none to be had.
+    Failed(String),
+}
+
+/// Takes messages in turns: what is there when the one before is accepted.
+async fn drain(mut messages: impl Stream<Item = Received> + Unpin, taking: &mut Taking) -> Ended {
+    while let Some(first) = messages.next().await {
+        let mut turn = vec![first];
+        while turn.len() < TURN
+            && let Some(Some(next)) = messages.next().now_or_never()
+        {
+            turn.push(next);
+        }
+        if !taking.take(turn).await {
+            return Ended::Stopping;
+        }
+    }
+    Ended::Worked
+}
