@@ -39,19 +39,8 @@ pub struct LegacyMetrics {
     pub last_log_bytes: u64,
     /// Per subject.
     pub subjects: Vec<SubjectMetrics>,
-    /// Where they went.
-    pub forwarded: ForwardedMetrics,
     /// Of configuration.
     pub configuration: ConfigurationMetrics,
-}
-
-/// Log messages by the kind of the sink that took them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct ForwardedMetrics {
-    /// Taken by TCP sinks.
-    pub to_tcp: u64,
-    /// Taken by file sinks.
-    pub to_files: u64,
 }
 
 /// Everything with an old name that configuration moves.
@@ -73,7 +62,10 @@ impl LegacyMetrics {
     #[must_use]
     pub fn render(&self) -> String {
         let mut page = OldPage { pod: &self.pod, page: Page::new() };
-        page.forwarded(&self.forwarded, self.log_messages);
+        if self.log_messages > 0 {
+            // It never moved in the original; here it tells what its name says.
+            page.counter("Total_msg_count", "Total no of log messages received", self.log_messages);
+        }
         page.configuration(&self.configuration);
         let mut subjects: Vec<_> = self.subjects.iter().filter(|subject| subject.messages > 0).collect();
         subjects.sort_by(|a, b| a.subject.cmp(&b.subject));
@@ -100,18 +92,6 @@ impl OldPage<'_> {
 
     fn counter(&mut self, name: &str, help: &str, count: u64) {
         self.single(name, help, Kind::Counter, float(count));
-    }
-
-    /// These never moved in the original; here they tell what their names say.
-    fn forwarded(&mut self, counts: &ForwardedMetrics, received: u64) {
-        let families = [
-            ("Total_msg_count", "Total no of log messages received", received),
-            ("Total_msg_sent_to_tcp", "Total no of log messages sent over TCP", counts.to_tcp),
-            ("Total_msg_write_to_file", "Total no of log messages written to files", counts.to_files),
-        ];
-        for (name, help, count) in families.into_iter().filter(|(_, _, count)| *count > 0) {
-            self.counter(name, help, count);
-        }
     }
 
     fn configuration(&mut self, counts: &ConfigurationMetrics) {

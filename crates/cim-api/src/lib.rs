@@ -18,7 +18,7 @@ mod route;
 mod server;
 mod state;
 
-pub use legacy::{ConfigurationMetrics, ForwardedMetrics, LegacyMetrics, SIZE_BOUNDS, SubjectMetrics};
+pub use legacy::{ConfigurationMetrics, LegacyMetrics, SIZE_BOUNDS, SubjectMetrics};
 pub use listen::{BindError, bind};
 pub use receipt::Receipt;
 pub use registration::{RegistrationAnswer, RegistrationRefusal, RegistrationRequest};

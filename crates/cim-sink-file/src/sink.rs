@@ -217,7 +217,14 @@ impl LogSink for FileSink {
         let mut desk = self.logs.desk().await;
         self.check_open()?;
         desk.plan.fill_logs(batch, &self.pod, &self.namespace);
-        self.logs.write(desk).await
+        let outcome = self.logs.write(desk).await;
+        let all = batch.len();
+        let written = outcome.as_ref().map_or_else(|error| error.undelivered().delivered_of(all), |()| all);
+        if written > 0 {
+            metrics::counter!(catalog::OLD_WRITTEN_TO_FILES, "pod" => self.pod.clone())
+                .increment(written as u64);
+        }
+        outcome
     }
 }
 
