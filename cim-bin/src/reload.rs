@@ -14,8 +14,9 @@ use serde_json::Value;
 use crate::application::{self, CurrentApplication};
 use crate::diagnostics::LevelSwitch;
 use crate::exit::chain;
+use crate::metrics_page::MetricsSwitch;
 use crate::own_document::{self, Held, InForce, Wish};
-use crate::settings::{Credentials, Loaded, Problems, Request, Settings, Sources};
+use crate::settings::{Credentials, Loaded, MetricsSettings, Problems, Request, Settings, Sources};
 use crate::who::Who;
 use crate::{engine, said};
 
@@ -25,7 +26,7 @@ type Look = Option<(u64, u64, u64, i64, i64)>;
 /// Before the reason why nothing changes.
 const KEPT: &str = "the configuration stays as it was";
 /// Sections that a running process can take over.
-const LIVE: [&str; 4] = ["routes", "sinks", "application", "log"];
+const LIVE: [&str; 5] = ["routes", "sinks", "application", "metrics", "log"];
 
 /// Why a configuration is not put into force.
 #[derive(Debug, thiserror::Error)]
@@ -62,10 +63,19 @@ pub struct Reload {
     /// CIM's own document; `None` when there is none.
     own: Option<Held>,
     looks: Vec<(PathBuf, Look)>,
-    level: LevelSwitch,
+    switches: Switches,
     application: Arc<CurrentApplication>,
     who: Who,
     neighbours: Neighbours,
+}
+
+/// What changes with a word.
+#[derive(Debug)]
+pub struct Switches {
+    /// The least important level that is logged.
+    pub level: LevelSwitch,
+    /// Whether `/metrics` tells anything.
+    pub metrics: MetricsSwitch,
 }
 
 impl Reload {
@@ -74,7 +84,7 @@ impl Reload {
     pub fn new(
         files: Vec<PathBuf>,
         in_force: InForce,
-        level: LevelSwitch,
+        switches: Switches,
         application: Arc<CurrentApplication>,
         who: Who,
         neighbours: Neighbours,
@@ -82,7 +92,7 @@ impl Reload {
         let InForce { loaded, sources, own, .. } = in_force;
         let looks = look_at(loaded.files);
         let (in_force, credentials) = (loaded.settings, loaded.credentials);
-        Self { files, sources, in_force, credentials, own, looks, level, application, who, neighbours }
+        Self { files, sources, in_force, credentials, own, looks, switches, application, who, neighbours }
     }
 
     /// The settings in force.
@@ -209,6 +219,10 @@ impl Reload {
             sinks: new.settings.sinks.clone(),
             application: new.settings.application.clone(),
             log: new.settings.log.clone(),
+            metrics: MetricsSettings {
+                enabled: new.settings.metrics.enabled,
+                ..self.in_force.metrics.clone()
+            },
             ..self.in_force.clone()
         };
         self.swap(&next, cim, registry).await.map_err(Refusal::Swap)?;
@@ -260,9 +274,10 @@ impl Reload {
             tracing::info!(application = %next.application.url, "the application is called there from now on");
         }
         if next.log.level != self.in_force.log.level {
-            self.level.set(next.log.level);
+            self.switches.level.set(next.log.level);
             tracing::info!(level = next.log.level.as_str(), "the log level changed");
         }
+        self.switches.metrics.set(next.metrics.enabled);
         Ok(())
     }
 
@@ -276,6 +291,10 @@ impl Reload {
             sections.filter(|name| differs(name)).map(|name| format!("[{name}]")).collect();
         if self.in_force.log.format != new.settings.log.format {
             names.push("`format` in [log]".to_owned());
+        }
+        let aligned = |metrics: &MetricsSettings| (metrics.aligned.clone(), metrics.aligned_memory);
+        if aligned(&self.in_force.metrics) != aligned(&new.settings.metrics) {
+            names.push("clock-aligned metrics in [metrics]".to_owned());
         }
         // Secrets do not show in a document.
         if self.credentials != new.credentials && !names.iter().any(|name| name == "[nats]") {

@@ -18,17 +18,19 @@ use cim_core::{Cim, Configuration, Identity, Neighbours, Registry};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::interval;
 
+use crate::aligned::{self, Aligned};
 use crate::application::CurrentApplication;
 use crate::exit::{self, Failure, chain};
 use crate::face::Face;
 use crate::listeners::Listeners;
 use crate::lost_receivers::LostReceivers;
+use crate::metrics_page::{self, MetricsSwitch};
 use crate::own_document::{Map, Wish, Wishes, begin};
-use crate::reload::Reload;
+use crate::reload::{Reload, Switches};
 use crate::said::{self, HttpAddresses};
 use crate::settings::{Loaded, Request};
 use crate::who::{self, Who};
-use crate::{backends, configuration, diagnostics, engine, limits, listeners, metrics_page, own_document};
+use crate::{backends, configuration, diagnostics, engine, limits, listeners, own_document};
 use serve::{serve_control, serve_http, serve_nats};
 use signals::Signals;
 
@@ -73,7 +75,8 @@ pub fn run(files: Vec<PathBuf>) -> Result<u8, Failure> {
         let process = Process::start(cim, open, &loaded, plan, &who, wishes.clone())?;
         said::start(&loaded, &who, &process.face.addresses, &process.http);
         wishes.into_iter().for_each(|wishes| process.follow_map(wishes));
-        let reload = Reload::new(files, in_force, level, application, who, neighbours);
+        let switches = Switches { level, metrics: process.face.metrics.clone() };
+        let reload = Reload::new(files, in_force, switches, application, who, neighbours);
         reload.remember().await;
         process.work(signals, reload, wished, &registry).await
     })
@@ -114,11 +117,17 @@ impl Process {
             configuration::start(&engine, &cim, plan.clone());
         }
         let identity = who::ask(cim.supervisor(), &plan.orchestrator, who);
+        let aligned = Aligned::new(&settings.metrics, cim.budget());
+        if who.is_known {
+            aligned.known(&who.identity);
+        }
         let face = Arc::new(Face {
             cim: cim.clone(),
             nats: stats,
             addresses,
             exporter: metrics_page::install(),
+            metrics: MetricsSwitch::new(settings.metrics.enabled),
+            aligned,
             settings,
             started: Instant::now(),
             engine: engine.subscribe(),
@@ -130,6 +139,7 @@ impl Process {
             api: open.api.local_addr().ok(),
             health: open.health.as_ref().and_then(|health| health.local_addr().ok()),
         };
+        aligned::start(&face, http.api.map_or(0, |api| api.port()));
         let (stop_http, stopping) = watch::channel(false);
         serve_http(&cim, "http api", &open.api, Paths::Full, &face, &stopping);
         if let Some(health) = &open.health {
@@ -197,6 +207,7 @@ impl Process {
         if let Some(dir) = &self.plan.dir {
             who::remember(&identity, dir);
         }
+        self.face.aligned.known(&identity);
         reload.known(identity.clone(), &self.cim, registry).await;
         if self.engine.borrow().is_none() {
             configuration::start(&self.engine, &self.cim, Plan { identity, ..self.plan.clone() });
