@@ -159,7 +159,11 @@ mod tests {
         std::fs::write(dir.path().join("labels"), "microSvcName=\"svc\"\nuhn=\"u\"\nother=\"x=y\"\n")
             .unwrap();
         let annotation = r#"xgvela.com/tmaas="{\n \"nfId\": \"nf1\",\n \"nfType\": \"amf\" }""#;
-        std::fs::write(dir.path().join("annotations"), format!("{annotation}\nsvcVersion=\"v2\"\nxgvela.com/mmaas=\"{{}}\"\n")).unwrap();
+        std::fs::write(
+            dir.path().join("annotations"),
+            format!("{annotation}\nsvcVersion=\"v2\"\nxgvela.com/mmaas=\"{{}}\"\n"),
+        )
+        .unwrap();
         let identity = standalone(dir.path()).identity().await.unwrap();
         assert_eq!((identity.microservice.as_str(), identity.version.as_str()), ("svc", "v2"));
         assert_eq!((identity.tmaas.nf_id.as_str(), identity.tmaas.nf_type.as_str()), ("nf1", "amf"));

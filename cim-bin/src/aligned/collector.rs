@@ -12,6 +12,7 @@ use cim_app::read_page;
 use cim_core::supervisor::OnPanic;
 use cim_core::{chain, clock};
 use futures_util::future::join_all;
+use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::Aligned;
@@ -22,11 +23,19 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Longest time for one page.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Starts reading, whenever it is known what. `port` is that of CIM's own page.
-pub fn start(face: &Arc<Face>, port: u16) {
-    let face = Arc::clone(face);
+/// Starts reading, whenever it is known what, until it is told to stop. `port` is that of CIM's own page.
+pub fn start(face: &Arc<Face>, port: u16, stopping: &watch::Receiver<bool>) {
     let supervisor = face.cim.supervisor().clone();
-    supervisor.task("clock-aligned metrics", OnPanic::Restart, move || collect(Arc::clone(&face), port));
+    let (face, stopping) = (Arc::clone(face), stopping.clone());
+    supervisor.task("clock-aligned metrics", OnPanic::Restart, move || {
+        let (face, mut stopping) = (Arc::clone(&face), stopping.clone());
+        async move {
+            tokio::select! {
+                () = collect(face, port) => {}
+                _ = stopping.wait_for(|stop| *stop) => {}
+            }
+        }
+    });
 }
 
 async fn collect(face: Arc<Face>, port: u16) {
@@ -82,7 +91,7 @@ async fn exporters(plan: &Plan, aligned: &Aligned, own: u16) -> Vec<Source> {
             Err(error) => Err(chain(&error)),
         };
         let page = page.map(|text| Source { port, text });
-        aligned.read(port, page.as_ref().map(drop).map_err(Clone::clone));
+        aligned.note(port, page.as_ref().map(drop).map_err(Clone::clone));
         page.ok()
     });
     join_all(readings).await.into_iter().flatten().collect()

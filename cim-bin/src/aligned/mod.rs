@@ -94,7 +94,8 @@ impl Aligned {
                 "clock-aligned metrics are read"
             );
         }
-        self.state().ring = plan.as_ref().map(|plan| Ring::new(plan.retention, self.memory, self.budget.clone()));
+        self.state().ring =
+            plan.as_ref().map(|plan| Ring::new(plan.retention, self.memory, self.budget.clone()));
         self.plan.send_replace(plan);
     }
 
@@ -104,7 +105,8 @@ impl Aligned {
         let mut state = self.state();
         let ring = state.ring.as_mut()?;
         let buckets = if is_scraper { ring.take() } else { ring.seen() };
-        let taken = Taken { from: Arc::clone(self), buckets: if is_scraper { buckets.clone() } else { Vec::new() } };
+        let taken =
+            Taken { from: Arc::clone(self), buckets: if is_scraper { buckets.clone() } else { Vec::new() } };
         Some(Box::pin(async move {
             // Beside the loop, because hours of metrics may have to be put into order.
             let made = tokio::task::spawn_blocking(move || render(&buckets, env!("CARGO_PKG_VERSION")));
@@ -129,7 +131,7 @@ impl Aligned {
     }
 
     /// What came of reading a port; said once, and when it changes.
-    fn read(&self, port: u16, outcome: Result<(), String>) {
+    fn note(&self, port: u16, outcome: Result<(), String>) {
         let mut state = self.state();
         let known = state.ports.entry(port).or_default();
         match &outcome {
@@ -139,7 +141,9 @@ impl Aligned {
                     tracing::warn!(port, "metrics of the application cannot be read: {why}");
                 }
             }
-            Ok(()) if known.trouble.is_some() => tracing::info!(port, "metrics of the application are read again"),
+            Ok(()) if known.trouble.is_some() => {
+                tracing::info!(port, "metrics of the application are read again")
+            }
             Ok(()) => {}
         }
         known.trouble = outcome.err();
@@ -202,7 +206,8 @@ impl Aligned {
 
 impl State {
     fn told_trouble(&self) -> Option<String> {
-        let of_port = |(port, known): (&u16, &Port)| Some(format!("port {port}: {}", known.trouble.as_ref()?));
+        let of_port =
+            |(port, known): (&u16, &Port)| Some(format!("port {port}: {}", known.trouble.as_ref()?));
         self.trouble.clone().or_else(|| self.ports.iter().find_map(of_port))
     }
 }
@@ -233,4 +238,58 @@ impl Drop for Taken {
 #[allow(clippy::cast_precision_loss, reason = "gauges are floating point; counts stay far below 2^53")]
 fn as_f64(count: usize) -> f64 {
     count as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn aligned(settings: &str) -> Arc<Aligned> {
+        Aligned::new(&serde_json::from_str(settings).unwrap(), &Budget::new(1 << 20))
+    }
+
+    fn read(aligned: &Aligned, tick_ms: u64) {
+        aligned.keep(tick_ms, vec![Source { port: 1, text: "x 1\n".to_owned() }]);
+    }
+
+    fn pod(annotation: &str) -> Identity {
+        Identity { mmaas: annotation.to_owned(), ..Identity::default() }
+    }
+
+    #[tokio::test]
+    async fn what_a_scraper_took_and_did_not_get_waits_again() {
+        let aligned = aligned(r#"{"aligned":{}}"#);
+        read(&aligned, 1_000);
+        let page = aligned.page(true).unwrap().await;
+        assert!(page.text.contains("x{aligned_ts=\"1\""), "{}", page.text);
+        assert_eq!(aligned.status()["waiting"], 0);
+        drop(page);
+        assert_eq!(
+            (aligned.status()["waiting"].clone(), aligned.status()["served"].clone()),
+            (1.into(), 0.into())
+        );
+        // Dropped before it was even made.
+        drop(aligned.page(true).unwrap());
+        assert_eq!(aligned.status()["waiting"], 1);
+    }
+
+    #[test]
+    fn the_annotation_counts_once_the_pod_is_known_and_not_against_the_configuration() {
+        let free = aligned("{}");
+        assert!(free.page(false).is_none() && free.readiness().is_none());
+        free.known(&pod("zz"));
+        assert!(free.page(false).is_none());
+        assert!(free.readiness().unwrap().text.starts_with("degraded: annotation"));
+        free.known(&pod(r#"{"scrape":"true","measurementInterval":"15s","maxRetention":"2"}"#));
+        assert!(free.page(false).is_some());
+        assert_eq!(free.status()["interval_ms"], 15_000);
+        free.known(&pod(""));
+        assert!(free.page(false).is_none() && free.readiness().is_none());
+        let set = aligned(r#"{"aligned":{"interval":"1m"}}"#);
+        set.known(&pod("zz"));
+        assert_eq!(
+            (set.status()["interval_ms"].clone(), set.status()["trouble"].clone()),
+            (60_000.into(), Value::Null)
+        );
+    }
 }

@@ -139,8 +139,8 @@ impl Process {
             api: open.api.local_addr().ok(),
             health: open.health.as_ref().and_then(|health| health.local_addr().ok()),
         };
-        aligned::start(&face, http.api.map_or(0, |api| api.port()));
         let (stop_http, stopping) = watch::channel(false);
+        aligned::start(&face, http.api.map_or(0, |api| api.port()), &stopping);
         serve_http(&cim, "http api", &open.api, Paths::Full, &face, &stopping);
         if let Some(health) = &open.health {
             serve_http(&cim, "http health", health, Paths::Probes, &face, &stopping);

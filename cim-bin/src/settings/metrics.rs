@@ -54,8 +54,7 @@ impl AlignedSettings {
     /// # Errors
     /// [`Problem`] with the key that cannot be so.
     pub fn plan(&self) -> Result<Plan, Problem> {
-        let interval =
-            Interval::new(self.interval.get()).map_err(|what| Problem::new("interval", what))?;
+        let interval = Interval::new(self.interval.get()).map_err(|what| Problem::new("interval", what))?;
         Plan::new(&self.ports, &self.path, interval, self.retention)
             .map_err(|(key, what)| Problem::new(key, what))
     }

@@ -50,9 +50,8 @@ pub fn read(text: &str) -> Result<Option<Plan>, String> {
         is_wrong("ports", "must be a list of port numbers as texts, for example [\"8080\"]")
     })?;
     let plan = Plan::new(&ports, &member("path", Some(USUAL_PATH))?, interval, retention);
-    plan.map(Some).map_err(|(name, what)| {
-        is_wrong(if name == "retention" { "maxRetention" } else { name }, &what)
-    })
+    plan.map(Some)
+        .map_err(|(name, what)| is_wrong(if name == "retention" { "maxRetention" } else { name }, &what))
 }
 
 fn ports(list: Option<&Value>) -> Option<Vec<u16>> {
@@ -87,7 +86,8 @@ mod tests {
         let plan = read(&with("scrape", "\"true\"")).unwrap().unwrap();
         assert_eq!((plan.ports.as_slice(), plan.path.as_str()), (&[8080, 9090][..], "/m"));
         assert_eq!((plan.interval.ms(), plan.retention), (15_000, 3));
-        let plan = read("{\n \"scrape\": true, \"measurementInterval\": \"1m30s\",\n \"maxRetention\": 2 }\n");
+        let plan =
+            read("{\n \"scrape\": true, \"measurementInterval\": \"1m30s\",\n \"maxRetention\": 2 }\n");
         let plan = plan.unwrap().unwrap();
         assert_eq!((plan.ports.len(), plan.path.as_str(), plan.interval.ms()), (0, "/metrics", 90_000));
     }

@@ -80,7 +80,22 @@ mod tests {
         ] {
             assert_eq!(nanoseconds(text), Some(expected), "{text}");
         }
-        for text in ["", "abc", "15", "s", ".s", "1d", "-5s", "1 s", " 1s", "1s ", "99999999999h", "1.5.5s", "٣s", "1é"] {
+        for text in [
+            "",
+            "abc",
+            "15",
+            "s",
+            ".s",
+            "1d",
+            "-5s",
+            "1 s",
+            " 1s",
+            "1s ",
+            "99999999999h",
+            "1.5.5s",
+            "٣s",
+            "1é",
+        ] {
             assert_eq!(nanoseconds(text), None, "{text}");
         }
     }

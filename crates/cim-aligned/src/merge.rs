@@ -51,11 +51,15 @@ impl<'r> Merged<'r> {
             self.entries.iter().flat_map(|entry| &entry.labels).map(|(name, _)| name.as_ref()).collect();
         // A label that a sample does not have is an empty one, as the library of the original wants it.
         let padded = |entry: &Entry<'r>| -> Vec<&'r str> {
-            let of = |name: &&str| entry.labels.iter().find(|(known, _)| known == name).map(|(_, value)| *value);
+            let of =
+                |name: &&str| entry.labels.iter().find(|(known, _)| known == name).map(|(_, value)| *value);
             names.iter().map(|name| of(name).unwrap_or_default()).collect()
         };
-        let mut lines: Vec<_> =
-            self.entries.iter().map(|entry| (padded(entry), entry.timestamp_ms, rank(name, entry.name), entry)).collect();
+        let mut lines: Vec<_> = self
+            .entries
+            .iter()
+            .map(|entry| (padded(entry), entry.timestamp_ms, rank(name, entry.name), entry))
+            .collect();
         // Stable: the parts of a series stay in the order of their page.
         lines.sort_by(|a, b| (&a.0, a.1, a.2).cmp(&(&b.0, b.1, b.2)));
         for series in lines.chunk_by(|a, b| (&a.0, a.1) == (&b.0, b.1)) {

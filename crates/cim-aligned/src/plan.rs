@@ -24,7 +24,7 @@ impl Interval {
         if !(SHORTEST..=LONGEST).contains(&span) {
             return Err("must be from 1s to 24h");
         }
-        if span.subsec_nanos() % 1_000_000 != 0 {
+        if !span.subsec_nanos().is_multiple_of(1_000_000) {
             return Err("must be a whole number of milliseconds");
         }
         u64::try_from(span.as_millis()).map(Self).map_err(|_| "must be from 1s to 24h")

@@ -167,7 +167,11 @@ mod tests {
         ring.put(2, source(60));
         assert_eq!(waiting(&ring), [2]);
         ring.put(3, source(101));
-        assert_eq!((waiting(&ring).len(), ring.dropped().memory), (0, 3), "what never fits is dropped itself");
+        assert_eq!(
+            (waiting(&ring).len(), ring.dropped().memory),
+            (0, 3),
+            "what never fits is dropped itself"
+        );
         assert!(budget.try_reserve(950));
         ring.put(4, source(60));
         assert_eq!((ring.len(), ring.dropped().memory), (0, 4));

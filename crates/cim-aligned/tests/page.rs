@@ -45,7 +45,8 @@ fn case(name: &str) -> serde_json::Value {
 fn the_recorded_page_is_equal_to_the_byte() {
     let case = case("aligned read");
     let expected = case["expected"]["selected_series"].as_str().unwrap();
-    let expected = expected.replace("<port>", "8080").replace("<cim port>", "6060").replace("go1.26.8", "none");
+    let expected =
+        expected.replace("<port>", "8080").replace("<cim port>", "6060").replace("go1.26.8", "none");
     let app = case["input"]["app_metrics"].as_str().unwrap();
     let own = |bytes: u32, messages: u32| {
         format!(
@@ -64,7 +65,8 @@ fn the_recorded_page_is_equal_to_the_byte() {
 
 #[test]
 fn without_an_interval_there_is_the_build_only_as_recorded() {
-    let expected = case("aligned second read")["expected"]["body"].as_str().unwrap().replace("go1.26.8", "none");
+    let expected =
+        case("aligned second read")["expected"]["body"].as_str().unwrap().replace("go1.26.8", "none");
     assert_eq!(page(&[]), expected);
 }
 
@@ -92,7 +94,10 @@ fn every_series_stands_there_once_whatever_the_exporter_repeats() {
     let page = page(&[(TICK, &[(1, app)]), (TICK + 1_000, &[(1, app)])]);
     is_sound(&page);
     assert_eq!(page.matches("h_bucket{").count(), 4, "{page}");
-    assert!(page.contains("x{a=\"1\",aligned_ts=\"1795384560\",source_port=\"1\"} 1 "), "the first counts: {page}");
+    assert!(
+        page.contains("x{a=\"1\",aligned_ts=\"1795384560\",source_port=\"1\"} 1 "),
+        "the first counts: {page}"
+    );
 }
 
 #[test]

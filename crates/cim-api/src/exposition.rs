@@ -114,7 +114,9 @@ mod tests {
             assert!(is_scraper(&headers(&[("accept", accept)])), "{accept}");
         }
         assert!(is_scraper(&headers(&[("x-prometheus-scrape-timeout-seconds", "10")])));
-        for accept in ["*/*", "text/html,application/xhtml+xml,*/*;q=0.8", "text/plain", "text/plain;version=1.0.0"] {
+        for accept in
+            ["*/*", "text/html,application/xhtml+xml,*/*;q=0.8", "text/plain", "text/plain;version=1.0.0"]
+        {
             assert!(!is_scraper(&headers(&[("accept", accept)])), "{accept}");
         }
         assert!(!is_scraper(&headers(&[("user-agent", "kube-probe/1.30")])));

@@ -134,7 +134,9 @@ async fn a_page_is_compressed_for_those_who_take_it() {
 async fn an_empty_page_is_200_without_a_body() {
     beside(Fake::new(String::new()), |address| async move {
         let (head, body) = ask(address, "GET", "/metrics", "Accept-Encoding: gzip\r\n").await;
-        assert!(head.starts_with("HTTP/1.1 200 OK\r\ncontent-type: text/plain; version=0.0.4; charset=utf-8\r\n"));
+        assert!(
+            head.starts_with("HTTP/1.1 200 OK\r\ncontent-type: text/plain; version=0.0.4; charset=utf-8\r\n")
+        );
         assert!(head.contains("content-length: 0\r\n") && body.is_empty(), "{head}");
     })
     .await;

@@ -51,7 +51,8 @@ pub async fn read_page(port: u16, path: &str, most: usize, limit: Duration) -> R
 
 async fn page(port: u16, path: &str, most: usize) -> Result<String, PageError> {
     let mut connection = Connection::open(HOST_NAME, port, false).await?;
-    let response = connection.send(request(port, path)?).await.map_err(|error| call::failure(error.error()))?;
+    let response =
+        connection.send(request(port, path)?).await.map_err(|error| call::failure(error.error()))?;
     let status = response.status().as_u16();
     if status != 200 {
         return Err(PageError::Status(status));

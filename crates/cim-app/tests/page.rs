@@ -64,7 +64,8 @@ async fn a_page_is_whole_or_an_error() {
         false
     });
     assert_eq!(page(&server).await.unwrap_err().to_string(), "the page is longer than 1000 bytes");
-    let chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\na 1\n\r\n4\r\nb 2\n\r\n0\r\n\r\n";
+    let chunked =
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\na 1\n\r\n4\r\nb 2\n\r\n0\r\n\r\n";
     assert_eq!(page(&Server::answering(chunked)).await.unwrap(), "a 1\nb 2\n");
 }
 
@@ -74,7 +75,8 @@ async fn an_exporter_that_is_slow_or_away_costs_no_more_than_the_limit() {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\na");
         true
     });
-    let error = read_page(slow.address.port(), "/metrics", 1_000, Duration::from_millis(200)).await.unwrap_err();
+    let error =
+        read_page(slow.address.port(), "/metrics", 1_000, Duration::from_millis(200)).await.unwrap_err();
     assert!(error.to_string().contains("did not answer within 200ms"), "{error}");
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let error = read_page(nobody, "/metrics", 1_000, LIMIT).await.unwrap_err();

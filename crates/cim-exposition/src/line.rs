@@ -18,7 +18,10 @@ fn is_blank(c: char) -> bool {
 
 /// Whether the byte may stand in a name, at its start or after it.
 fn in_name(byte: u8, is_first: bool, colon: bool) -> bool {
-    byte.is_ascii_alphabetic() || byte == b'_' || (colon && byte == b':') || (!is_first && byte.is_ascii_digit())
+    byte.is_ascii_alphabetic()
+        || byte == b'_'
+        || (colon && byte == b':')
+        || (!is_first && byte.is_ascii_digit())
 }
 
 /// Whether a family can have that name.
@@ -133,7 +136,8 @@ impl<'t> Line<'t> {
             escaped = byte == b'\\' && !escaped;
             is_end
         });
-        let (value, rest) = end.and_then(|end| self.0.split_at_checked(end)).ok_or("a quote is not closed")?;
+        let (value, rest) =
+            end.and_then(|end| self.0.split_at_checked(end)).ok_or("a quote is not closed")?;
         self.0 = rest.strip_prefix('"').unwrap_or(rest);
         Ok(unescaped(value))
     }

@@ -45,8 +45,11 @@ fn help() -> impl Strategy<Value = String> {
 fn family() -> impl Strategy<Value = Owned> {
     let labels = prop::collection::btree_map("[a-z][a-z0-9_]{0,6}", any::<String>(), 0..4);
     let sample = ("(|_bucket|_sum|_count)", labels, value(), any::<Option<i64>>());
-    (help(), kind(), prop::collection::vec(sample, 1..6))
-        .prop_map(|(help, kind, samples)| Owned { help, kind, samples })
+    (help(), kind(), prop::collection::vec(sample, 1..6)).prop_map(|(help, kind, samples)| Owned {
+        help,
+        kind,
+        samples,
+    })
 }
 
 /// Names of families end in a digit, so that none is a part of another.
@@ -129,7 +132,10 @@ fn blanks_comments_and_forms_of_numbers_are_as_the_format_allows() {
     let page = "\n# a comment\n#TYPE x counter\n#\n# TYPE\n\t x { a = \"b\" , c=\"d\", } \t 1e3 -5 \ny NaN\nz{} -inf\nw{a=\"\"} .5";
     let families = parse(page).unwrap();
     let all: Vec<_> = families.iter().flat_map(|family| &family.samples).collect();
-    assert_eq!((all[0].name, all[0].labels.len(), all[0].value, all[0].timestamp_ms), ("x", 2, 1000.0, Some(-5)));
+    assert_eq!(
+        (all[0].name, all[0].labels.len(), all[0].value, all[0].timestamp_ms),
+        ("x", 2, 1000.0, Some(-5))
+    );
     assert_eq!(families[0].kind, Kind::Untyped, "a comment without a blank is for people");
     assert!(all[1].value.is_nan());
     assert_eq!((all[2].value, all[3].value), (f64::NEG_INFINITY, 0.5));

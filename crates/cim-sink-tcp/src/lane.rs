@@ -93,7 +93,8 @@ impl Lane {
     /// Counts what receivers have of a batch of that many records.
     pub(crate) fn count(&self, records: usize, outcome: &Result<(), DeliveryError>) {
         let Some(pod) = &self.pod else { return };
-        let sent = outcome.as_ref().map_or_else(|error| error.undelivered().delivered_of(records), |()| records);
+        let sent =
+            outcome.as_ref().map_or_else(|error| error.undelivered().delivered_of(records), |()| records);
         if sent > 0 {
             metrics::counter!(catalog::OLD_SENT_TO_TCP, "pod" => pod.clone()).increment(sent as u64);
         }

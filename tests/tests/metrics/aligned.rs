@@ -33,7 +33,9 @@ fn pages_are_read_at_exact_seconds_and_served_once_to_a_scraper() {
     assert!(page.contains("metric_scrape_collector_success{collector=\"metric\"} 1\n"));
     let next = scrape(&daemon);
     assert!(ticks(&next).iter().all(|tick| !found.contains(tick)), "a tick was served twice");
-    assert!(next.contains("clock_aligned_metric_exporter_build_info{branch=\"\",goversion=\"none\",revision=\"\",version=\""));
+    assert!(next.contains(
+        "clock_aligned_metric_exporter_build_info{branch=\"\",goversion=\"none\",revision=\"\",version=\""
+    ));
     until("the reading is counted", || daemon.metric("cim_aligned_served_intervals_total") > 1.5);
     assert!(exporter.requests()[0].starts_with("GET /metrics HTTP/1.1\r\n"));
 }
@@ -49,9 +51,16 @@ fn a_tick_holds_what_the_exporter_said_then_and_own_metrics_with_their_port() {
     until("another reading", || exporter.requests().len() > before + 1);
     let page = look(&daemon);
     let values: Vec<&str> = page.lines().filter(|line| line.starts_with("x{")).collect();
-    assert!(values.len() >= 2 && values[0].contains("} 1 ") && values.last().unwrap().contains("} 2 "), "{values:?}");
-    let own = page.lines().find(|line| line.starts_with("cim_nats_TEST_message_count{")).expect("own metrics");
-    assert!(own.contains("pod=\"pod-1\"") && !own.contains(&format!("source_port=\"{}\"", exporter.port)), "{own}");
+    assert!(
+        values.len() >= 2 && values[0].contains("} 1 ") && values.last().unwrap().contains("} 2 "),
+        "{values:?}"
+    );
+    let own =
+        page.lines().find(|line| line.starts_with("cim_nats_TEST_message_count{")).expect("own metrics");
+    assert!(
+        own.contains("pod=\"pod-1\"") && !own.contains(&format!("source_port=\"{}\"", exporter.port)),
+        "{own}"
+    );
     assert!(own.contains("source_port=\"") && page.contains("\nprocess_open_fds{"), "{own}");
 }
 
@@ -88,7 +97,10 @@ fn labels_that_an_exporter_has_already_break_nothing() {
     waits(&daemon, 1);
     let page = scrape(&daemon);
     assert_eq!(ticks(&page).len(), page.matches("\nx{").count());
-    let labels = format!("exported_aligned_ts=\"now\",exported_source_port=\"mine\",source_port=\"{}\"", exporter.port);
+    let labels = format!(
+        "exported_aligned_ts=\"now\",exported_source_port=\"mine\",source_port=\"{}\"",
+        exporter.port
+    );
     assert!(page.contains(&labels), "{page}");
     waits(&daemon, 1);
 }
@@ -125,7 +137,9 @@ fn an_exporter_that_is_away_or_talks_nonsense_is_told_and_costs_the_others_nothi
     odd.show("x 2\n");
     let page = format!("source_port=\"{}\"", odd.port);
     until("it is read again", || look(&daemon).contains(&page));
-    assert!(daemon.stderr().contains("its page is not in the text format: line 1: the value is not a number"));
+    assert!(
+        daemon.stderr().contains("its page is not in the text format: line 1: the value is not a number")
+    );
 }
 
 #[test]
@@ -133,7 +147,9 @@ fn pages_beyond_the_memory_are_refused_and_the_rest_goes_on() {
     let large = Exporter::start(&"x 1\n".repeat(100_000));
     let memory = "[metrics]\naligned_memory = \"64KiB\"\n";
     let daemon = daemon(&[large.port], memory);
-    until("it is told", || status(&daemon)["trouble"].as_str().is_some_and(|why| why.contains("longer than 65536 bytes")));
+    until("it is told", || {
+        status(&daemon)["trouble"].as_str().is_some_and(|why| why.contains("longer than 65536 bytes"))
+    });
     waits(&daemon, 1);
     assert!(daemon.metric("cim_aligned_bytes") < 65_537.0);
     assert!(scrape(&daemon).contains("\ncim_nats_connections{"));

@@ -89,7 +89,8 @@ fn the_configuration_counts_before_the_annotation() {
     let home = tempfile::tempdir().unwrap();
     std::fs::write(home.path().join("labels"), "").unwrap();
     std::fs::write(home.path().join("annotations"), "xgvela.com/mmaas=\"zz\"\n").unwrap();
-    let settings = "orchestrator = { type = \"standalone\", podinfo = \"{home}\" }\nmetrics.aligned.interval = \"1s\"\n";
+    let settings =
+        "orchestrator = { type = \"standalone\", podinfo = \"{home}\" }\nmetrics.aligned.interval = \"1s\"\n";
     let daemon = Daemon::start_in(home, settings, |home: &Path| Daemon::spawn(home));
     waits(&daemon, 1);
     assert_eq!(status(&daemon)["trouble"], Value::Null);

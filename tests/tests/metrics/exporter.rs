@@ -58,7 +58,8 @@ fn serve(mut stream: TcpStream, page: &Mutex<String>, seen: &Mutex<Vec<String>>)
         return Ok(());
     }
     let page = page.lock().unwrap().clone();
-    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{page}", page.len());
+    let answer =
+        format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{page}", page.len());
     stream.write_all(answer.as_bytes())
 }
 
@@ -68,7 +69,8 @@ const SCRAPER: &str = "Accept: application/openmetrics-text;version=1.0.0;q=0.5,
 
 /// A request of `/metrics/aligned`; the answer, head included.
 pub fn ask(daemon: &Daemon, headers: &str) -> String {
-    let request = format!("GET /metrics/aligned HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n");
+    let request =
+        format!("GET /metrics/aligned HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n");
     daemon.exchange(request.as_bytes())
 }
 
@@ -96,11 +98,22 @@ pub fn waits(daemon: &Daemon, intervals: u64) {
 /// The ticks on a page, in order. Asserts that it can be read, and that no name stands there twice with the same labels and timestamp.
 pub fn ticks(page: &str) -> Vec<i64> {
     let (mut seen, mut ticks) = (HashSet::new(), Vec::new());
-    for sample in parse(page).unwrap_or_else(|error| panic!("{error}: {page}")).iter().flat_map(|f| &f.samples) {
+    for sample in
+        parse(page).unwrap_or_else(|error| panic!("{error}: {page}")).iter().flat_map(|f| &f.samples)
+    {
         let mut labels: Vec<_> = sample.labels.iter().filter(|(_, value)| !value.is_empty()).collect();
         labels.sort();
-        assert!(seen.insert(format!("{} {labels:?} {:?}", sample.name, sample.timestamp_ms)), "twice: {sample:?}");
-        ticks.extend(sample.labels.iter().find(|(name, _)| *name == "aligned_ts").map(|(_, tick)| tick.parse::<i64>().unwrap()));
+        assert!(
+            seen.insert(format!("{} {labels:?} {:?}", sample.name, sample.timestamp_ms)),
+            "twice: {sample:?}"
+        );
+        ticks.extend(
+            sample
+                .labels
+                .iter()
+                .find(|(name, _)| *name == "aligned_ts")
+                .map(|(_, tick)| tick.parse::<i64>().unwrap()),
+        );
     }
     ticks.sort_unstable();
     ticks.dedup();

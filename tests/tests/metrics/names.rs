@@ -56,7 +56,9 @@ fn old_families(daemon: &Daemon) -> BTreeMap<String, Kind> {
         own.next().is_some_and(|(name, value)| *name == "pod" && value == "pod-1") && own.next().is_none()
     };
     let old = families.iter().filter(|family| family.samples.iter().all(|sample| is_old(&sample.labels)));
-    old.filter(|family| !family.samples.is_empty()).map(|family| (family.name.to_owned(), family.kind)).collect()
+    old.filter(|family| !family.samples.is_empty())
+        .map(|family| (family.name.to_owned(), family.kind))
+        .collect()
 }
 
 /// A receiver that takes connections and reads nothing before it is woken.
@@ -179,7 +181,8 @@ fn a_result_that_cannot_be_stored_in_time_is_a_failed_commit_and_no_failed_push(
 #[test]
 fn whatever_format_is_asked_for_the_text_format_comes_and_ends_as_recorded() {
     let daemon = Daemon::start("");
-    let recorded: serde_json::Value = serde_json::from_str(include_str!("../../vectors/metrics.json")).unwrap();
+    let recorded: serde_json::Value =
+        serde_json::from_str(include_str!("../../vectors/metrics.json")).unwrap();
     let cases = recorded["cases"].as_array().unwrap();
     let case = cases.iter().find(|case| case["name"] == "openmetrics accept").unwrap();
     let header = case["input"]["header"].as_str().unwrap();
@@ -187,7 +190,10 @@ fn whatever_format_is_asked_for_the_text_format_comes_and_ends_as_recorded() {
     let answer = daemon.exchange(request.as_bytes());
     let kind = "content-type: text/plain; version=0.0.4; charset=utf-8\r\n";
     assert!(case["expected"]["headers"]["text"].as_str().unwrap().to_ascii_lowercase().contains(kind));
-    assert!(answer.contains(kind) && answer.ends_with(case["expected"]["body_end"].as_str().unwrap()), "{answer}");
+    assert!(
+        answer.contains(kind) && answer.ends_with(case["expected"]["body_end"].as_str().unwrap()),
+        "{answer}"
+    );
 }
 
 /// `enable_kpi` of `cim.json`.
@@ -202,8 +208,10 @@ fn document(enable_kpi: bool) -> serde_json::Value {
 #[test]
 fn without_kpis_the_page_is_empty_as_recorded_and_everything_else_works() {
     let pod = Pod::of_files(document(false), "", "");
-    let recorded: serde_json::Value = serde_json::from_str(include_str!("../../vectors/metrics.json")).unwrap();
-    let case = recorded["cases"].as_array().unwrap().iter().find(|case| case["name"] == "enable_kpi false").unwrap();
+    let recorded: serde_json::Value =
+        serde_json::from_str(include_str!("../../vectors/metrics.json")).unwrap();
+    let case =
+        recorded["cases"].as_array().unwrap().iter().find(|case| case["name"] == "enable_kpi false").unwrap();
     let outline = |answer: &str| {
         let mut lines: Vec<_> = answer.split("\r\n").map(str::to_ascii_lowercase).collect();
         lines.retain(|line| !line.starts_with("date:"));

@@ -15,7 +15,12 @@ fn judged(page: &str) -> Option<usize> {
         skip("the parsers of Prometheus are not built: scripts/tools");
         return None;
     }
-    let mut child = Command::new(reader).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = Command::new(reader)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     child.stdin.take().unwrap().write_all(page.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{}\n{page}", String::from_utf8_lossy(&output.stderr));
@@ -67,12 +72,18 @@ time.sleep(600)
 #[test]
 fn an_exporter_made_with_the_library_for_python_is_read_whole() {
     let python = tool("venv/bin/python");
-    let has_library = || Command::new(&python).args(["-c", "import prometheus_client"]).output().is_ok_and(|output| output.status.success());
+    let has_library = || {
+        Command::new(&python)
+            .args(["-c", "import prometheus_client"])
+            .output()
+            .is_ok_and(|output| output.status.success())
+    };
     if !python.exists() || !has_library() {
         return skip("prometheus-client for Python is not installed: scripts/tools");
     }
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let child = Command::new(python).args(["-c", EXPORTER, &port.to_string()]).stderr(Stdio::null()).spawn().unwrap();
+    let child =
+        Command::new(python).args(["-c", EXPORTER, &port.to_string()]).stderr(Stdio::null()).spawn().unwrap();
     let _library = Library(child);
     let daemon = Daemon::start(&format!("[metrics.aligned]\nports = [{port}]\ninterval = \"1s\"\n"));
     let from = format!("source_port=\"{port}\"");
@@ -91,6 +102,9 @@ fn an_exporter_made_with_the_library_for_python_is_read_whole() {
     ] {
         assert!(page.lines().any(|found| found == line), "{line} is not in {page}");
     }
-    assert!(page.contains("# HELP calls_total Calls so far.\\nIn two lines.\n# TYPE calls_total counter\n"), "{page}");
+    assert!(
+        page.contains("# HELP calls_total Calls so far.\\nIn two lines.\n# TYPE calls_total counter\n"),
+        "{page}"
+    );
     judged(&page);
 }
