@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use cim_api::{ApiState, Readiness, Registering, RegistrationRequest};
+use cim_api::{Aligning, ApiState, Readiness, Registering, RegistrationRequest};
 use cim_core::settings::OnFault;
 use cim_core::{Cim, ClassStatus, DeliveryState, Health, Identity, MemberStatus, Orchestrator};
 use cim_nats::ListenerStats;
@@ -15,8 +15,9 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use crate::aligned::Aligned;
 use crate::external::ExternalIntake;
-use crate::metrics_page;
+use crate::metrics_page::{self, MetricsSwitch};
 use crate::own_document::Wishes;
 use crate::registration::{self, Engine};
 use crate::settings::{RegistrationSettings, Settings};
@@ -31,6 +32,10 @@ pub struct Face {
     pub addresses: Vec<std::net::SocketAddr>,
     /// The exporter.
     pub exporter: PrometheusHandle,
+    /// Whether `/metrics` tells anything.
+    pub metrics: MetricsSwitch,
+    /// Clock-aligned metrics.
+    pub aligned: Arc<Aligned>,
     /// The configuration in force.
     pub settings: Settings,
     /// When the process was ready.
@@ -68,6 +73,7 @@ impl ApiState for Face {
         parts.extend(status.members.iter().map(member));
         parts.push(self.configuration());
         parts.push(self.orchestrator());
+        parts.extend(self.aligned.readiness());
         parts
     }
 
@@ -84,11 +90,16 @@ impl ApiState for Face {
             "routes": status.members.iter().map(member_document).collect::<Vec<_>>(),
             "memory": { "budget_bytes": self.cim.budget().limit(), "used_bytes": self.cim.budget().used() },
             "dead_letters": status.dead_letters,
+            "aligned_metrics": self.aligned.status(),
             "parts": status.parts,
         })
     }
 
     fn metrics(&self) -> String {
+        if !self.metrics.is_on() {
+            return String::new();
+        }
+        self.aligned.publish();
         let counts = self.nats.snapshot();
         let view = self.engine.borrow().as_ref().map(|(configuration, _)| configuration.view());
         if let Some(external) = &self.external {
@@ -96,6 +107,10 @@ impl ApiState for Face {
         }
         let pod = &self.settings.identity.pod;
         metrics_page::render(&self.exporter, &self.cim, &counts, view.as_ref(), pod)
+    }
+
+    fn aligned(&self, is_scraper: bool) -> Option<Aligning<'_>> {
+        self.aligned.page(is_scraper)
     }
 
     fn register(&self, mut request: RegistrationRequest) -> Option<Registering<'_>> {

@@ -2,6 +2,7 @@
 //!
 //! A library beside the binary, so that tests reach its parts; nobody else depends on it.
 
+mod aligned;
 pub mod application;
 mod awaiting;
 pub mod backends;
@@ -23,6 +24,7 @@ mod lost_receivers;
 pub mod metrics_page;
 pub mod own_document;
 mod own_spool;
+mod process_metrics;
 pub mod reference;
 pub mod registration;
 pub mod reload;

@@ -1,9 +1,11 @@
-//! The text of `/metrics`: the engine's books, the listener's counts, and the old names.
+//! The text of `/metrics`: the engine's books, the listener's counts, the old names, and the process.
 //!
 //! Owns the one recorder of the process. Left out: names, which stand in the catalog. The invariant: counts are
 //! written as absolute values when somebody reads them, never per message.
 
-use crate::external::ExternalStatus;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use cim_api::{ConfigurationMetrics, LegacyMetrics, SIZE_BOUNDS, SubjectMetrics};
 use cim_core::Cim;
 use cim_core::catalog::{self, CATALOG, MetricKind};
@@ -12,6 +14,33 @@ use cim_core::intake::ClassTotals;
 use cim_nats::{ListenerCounts, ROUTES};
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+
+use crate::process_metrics;
+
+/// Whether the page tells anything (`enable_kpi` of the original, wire contract §2.1). Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct MetricsSwitch(Arc<AtomicBool>);
+
+impl MetricsSwitch {
+    /// A switch in that position.
+    #[must_use]
+    pub fn new(is_on: bool) -> Self {
+        Self(Arc::new(AtomicBool::new(is_on)))
+    }
+
+    /// Counting goes on in either position.
+    pub fn set(&self, is_on: bool) {
+        self.0.store(is_on, Ordering::Relaxed);
+    }
+
+    /// Its position.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+use crate::external::ExternalStatus;
 
 /// Installs the recorder of the process and describes every metric.
 #[must_use]
@@ -26,6 +55,9 @@ pub fn install() -> PrometheusHandle {
             MetricKind::Gauge => describe_gauge!(metric.name, metric.help),
             MetricKind::Histogram => describe_histogram!(metric.name, metric.help),
         }
+    }
+    for (name, help) in catalog::OLD_OF_SINKS {
+        describe_counter!(name, help);
     }
     handle
 }
@@ -48,6 +80,7 @@ pub fn render(
     let mut legacy = legacy(cim, pod);
     legacy.configuration = configuration.map(old_counts).unwrap_or_default();
     page.push_str(&legacy.render());
+    page.push_str(&process_metrics::render());
     page
 }
 

@@ -49,7 +49,7 @@ case. A list in a variable is a JSON list, or its items with commas between them
 What a cluster gives every pod fills gaps of `[orchestrator] type = \"kubernetes\"` without `kubeconfig`: `KUBERNETES_SERVICE_HOST` and
 `KUBERNETES_SERVICE_PORT` for `host` and `port`, the file `namespace` beside `token_file` for the namespace of `[identity]`.
 
-`cim run` loads again on SIGHUP and when a file changes. `[routes]`, `[sinks]` and `level` in `[log]` change at once;
+`cim run` loads again on SIGHUP and when a file changes. `[routes]`, `[sinks]`, `[application]`, `enabled` in `[metrics]` and `level` in `[log]` change at once;
 for everything else it says that a restart is needed. A configuration with any problem changes nothing.
 
 ";
@@ -226,9 +226,23 @@ With the one label `pod`; a family appears after its first update. S is `CONFIG`
 
 | name | type | |
 |---|---|---|
-| `cim_total_messages_counter` | counter | LOG messages |
+| `cim_total_messages_counter`, `Total_msg_count` | counter | LOG messages |
 | `cim_total_bytes_counter` | counter | their bytes as received |
 | `cim_packet_size` | gauge | bytes of the last one |
+| `Total_msg_sent_to_tcp` | counter | log records that TCP sinks have taken |
+| `Total_msg_write_to_file` | counter | log records that file sinks have taken |
+| `tcp_disconnect_count` | counter | connections that broke while they carried log records |
+| `cim_config_push_attempt_total` | counter | calls of `/updateConfig` |
+| `cim_config_push_success_total` | counter | those answered with 2xx |
+| `cim_config_push_failure_total` | counter | those answered otherwise, or not at all |
+| `cim_commit_config_push_failure_total` | counter | results that could not be stored in time |
+| `cim_config_resp_received_total` | counter | messages on CONFIG |
+| `cim_config_resp_success_total` | counter | changes that were applied |
+| `cim_config_resp_unused_total` | counter | changes that were not needed |
+| `cim_config_resp_failure_total` | counter | changes that failed |
 | `cim_nats_S_message_count` | counter | messages of the subject |
 | `cim_nats_S_message_size` | histogram | their bytes; bounds 0, 500, … 9500 |
+| `cim_nats_EVENT_latency` | gauge | milliseconds from the time in the last event that has one to its arrival |
+
+`process_*` without labels, as every Prometheus library has them. `/metrics/aligned`: [guide](../guide/metrics.md).
 ";

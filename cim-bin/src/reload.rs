@@ -15,9 +15,10 @@ use tokio::sync::watch;
 use crate::application::{self, CurrentApplication};
 use crate::diagnostics::LevelSwitch;
 use crate::exit::chain;
+use crate::metrics_page::MetricsSwitch;
 use crate::own_document::{self, Held, InForce, Wish};
 use crate::settings::{
-    Credentials, Infra, Loaded, Problems, RegistrationSettings, Request, Settings, Sources,
+    Credentials, Infra, Loaded, MetricsSettings, Problems, RegistrationSettings, Request, Settings, Sources,
 };
 use crate::who::Who;
 use crate::{configuration, engine, said};
@@ -67,11 +68,20 @@ pub struct Reload {
     /// Nothing watches a source of configuration yet: another one may be chosen.
     may_choose_source: bool,
     looks: Vec<(PathBuf, Look)>,
-    level: LevelSwitch,
+    switches: Switches,
     application: Arc<CurrentApplication>,
     answers: watch::Sender<RegistrationSettings>,
     who: Who,
     neighbours: Neighbours,
+}
+
+/// What changes with a word.
+#[derive(Debug)]
+pub struct Switches {
+    /// The least important level that is logged.
+    pub level: LevelSwitch,
+    /// Whether `/metrics` tells anything.
+    pub metrics: MetricsSwitch,
 }
 
 impl Reload {
@@ -80,7 +90,7 @@ impl Reload {
     pub fn new(
         files: Vec<PathBuf>,
         in_force: InForce,
-        level: LevelSwitch,
+        switches: Switches,
         application: Arc<CurrentApplication>,
         answers: watch::Sender<RegistrationSettings>,
         who: Who,
@@ -99,7 +109,7 @@ impl Reload {
             infra,
             may_choose_source,
             looks,
-            level,
+            switches,
             application,
             answers,
             who,
@@ -272,6 +282,10 @@ impl Reload {
             application: new.settings.application.clone(),
             registration: new.settings.registration.clone(),
             log: new.settings.log.clone(),
+            metrics: MetricsSettings {
+                enabled: new.settings.metrics.enabled,
+                ..self.in_force.metrics.clone()
+            },
             ..self.in_force.clone()
         };
         if self.may_choose_source {
@@ -330,9 +344,10 @@ impl Reload {
             self.answers.send_replace(next.registration.clone());
         }
         if next.log.level != self.in_force.log.level {
-            self.level.set(next.log.level);
+            self.switches.level.set(next.log.level);
             tracing::info!(level = next.log.level.as_str(), "the log level changed");
         }
+        self.switches.metrics.set(next.metrics.enabled);
         Ok(())
     }
 
@@ -346,6 +361,10 @@ impl Reload {
             sections.filter(|name| differs(name)).map(|name| format!("[{name}]")).collect();
         if self.in_force.log.format != new.settings.log.format {
             names.push("`format` in [log]".to_owned());
+        }
+        let aligned = |metrics: &MetricsSettings| (metrics.aligned.clone(), metrics.aligned_memory);
+        if aligned(&self.in_force.metrics) != aligned(&new.settings.metrics) {
+            names.push("clock-aligned metrics in [metrics]".to_owned());
         }
         // Secrets do not show in a document.
         if self.credentials != new.credentials && !names.iter().any(|name| name == "[nats]") {

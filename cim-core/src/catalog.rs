@@ -51,6 +51,16 @@ macro_rules! catalog {
 /// The name the original gave to broken TCP connections that carried logs (wire contract §10.1). Its one label is `pod`; as
 /// there, it appears with the first one.
 pub const OLD_TCP_DISCONNECTS: &str = "tcp_disconnect_count";
+/// The same for log messages that TCP sinks took.
+pub const OLD_SENT_TO_TCP: &str = "Total_msg_sent_to_tcp";
+/// The same for log messages that file sinks took.
+pub const OLD_WRITTEN_TO_FILES: &str = "Total_msg_write_to_file";
+/// What is told about the counters of the original that sinks move.
+pub const OLD_OF_SINKS: [(&str, &str); 3] = [
+    (OLD_TCP_DISCONNECTS, "Total no of TCP connections that broke while they carried log messages"),
+    (OLD_SENT_TO_TCP, "Total no of log messages sent over TCP"),
+    (OLD_WRITTEN_TO_FILES, "Total no of log messages written to files"),
+];
 
 catalog! {
     ACCEPTED = "cim_records_accepted_total" Counter ["route", "sink"]
@@ -127,6 +137,18 @@ catalog! {
         "Keys of the configuration source that were left alone: foreign or malformed.";
     CONFIG_WATCH_RESTARTS = "cim_config_watch_restarts_total" Counter []
         "Watches of the configuration source that ended and were begun again.";
+    ALIGNED_WAITING = "cim_aligned_intervals" Gauge []
+        "Intervals of clock-aligned metrics that wait to be fetched.";
+    ALIGNED_BYTES = "cim_aligned_bytes" Gauge []
+        "Bytes of the pages in these intervals.";
+    ALIGNED_SERVED = "cim_aligned_served_intervals_total" Counter []
+        "Intervals that a scraper has fetched.";
+    ALIGNED_DROPPED = "cim_aligned_dropped_intervals_total" Counter ["reason"]
+        "Intervals that nobody fetched in time: retention, memory.";
+    ALIGNED_MISSED = "cim_aligned_missed_ticks_total" Counter []
+        "Ticks at which nothing was read, because the clock jumped or the process stood still.";
+    ALIGNED_FAILED = "cim_aligned_failed_reads_total" Counter ["port"]
+        "Pages of the application that could not be read at a tick.";
     NATS_CONNECTIONS = "cim_nats_connections" Gauge []
         "Open client connections of the listener.";
     NATS_CONNECTS = "cim_nats_connections_total" Counter ["result"]

@@ -88,6 +88,7 @@ impl Orchestrator for Standalone {
             match name.as_str() {
                 "svcVersion" => identity.version = value,
                 "xgvela.com/tmaas" => identity.tmaas = tmaas(&value)?,
+                "xgvela.com/mmaas" => identity.mmaas = value,
                 _ => {}
             }
         }
@@ -158,11 +159,15 @@ mod tests {
         std::fs::write(dir.path().join("labels"), "microSvcName=\"svc\"\nuhn=\"u\"\nother=\"x=y\"\n")
             .unwrap();
         let annotation = r#"xgvela.com/tmaas="{\n \"nfId\": \"nf1\",\n \"nfType\": \"amf\" }""#;
-        std::fs::write(dir.path().join("annotations"), format!("{annotation}\nsvcVersion=\"v2\"\n")).unwrap();
+        std::fs::write(
+            dir.path().join("annotations"),
+            format!("{annotation}\nsvcVersion=\"v2\"\nxgvela.com/mmaas=\"{{}}\"\n"),
+        )
+        .unwrap();
         let identity = standalone(dir.path()).identity().await.unwrap();
         assert_eq!((identity.microservice.as_str(), identity.version.as_str()), ("svc", "v2"));
         assert_eq!((identity.tmaas.nf_id.as_str(), identity.tmaas.nf_type.as_str()), ("nf1", "amf"));
-        assert_eq!((identity.uhn.as_str(), identity.pod.as_str()), ("u", "p"));
+        assert_eq!((identity.uhn.as_str(), identity.pod.as_str(), identity.mmaas.as_str()), ("u", "p", "{}"));
     }
 
     #[tokio::test]

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// Crates that backends and adapters may build on.
-const FOUNDATION: [&str; 3] = ["cim-core", "cim-wire", "cim-spool"];
+const FOUNDATION: [&str; 4] = ["cim-core", "cim-wire", "cim-spool", "cim-exposition"];
 /// Crates that the tests of every crate may use.
 const TEST_SUPPORT: [&str; 2] = ["cim-testkit", "cim-services"];
 /// Crates that may know every other one. The examples are none: they show what a crate of one's own needs.
@@ -52,6 +52,7 @@ fn the_foundation_is_layered() {
     };
     assert_eq!(inner("cim-wire"), Vec::<String>::new());
     assert_eq!(inner("cim-spool"), Vec::<String>::new());
+    assert_eq!(inner("cim-exposition"), Vec::<String>::new());
     assert_eq!(inner("cim-core"), ["cim-spool", "cim-wire"]);
 }
 

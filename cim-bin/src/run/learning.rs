@@ -46,6 +46,7 @@ impl Process {
         if let Some(dir) = &self.plan.dir {
             who::remember(&identity, dir);
         }
+        self.face.aligned.known(&identity);
         reload.known(identity.clone(), &self.cim, registry).await;
         if self.engine.borrow().is_none() {
             configuration::start(&self.engine, &self.cim, Plan { identity, ..self.plan.clone() });

@@ -8,6 +8,7 @@ mod learning;
 mod serve;
 mod signals;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,19 +20,20 @@ use cim_core::{Cim, Configuration, Identity, Neighbours, Registry};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::interval;
 
+use crate::aligned::{self, Aligned};
 use crate::application::CurrentApplication;
 use crate::exit::{self, Failure, chain};
 use crate::face::Face;
 use crate::listeners::Listeners;
 use crate::lost_receivers::LostReceivers;
+use crate::metrics_page::{self, MetricsSwitch};
 use crate::own_document::{Map, Wish, Wishes, begin};
-use crate::reload::Reload;
+use crate::reload::{Reload, Switches};
 use crate::said::{self, HttpAddresses};
 use crate::settings::{ApiPaths, Infra, Loaded, RegistrationSettings, Request};
 use crate::who::{self, Who};
 use crate::{
-    backends, configuration, diagnostics, engine, infra, limits, listeners, metrics_page, own_document,
-    own_spool,
+    backends, configuration, diagnostics, engine, infra, limits, listeners, own_document, own_spool,
 };
 use serve::{serve_control, serve_external, serve_http, serve_nats};
 use signals::Signals;
@@ -86,7 +88,8 @@ pub fn run(files: Vec<PathBuf>) -> Result<u8, Failure> {
         process.infra = asks_infra.then(|| infra::ask(process.cim.supervisor(), &process.plan.orchestrator));
         said::start(&loaded, &who, &process.face.addresses, &process.http);
         wishes.into_iter().for_each(|wishes| process.follow_map(wishes));
-        let reload = Reload::new(files, in_force, level, application, answers, who, neighbours);
+        let switches = Switches { level, metrics: process.face.metrics.clone() };
+        let reload = Reload::new(files, in_force, switches, application, answers, who, neighbours);
         reload.remember().await;
         process.work(signals, reload, wished, &registry).await
     })
@@ -137,11 +140,17 @@ impl Process {
         let external = settings.nats.external.as_ref().map(backends::external_nats).transpose();
         let external = external.map_err(|problem| Failure::cannot_start(problem.to_string()))?;
         external.iter().for_each(|external| serve_external(&cim, external));
+        let aligned = Aligned::new(&settings.metrics, cim.budget());
+        if who.is_known {
+            aligned.known(&who.identity);
+        }
         let face = Arc::new(Face {
             cim: cim.clone(),
             nats: stats,
             addresses,
             exporter: metrics_page::install(),
+            metrics: MetricsSwitch::new(settings.metrics.enabled),
+            aligned,
             settings,
             started: Instant::now(),
             engine: engine.subscribe(),
@@ -160,6 +169,7 @@ impl Process {
             ApiPaths::Full => Paths::Full,
             ApiPaths::Contract => Paths::Contract,
         };
+        aligned::start(&face, http.api.first().map_or(0, SocketAddr::port), &stopping);
         for api in &open.api {
             serve_http(&cim, "http api", api, paths, &face, &stopping);
         }

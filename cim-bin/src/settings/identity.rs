@@ -95,6 +95,7 @@ impl From<&IdentitySettings> for cim_core::Identity {
                 nf_service_id: tmaas.nf_service_id,
                 nf_service_type: tmaas.nf_service_type,
             },
+            mmaas: String::new(),
             own_nf: settings.own_nf.clone(),
             own_nf_type: settings.own_nf_type.clone(),
         }

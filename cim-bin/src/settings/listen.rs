@@ -152,7 +152,7 @@ impl Default for ApiSettings {
     }
 }
 
-/// `[health]`: a second HTTP server with `/livez`, `/readyz` and `/metrics` only; it may listen on any address.
+/// `[health]`: a second HTTP server with `/livez`, `/readyz`, `/metrics` and `/metrics/aligned` only; it may listen on any address.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct HealthSettings {

@@ -17,6 +17,7 @@ use super::configuration::ConfigurationSettings;
 use super::credentials::Credentials;
 use super::external_nats::ExternalNatsSettings;
 use super::listen::NatsAuth;
+use super::metrics::AlignedSettings;
 use super::path;
 use super::schema::Schema;
 use crate::backends;
@@ -35,6 +36,7 @@ pub fn problems(merged: &Value, registry: &Registry) -> Vec<Problem> {
     }
     problems.extend(names(merged));
     problems.extend(leftovers(merged, registry));
+    problems.extend(aligned(merged));
     let auth = merged.pointer("/nats/auth").filter(|auth| !auth.is_null());
     if let Some(Err(found)) =
         auth.and_then(|auth| NatsAuth::deserialize(auth).ok()).map(|auth| Credentials::load(&auth))
@@ -71,6 +73,13 @@ fn names(merged: &Value) -> Vec<Problem> {
         _ => None,
     });
     wrong.collect()
+}
+
+/// The limits of clock-aligned metrics.
+fn aligned(merged: &Value) -> Option<Problem> {
+    let table = merged.pointer("/metrics/aligned").filter(|table| !table.is_null())?;
+    let problem = AlignedSettings::deserialize(table).ok()?.plan().err()?;
+    Some(problem.beneath("metrics.aligned"))
 }
 
 /// Files of an earlier sidecar need a spool to be noted in, and a log route that does not lead back to them.

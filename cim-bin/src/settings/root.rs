@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::configuration::{ConfigurationSettings, OrchestratorSettings};
 use super::identity::IdentitySettings;
 use super::listen::{ApiSettings, HealthSettings, NatsSettings};
+use super::metrics::MetricsSettings;
 use super::registration::RegistrationSettings;
 use cim_app::ApplicationSettings;
 
@@ -45,6 +46,8 @@ pub struct Settings {
     pub orchestrator: OrchestratorSettings,
     /// What a registration is answered with.
     pub registration: RegistrationSettings,
+    /// What is told in numbers.
+    pub metrics: MetricsSettings,
     /// Diagnostics of CIM itself, on standard error.
     pub log: LogSettings,
 }

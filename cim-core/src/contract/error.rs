@@ -51,6 +51,17 @@ pub enum Undelivered {
     Only(Vec<usize>),
 }
 
+impl Undelivered {
+    /// How many records of a batch of that many are delivered for certain.
+    #[must_use]
+    pub fn delivered_of(&self, records: usize) -> usize {
+        match self {
+            Self::All => 0,
+            Self::Only(positions) => records.saturating_sub(positions.len()),
+        }
+    }
+}
+
 /// A failed delivery.
 #[derive(Debug)]
 pub struct DeliveryError {

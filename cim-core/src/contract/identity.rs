@@ -36,6 +36,8 @@ pub struct Identity {
     pub cnfc_uuid: String,
     /// Annotation `xgvela.com/tmaas`.
     pub tmaas: Tmaas,
+    /// Annotation `xgvela.com/mmaas` as it stands there; empty when absent.
+    pub mmaas: String,
     /// Environment variable `NF`: replaces the network function in events that CIM raises itself; empty when unset.
     pub own_nf: String,
     /// Environment variable `NF_TYPE`: the same for its type.

@@ -1,7 +1,7 @@
 //! A stream that ends when nothing moves: the cure for clients that connect and then neither read nor write.
 //!
-//! Left out: limits on whole requests, which `server` and `route` set. The invariant: a wait longer than the limit,
-//! in either direction, is an error, whatever the peer does.
+//! Also the place where an answer has left, which signs its receipt. Left out: limits on whole requests, which `server` and `route`
+//! set. The invariant: a wait longer than the limit, in either direction, is an error, whatever the peer does.
 
 use std::future::Future;
 use std::io;
@@ -13,18 +13,21 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
+use crate::receipt::Receipts;
+
 /// A TCP stream that fails with `TimedOut` after `limit` without progress.
 #[derive(Debug)]
 pub(crate) struct IdleStream {
     stream: TcpStream,
     limit: Duration,
     timer: Pin<Box<Sleep>>,
+    receipts: Receipts,
 }
 
 impl IdleStream {
     /// Watches `stream`.
-    pub(crate) fn new(stream: TcpStream, limit: Duration) -> Self {
-        Self { stream, limit, timer: Box::pin(sleep(limit)) }
+    pub(crate) fn new(stream: TcpStream, limit: Duration, receipts: Receipts) -> Self {
+        Self { stream, limit, timer: Box::pin(sleep(limit)), receipts }
     }
 
     /// Passes a finished step on and starts the clock again; turns a wait that is over into an error.
@@ -72,7 +75,12 @@ impl AsyncWrite for IdleStream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let step = Pin::new(&mut self.stream).poll_flush(cx);
+        if let Poll::Ready(Ok(())) = step {
+            // Flushed after the last write: the system has every byte.
+            self.receipts.sign();
+        }
+        step
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -3,7 +3,7 @@
 //! Rendered from plain numbers, because the exporter of the metrics facade would store every size until it is
 //! scraped. Left out: where the numbers come from. The invariant: a family appears only after its first update.
 
-use std::fmt::Write;
+use cim_exposition::{Kind, Page};
 
 /// Upper bounds of `cim_nats_<S>_message_size`, without `+Inf`.
 pub const SIZE_BOUNDS: [u64; 20] = [
@@ -61,40 +61,37 @@ impl LegacyMetrics {
     /// The exposition text, families sorted by name.
     #[must_use]
     pub fn render(&self) -> String {
-        let mut text = Page { label: format!("pod=\"{}\"", escaped(&self.pod)), text: String::new() };
-        text.configuration(&self.configuration);
+        let mut page = OldPage { pod: &self.pod, page: Page::new() };
+        if self.log_messages > 0 {
+            // It never moved in the original; here it tells what its name says.
+            page.counter("Total_msg_count", "Total no of log messages received", self.log_messages);
+        }
+        page.configuration(&self.configuration);
         let mut subjects: Vec<_> = self.subjects.iter().filter(|subject| subject.messages > 0).collect();
         subjects.sort_by(|a, b| a.subject.cmp(&b.subject));
-        for subject in subjects {
-            text.subject(subject);
-        }
+        subjects.into_iter().for_each(|subject| page.subject(subject));
         if self.log_messages > 0 {
-            text.single("cim_packet_size", "packetSize", "gauge", self.last_log_bytes);
-            text.single("cim_total_bytes_counter", "Total no of bytes recieved", "counter", self.log_bytes);
-            text.single(
-                "cim_total_messages_counter",
-                "Total no of messages recieved",
-                "counter",
-                self.log_messages,
-            );
+            page.single("cim_packet_size", "packetSize", Kind::Gauge, float(self.last_log_bytes));
+            page.counter("cim_total_bytes_counter", "Total no of bytes recieved", self.log_bytes);
+            page.counter("cim_total_messages_counter", "Total no of messages recieved", self.log_messages);
         }
-        text.text
+        page.page.into_text()
     }
 }
 
-struct Page {
-    label: String,
-    text: String,
+struct OldPage<'p> {
+    pod: &'p str,
+    page: Page,
 }
 
-impl Page {
-    fn head(&mut self, name: &str, help: &str, kind: &str) {
-        let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+impl OldPage<'_> {
+    fn single(&mut self, name: &str, help: &str, kind: Kind, value: f64) {
+        self.page.family(name, help, kind);
+        self.page.sample(name, [("pod", self.pod)], value, None);
     }
 
-    fn single(&mut self, name: &str, help: &str, kind: &str, value: u64) {
-        self.head(name, help, kind);
-        let _ = writeln!(self.text, "{name}{{{}}} {}", self.label, number(value));
+    fn counter(&mut self, name: &str, help: &str, count: u64) {
+        self.single(name, help, Kind::Counter, float(count));
     }
 
     fn configuration(&mut self, counts: &ConfigurationMetrics) {
@@ -117,7 +114,7 @@ impl Page {
             ("cim_config_resp_unused_total", "Total no of unused configs reported", counts.results_unused),
         ];
         for (name, help, count) in families.into_iter().filter(|(_, _, count)| *count > 0) {
-            self.single(name, help, "counter", count);
+            self.counter(name, help, count);
         }
     }
 
@@ -125,67 +122,38 @@ impl Page {
         let topic = &subject.subject;
         let stem = format!("cim_nats_{}", topic.replace('.', "_"));
         if let Some(latency) = subject.latency_ms {
-            let name = format!("{stem}_latency");
-            self.head(&name, &format!("Latency to process messages for topic {topic}"), "gauge");
-            let sign = if latency < 0 { "-" } else { "" };
-            let value = number(latency.unsigned_abs());
-            let _ = writeln!(self.text, "{name}{{{}}} {sign}{value}", self.label);
+            let help = format!("Latency to process messages for topic {topic}");
+            #[allow(clippy::cast_precision_loss, reason = "the original keeps these numbers as floats")]
+            self.single(&format!("{stem}_latency"), &help, Kind::Gauge, latency as f64);
         }
         let help = format!("Count of number of messages for topic {topic}");
-        self.single(&format!("{stem}_message_count"), &help, "counter", subject.messages);
+        self.counter(&format!("{stem}_message_count"), &help, subject.messages);
         self.sizes(&format!("{stem}_message_size"), subject);
     }
 
     fn sizes(&mut self, name: &str, subject: &SubjectMetrics) {
-        self.head(name, &format!("Message size for topic {}", subject.subject), "histogram");
+        let pod = ("pod", self.pod);
+        self.page.family(name, &format!("Message size for topic {}", subject.subject), Kind::Histogram);
+        let bucket = format!("{name}_bucket");
         let mut below = 0u64;
         for (bound, count) in SIZE_BOUNDS.iter().zip(&subject.sizes) {
             below = below.saturating_add(*count);
-            let count = number(below);
-            let _ = writeln!(self.text, "{name}_bucket{{{},le=\"{bound}\"}} {count}", self.label);
+            self.page.sample(&bucket, [pod, ("le", &bound.to_string())], float(below), None);
         }
-        let all = number(subject.messages);
-        let _ = writeln!(self.text, "{name}_bucket{{{},le=\"+Inf\"}} {all}", self.label);
-        let _ = writeln!(self.text, "{name}_sum{{{}}} {}", self.label, number(subject.bytes));
-        let _ = writeln!(self.text, "{name}_count{{{}}} {all}", self.label);
+        self.page.sample(&bucket, [pod, ("le", "+Inf")], float(subject.messages), None);
+        self.page.sample(&format!("{name}_sum"), [pod], float(subject.bytes), None);
+        self.page.sample(&format!("{name}_count"), [pod], float(subject.messages), None);
     }
 }
 
-fn escaped(label: &str) -> String {
-    label.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
-}
-
-/// A count as the library of the original prints a float: shortest digits, an exponent from one million up.
-fn number(value: u64) -> String {
-    #[allow(clippy::cast_precision_loss, reason = "the original keeps these numbers as floats")]
-    let float = value as f64;
-    if value < 1_000_000 {
-        return value.to_string();
-    }
-    let text = format!("{float:e}");
-    match text.split_once('e') {
-        Some((digits, exponent)) => format!("{digits}e+{exponent:0>2}"),
-        None => text,
-    }
+#[allow(clippy::cast_precision_loss, reason = "the original keeps these numbers as floats")]
+fn float(count: u64) -> f64 {
+    count as f64
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn large_numbers_switch_to_the_exponent_form() {
-        for (value, text) in [
-            (0, "0"),
-            (999_999, "999999"),
-            (1_000_000, "1e+06"),
-            (1_234_567, "1.234567e+06"),
-            (12_345_678_901, "1.2345678901e+10"),
-            (u64::MAX, "1.8446744073709552e+19"),
-        ] {
-            assert_eq!(number(value), text);
-        }
-    }
 
     #[test]
     fn nothing_appears_before_its_first_update() {

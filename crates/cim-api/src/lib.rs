@@ -7,9 +7,12 @@
 //! The invariant: no client, however slow, large or broken, costs more than one of a small number of connection
 //! slots for a bounded time, and `/livez` never waits for anything.
 
+mod body;
+mod exposition;
 mod idle;
 mod legacy;
 mod listen;
+mod receipt;
 mod registration;
 mod route;
 mod server;
@@ -17,6 +20,7 @@ mod state;
 
 pub use legacy::{ConfigurationMetrics, LegacyMetrics, SIZE_BOUNDS, SubjectMetrics};
 pub use listen::{BindError, bind};
+pub use receipt::Receipt;
 pub use registration::{RegistrationAnswer, RegistrationRefusal, RegistrationRequest};
 pub use server::{Limits, serve};
-pub use state::{ApiState, Face, Readiness, Registering};
+pub use state::{AlignedPage, Aligning, ApiState, Face, Readiness, Registering};

@@ -4,20 +4,22 @@
 //! limits of connections. The invariant: a request is answered after its body was read and bounded.
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::time::timeout;
 
+use crate::body::Whole;
+use crate::exposition;
+use crate::receipt::Receipts;
 use crate::registration::{self, RegistrationRefusal, RegistrationRequest};
 use crate::server::Limits;
 use crate::state::{ApiState, Face, Readiness};
 
-type Answer = Response<Full<Bytes>>;
+pub(crate) type Answer = Response<Whole>;
 
 const TEXT: &str = "text/plain; charset=utf-8";
-const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
 const JSON: &str = "application/json";
 
 /// Reads the body and answers.
@@ -26,16 +28,22 @@ pub(crate) async fn answer(
     face: Face,
     state: &dyn ApiState,
     limits: &Limits,
+    connection: &Receipts,
 ) -> Answer {
     let (head, body) = request.into_parts();
     let body = match read(body, limits).await {
         Ok(body) => body,
         Err(refusal) => return *refusal,
     };
-    if head.uri.path() == registration::PATH && face != Face::Probes {
-        return register(&head.method, &body, state).await;
+    match head.uri.path() {
+        registration::PATH if face != Face::Probes => register(&head.method, &body, state).await,
+        // Scrapers of the original used any method (wire contract §6.3).
+        "/metrics" => exposition::metrics(&head.headers, state).await,
+        "/metrics/aligned" => {
+            exposition::aligned(&head.headers, state, connection).await.unwrap_or_else(not_found)
+        }
+        path => route(&head.method, path, face, state),
     }
-    route(&head.method, head.uri.path(), face, state)
 }
 
 /// Reads a body, within its limits. The error is the refusal.
@@ -78,8 +86,6 @@ async fn register(method: &Method, body: &[u8], state: &dyn ApiState) -> Answer 
 
 fn route(method: &Method, path: &str, face: Face, state: &dyn ApiState) -> Answer {
     match (path, face) {
-        // Scrapers of the original used any method (wire contract §6.3).
-        ("/metrics", _) => plain(StatusCode::OK, EXPOSITION, state.metrics()),
         (_, Face::Contract) => not_found(),
         ("/livez", _) => read_only(method, || plain(StatusCode::OK, TEXT, "ok\n")),
         ("/readyz", _) => read_only(method, || readiness(&state.readiness())),
@@ -97,7 +103,7 @@ fn read_only(method: &Method, answer: impl FnOnce() -> Answer) -> Answer {
 
 /// The original sends neither a body nor `Allow` (wire contract §6).
 fn not_allowed() -> Answer {
-    let mut refused = Response::new(Full::default());
+    let mut refused = Response::new(Whole::default());
     *refused.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
     refused
 }
@@ -132,7 +138,7 @@ fn closing(status: StatusCode, text: &'static str) -> Answer {
 }
 
 fn plain(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Full::new(body.into()));
+    let mut answer = Response::new(Whole::new(body.into()));
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     answer

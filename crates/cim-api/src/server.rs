@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::idle::IdleStream;
+use crate::receipt::Receipts;
 use crate::route::answer;
 use crate::state::{ApiState, Face};
 
@@ -110,11 +111,12 @@ async fn connection(
     mut close: watch::Receiver<bool>,
 ) {
     let _ = stream.set_nodelay(true);
+    let receipts = Receipts::default();
+    let io = TokioIo::new(IdleStream::new(stream, limits.idle_time, receipts.clone()));
     let service = service_fn(move |request| {
-        let state = Arc::clone(&state);
-        async move { Ok::<_, Infallible>(answer(request, face, state.as_ref(), &limits).await) }
+        let (state, receipts) = (Arc::clone(&state), receipts.clone());
+        async move { Ok::<_, Infallible>(answer(request, face, state.as_ref(), &limits, &receipts).await) }
     });
-    let io = TokioIo::new(IdleStream::new(stream, limits.idle_time));
     let mut serving = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())

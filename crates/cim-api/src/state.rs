@@ -1,15 +1,28 @@
 //! What the server asks of the program: readiness, status, metrics, each as a plain value, and registration.
 //!
-//! Left out: how they are found. The invariant: every call but a registration is answered from memory, at once.
+//! Left out: how they are found. The invariant: every call but a registration and a page of aligned metrics is answered from memory, at once.
 
 use std::future::Future;
 use std::pin::Pin;
 
+use crate::receipt::Receipt;
 use crate::registration::{RegistrationAnswer, RegistrationRefusal, RegistrationRequest};
 
 /// What comes of a registration.
 pub type Registering<'a> =
     Pin<Box<dyn Future<Output = Result<RegistrationAnswer, RegistrationRefusal>> + Send + 'a>>;
+
+/// The page of `/metrics/aligned`, being made.
+pub type Aligning<'a> = Pin<Box<dyn Future<Output = AlignedPage> + Send + 'a>>;
+
+/// The page of `/metrics/aligned`.
+#[derive(Debug)]
+pub struct AlignedPage {
+    /// Its text.
+    pub text: String,
+    /// Signed when it has left; dropped when it broke off, or when the reader only looks.
+    pub receipt: Option<Receipt>,
+}
 
 /// Whether one part of the process can do its work.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +46,12 @@ pub trait ApiState: Send + Sync + 'static {
     /// The text of `/metrics` (exposition format 0.0.4).
     fn metrics(&self) -> String;
 
+    /// The page of `/metrics/aligned`; `None`: nothing is aligned. What a scraper gets is its own, unless the answer breaks off;
+    /// any other reader only looks.
+    fn aligned(&self, _is_scraper: bool) -> Option<Aligning<'_>> {
+        None
+    }
+
     /// The application registers; ready once that is remembered. `None`: nobody takes registrations here.
     fn register(&self, _request: RegistrationRequest) -> Option<Registering<'_>> {
         None
@@ -46,6 +65,6 @@ pub enum Face {
     Full,
     /// What applications and scrapers of the original use (wire contract §6), and nothing else: safe on the pod address.
     Contract,
-    /// `/livez`, `/readyz` and `/metrics`: safe on the pod address.
+    /// `/livez`, `/readyz`, `/metrics` and `/metrics/aligned`: safe on the pod address.
     Probes,
 }

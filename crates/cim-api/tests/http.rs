@@ -128,7 +128,16 @@ async fn refusals_look_like_the_original() {
         let unknown = "HTTP/1.1 404 Not Found\r\ncontent-type: text/plain; charset=utf-8\r\n\
                        x-content-type-options: nosniff\r\nconnection: close\r\ncontent-length: 19\r\n\r\n\
                        404 page not found\n";
-        for path in ["/nope", "/", "//metrics", "/metrics/", "/%6detrics", "/a/../metrics", "/livez%00"] {
+        for path in [
+            "/nope",
+            "/",
+            "//metrics",
+            "/metrics/",
+            "/metrics/aligned",
+            "/%6detrics",
+            "/a/../metrics",
+            "/livez%00",
+        ] {
             assert_eq!(without_date(&get(address, "GET", path).await), unknown, "{path}");
         }
         let refused = "HTTP/1.1 405 Method Not Allowed\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";

@@ -1,6 +1,6 @@
 //! One call and its answer.
 //!
-//! Owns the limit of a body and what an error of the connection means. Left out: which call it is. Invariant: a connection
+//! Owns reading a body and what an error of the connection means. Left out: which call it is. Invariant: a connection
 //! is handed back only when its answer was read to the end and nothing says that it ends.
 
 use std::error::Error as _;
@@ -12,20 +12,18 @@ use hyper::body::Incoming;
 
 use crate::connection::Connection;
 
-/// Most bytes of a body that are read.
-const MAX_BODY: usize = 64 << 10;
-
-/// Reads the body into `answer`; `true`: to its end.
+/// Reads at most that many bytes of the body into `answer`; `true`: to its end.
 pub(crate) async fn read(
     connection: &mut Connection,
     response: Response<Incoming>,
     answer: &mut Answer,
+    most: usize,
 ) -> Result<bool, CallError> {
     let mut body = response.into_body();
     while let Some(frame) = connection.driven(body.frame()).await {
         let frame = frame.map_err(|error| failure(&error))?;
         let Some(data) = frame.data_ref() else { continue };
-        let room = MAX_BODY - answer.body.len();
+        let room = most - answer.body.len();
         answer.body.extend(data.iter().take(room));
         if data.len() > room {
             return Ok(false);

@@ -13,7 +13,6 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, Response};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use crate::call;
@@ -22,9 +21,9 @@ use crate::idle::Idle;
 use crate::settings::ApplicationSettings;
 use crate::target::Target;
 
-/// Longest wait for a connection. The application is in the same pod: it takes one at once or not at all.
-const CONNECT: Duration = Duration::from_secs(2);
-const AGENT: HeaderValue = HeaderValue::from_static(concat!("cim/", env!("CARGO_PKG_VERSION")));
+/// Most bytes of an answer that are read.
+const MAX_BODY: usize = 64 << 10;
+pub(crate) const AGENT: HeaderValue = HeaderValue::from_static(concat!("cim/", env!("CARGO_PKG_VERSION")));
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// The application in the pod, called over HTTP.
@@ -86,7 +85,7 @@ impl HttpApplication {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
         let (mut connection, response) = head?;
         let mut answer = Answer { status: response.status().as_u16(), body: Vec::new() };
-        let reading = call::read(&mut connection, response, &mut answer);
+        let reading = call::read(&mut connection, response, &mut answer, MAX_BODY);
         let ending = match timeout_at(until, reading).await {
             Err(_) => Err(CallError::TimedOut(self.timeout)),
             Ok(Err(error)) => Err(error),
@@ -111,28 +110,12 @@ impl HttpApplication {
                 },
             }
         }
-        let mut connection = self.connect().await?;
+        let Target { host, port, .. } = &self.target;
+        let mut connection = Connection::open(host, *port, self.use_http2).await?;
         match connection.send(call).await {
             Ok(response) => Ok((connection, response)),
             Err(error) => Err(call::failure(error.error())),
         }
-    }
-
-    async fn connect(&self) -> Result<Connection, CallError> {
-        let Target { host, port, .. } = &self.target;
-        let connecting = TcpStream::connect((host.as_str(), *port));
-        let stream = match timeout_at(Instant::now() + CONNECT, connecting).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(CallError::Unreachable(format!("{host}:{port}: {error}"))),
-            Err(_) => {
-                return Err(CallError::Unreachable(format!(
-                    "{host}:{port} took no connection within {CONNECT:?}"
-                )));
-            }
-        };
-        // One small write per call: without this the answer of a slow reader waits for its acknowledgement.
-        let _ = stream.set_nodelay(true);
-        Connection::begin(stream, self.use_http2).await.map_err(|error| call::failure(&error))
     }
 }
 

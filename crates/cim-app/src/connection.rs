@@ -1,21 +1,28 @@
 //! One connection to the application, together with the future that moves its bytes.
 //!
-//! Owns the choice of the protocol and running both halves in one task. Left out: when a connection is used again (`idle`)
+//! Owns connecting, the choice of the protocol and running both halves in one task. Left out: when a connection is used again (`idle`)
 //! and what its errors mean (`call`). Invariant: whoever waits for something of the connection also drives it, so that
 //! nothing has to run beside the caller.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
+use std::time::Duration;
 
 use bytes::Bytes;
+use cim_core::CallError;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
+use crate::call;
 use crate::tasks::Tasks;
+
+/// Longest wait for a connection. The application is in the same pod: it takes one at once or not at all.
+const CONNECT: Duration = Duration::from_secs(2);
 
 /// Longest head of an answer, and what is read ahead of a body.
 const READ_AHEAD: usize = 64 << 10;
@@ -37,8 +44,23 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Begins to speak HTTP on a fresh socket.
-    pub(crate) async fn begin(stream: TcpStream, use_http2: bool) -> hyper::Result<Self> {
+    /// Connects, and begins to speak HTTP.
+    pub(crate) async fn open(host: &str, port: u16, use_http2: bool) -> Result<Self, CallError> {
+        let stream = match timeout(CONNECT, TcpStream::connect((host, port))).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return Err(CallError::Unreachable(format!("{host}:{port}: {error}"))),
+            Err(_) => {
+                return Err(CallError::Unreachable(format!(
+                    "{host}:{port} took no connection within {CONNECT:?}"
+                )));
+            }
+        };
+        // One small write per call: without this the answer of a slow reader waits for its acknowledgement.
+        let _ = stream.set_nodelay(true);
+        Self::begin(stream, use_http2).await.map_err(|error| call::failure(&error))
+    }
+
+    async fn begin(stream: TcpStream, use_http2: bool) -> hyper::Result<Self> {
         let stream = TokioIo::new(stream);
         if use_http2 {
             return Self::begin_http2(stream).await;

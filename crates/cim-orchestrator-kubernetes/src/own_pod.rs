@@ -9,6 +9,7 @@ use serde::Deserialize as _;
 use serde_json::{Map, Value};
 
 const TMAAS: &str = "xgvela.com/tmaas";
+const MMAAS: &str = "xgvela.com/mmaas";
 const VERSION: &str = "svcVersion";
 const GATEWAY: &str = "topogw.fqdn";
 const USUAL_VERSION: &str = "v0";
@@ -57,6 +58,8 @@ fn identity(namespace: &str, name: &str, pod: &Pod, uid: &str, node: &str) -> Re
         uhn: label("uhn").unwrap_or_default(),
         cnfc_uuid: label("cnfc_uuid").unwrap_or_default(),
         tmaas: tmaas(annotation(TMAAS))?,
+        // Read by those whom it concerns: a pod is described well without it, and with one that makes no sense.
+        mmaas: annotation(MMAAS).unwrap_or_default().to_owned(),
         ..Identity::default()
     })
 }

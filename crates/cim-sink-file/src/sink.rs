@@ -1,7 +1,7 @@
 //! The sink: batches in, files out.
 //!
 //! Owns the hand-over to the blocking pool and the translation of what happened into positions of the batch. Left
-//! out: retry, batching, metrics. Invariant: one batch of a class is being written at a time, even when the future
+//! out: retry, batching. Invariant: one batch of a class is being written at a time, even when the future
 //! that asked for it was dropped, so that a retry never mixes with the attempt before.
 
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering as Memory};
 
 use cim_core::{
     Batch, CloseError, Component, DeliveryError, DeliveryErrorKind, Durability, Event, EventSink, Health,
-    Identity, LogRecord, LogSink, Ordering, SinkProfile, async_trait,
+    Identity, LogRecord, LogSink, Ordering, SinkProfile, async_trait, catalog,
 };
 use cim_wire::{EventEncoder, log_file_name};
 use tokio::sync::{Mutex, OwnedMutexGuard};
@@ -217,7 +217,14 @@ impl LogSink for FileSink {
         let mut desk = self.logs.desk().await;
         self.check_open()?;
         desk.plan.fill_logs(batch, &self.pod, &self.namespace);
-        self.logs.write(desk).await
+        let outcome = self.logs.write(desk).await;
+        let all = batch.len();
+        let written = outcome.as_ref().map_or_else(|error| error.undelivered().delivered_of(all), |()| all);
+        if written > 0 {
+            metrics::counter!(catalog::OLD_WRITTEN_TO_FILES, "pod" => self.pod.clone())
+                .increment(written as u64);
+        }
+        outcome
     }
 }
 

@@ -21,7 +21,7 @@ pub(crate) struct Lane {
     trouble: Mutex<Option<String>>,
     disconnects: AtomicU64,
     sink: String,
-    /// Where broken connections are counted under their old name, too: the pod.
+    /// Label of what is counted under the old names: the pod.
     pod: Option<String>,
 }
 
@@ -88,6 +88,16 @@ impl Lane {
     /// A batch is where it should be.
     pub(crate) fn delivered(&self) {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Counts what receivers have of a batch of that many records.
+    pub(crate) fn count(&self, records: usize, outcome: &Result<(), DeliveryError>) {
+        let Some(pod) = &self.pod else { return };
+        let sent =
+            outcome.as_ref().map_or_else(|error| error.undelivered().delivered_of(records), |()| records);
+        if sent > 0 {
+            metrics::counter!(catalog::OLD_SENT_TO_TCP, "pod" => pod.clone()).increment(sent as u64);
+        }
     }
 
     /// Takes no more batches, and ends the connection once nothing is being delivered.

@@ -129,7 +129,7 @@ impl LogSink for TcpSink {
             return Ok(());
         }
         let (lane, receivers) = (&self.logs, &self.receivers);
-        match self.framing {
+        let outcome = match self.framing {
             Framing::Json | Framing::Text => {
                 let line =
                     |record: &LogRecord<'_>, out: &mut Vec<u8>| self.log_lines.encode(&record.log, out);
@@ -139,7 +139,9 @@ impl LogSink for TcpSink {
                 let entry = |record: &LogRecord<'_>, out: &mut Vec<u8>| self.entries.push_log(record, out);
                 forward::send(lane, receivers, &self.chunks, batch, entry).await
             }
-        }
+        };
+        lane.count(batch.len(), &outcome);
+        outcome
     }
 }
 

@@ -9,6 +9,7 @@
 )]
 
 mod agents;
+mod aligned;
 mod answers;
 mod day_one;
 mod identity;

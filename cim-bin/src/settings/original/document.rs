@@ -57,7 +57,7 @@ pub(super) enum LoggingMode {
     FileAndStdout,
 }
 
-/// `cimConfig.cim_settings`. All but two members are accepted without effect.
+/// `cimConfig.cim_settings`. All but three members are accepted without effect.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(super) struct CimSettings {

@@ -76,6 +76,7 @@ impl Original {
         if known {
             mapping.logs(&document.config.lmaas);
             mapping.own_log(document.config.cim_settings.log_level);
+            mapping.metrics(document.config.cim_settings.enable_kpi);
             mapping.application(&document);
         }
         mapping.events();
@@ -275,6 +276,11 @@ impl Mapping<'_> {
             LogLevel::Error | LogLevel::Exception => "error",
         });
         self.set_given(&["log", "level"], level, self.own("cim_settings.log_level"));
+    }
+
+    /// `enable_kpi`, whether `/metrics` tells anything.
+    fn metrics(&mut self, enabled: Option<bool>) {
+        self.set_given(&["metrics", "enabled"], enabled, self.own("cim_settings.enable_kpi"));
     }
 
     /// How the application is called.
