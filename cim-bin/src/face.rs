@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use cim_api::{ApiState, Readiness, Registering, RegistrationRequest};
+use cim_api::{ApiState, HttpCounts, Readiness, Registering, RegistrationRequest};
 use cim_core::settings::OnFault;
 use cim_core::{Cim, ClassStatus, DeliveryState, Health, Identity, MemberStatus, Orchestrator};
 use cim_nats::ListenerStats;
@@ -15,10 +15,11 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use crate::diagnostics::Diagnostics;
 use crate::metrics_page;
 use crate::own_document::Wishes;
 use crate::registration::{self, Engine};
-use crate::settings::Settings;
+use crate::settings::{LogLevel, Settings};
 
 /// The state behind the HTTP servers.
 pub struct Face {
@@ -42,6 +43,10 @@ pub struct Face {
     pub registered: watch::Sender<bool>,
     /// What runs the pod.
     pub orchestrator: Arc<dyn Orchestrator>,
+    /// CIM's own messages.
+    pub diagnostics: Diagnostics,
+    /// Whom the HTTP servers turned away.
+    pub http: Arc<HttpCounts>,
 }
 
 impl ApiState for Face {
@@ -82,6 +87,8 @@ impl ApiState for Face {
         let counts = self.nats.snapshot();
         let view = self.engine.borrow().as_ref().map(|(configuration, _)| configuration.view());
         let pod = &self.settings.identity.pod;
+        self.diagnostics.publish();
+        metrics_page::publish_http(&self.http);
         metrics_page::render(&self.exporter, &self.cim, &counts, view.as_ref(), pod)
     }
 
@@ -99,6 +106,14 @@ impl ApiState for Face {
             }
             answer
         }))
+    }
+
+    fn log_level(&self) -> Option<&'static str> {
+        Some(self.diagnostics.level().as_str())
+    }
+
+    fn set_log_level(&self, level: &str) -> Result<(), String> {
+        LogLevel::parse(level).map(|level| self.diagnostics.set_level(level))
     }
 }
 

@@ -4,6 +4,8 @@
 //! address, the key that sets it, and what to do.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
 
 use cim_nats::{Auth, Listener, NatsConfig, Secret};
 
@@ -18,6 +20,8 @@ pub struct Listeners {
     pub nats: Listener,
     /// Status, health, metrics.
     pub api: TcpListener,
+    /// The same as a socket in the file system.
+    pub socket: Option<UnixListener>,
     /// Health and metrics for other hosts.
     pub health: Option<TcpListener>,
 }
@@ -35,7 +39,18 @@ pub fn open(loaded: &Loaded) -> Result<Listeners, Failure> {
     };
     let api = http(settings.api.listen, "api.listen")?;
     let health = settings.health.listen.map(|address| http(address, "health.listen")).transpose()?;
-    Ok(Listeners { nats, api, health })
+    let socket = settings.api.socket.as_deref().map(socket).transpose()?;
+    Ok(Listeners { nats, api, socket, health })
+}
+
+fn socket(path: &Path) -> Result<UnixListener, Failure> {
+    cim_api::bind_socket(path).map_err(|error| {
+        Failure::cannot_start(format!(
+            "cannot listen on {}: {error}\n  the directory must be there and belong to the user of cim; \
+             set `socket` in [api], or CIM__API__SOCKET, to another path",
+            path.display()
+        ))
+    })
 }
 
 fn advice(what: String, key: &str) -> String {

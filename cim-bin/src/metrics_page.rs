@@ -3,7 +3,7 @@
 //! Owns the one recorder of the process. Left out: names, which stand in the catalog. The invariant: counts are
 //! written as absolute values when somebody reads them, never per message.
 
-use cim_api::{ConfigurationMetrics, LegacyMetrics, SIZE_BOUNDS, SubjectMetrics};
+use cim_api::{ConfigurationMetrics, HttpCounts, LegacyMetrics, SIZE_BOUNDS, SubjectMetrics, Turned};
 use cim_core::Cim;
 use cim_core::catalog::{self, CATALOG, MetricKind};
 use cim_core::configuration::ConfigurationView;
@@ -48,6 +48,13 @@ pub fn render(
     legacy.configuration = configuration.map(old_counts).unwrap_or_default();
     page.push_str(&legacy.render());
     page
+}
+
+/// Whom the HTTP servers turned away.
+pub fn publish_http(counts: &HttpCounts) {
+    for reason in Turned::ALL {
+        counter!(catalog::HTTP_TURNED_AWAY, "reason" => reason.as_str()).absolute(counts.get(reason));
+    }
 }
 
 fn publish_configuration(view: &ConfigurationView) {

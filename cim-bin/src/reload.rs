@@ -3,7 +3,6 @@
 //! Changes are found by looking at the files once a second, which also sees a ConfigMap swap its links. The
 //! invariant: a configuration with any problem changes nothing.
 
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,15 +11,13 @@ use cim_core::{Cim, Identity, Neighbours, Registry};
 use serde_json::Value;
 
 use crate::application::{self, CurrentApplication};
-use crate::diagnostics::LevelSwitch;
+use crate::diagnostics::Diagnostics;
 use crate::exit::chain;
+use crate::look::{Look, look};
 use crate::own_document::{self, Held, InForce, Wish};
 use crate::settings::{Credentials, Loaded, Problems, Request, Settings, Sources};
 use crate::who::Who;
 use crate::{engine, said};
-
-/// What a file looked like: device, inode, size, time of change. `None`: it is not there.
-type Look = Option<(u64, u64, u64, i64, i64)>;
 
 /// Before the reason why nothing changes.
 const KEPT: &str = "the configuration stays as it was";
@@ -62,7 +59,7 @@ pub struct Reload {
     /// CIM's own document; `None` when there is none.
     own: Option<Held>,
     looks: Vec<(PathBuf, Look)>,
-    level: LevelSwitch,
+    diagnostics: Diagnostics,
     application: Arc<CurrentApplication>,
     who: Who,
     neighbours: Neighbours,
@@ -74,7 +71,7 @@ impl Reload {
     pub fn new(
         files: Vec<PathBuf>,
         in_force: InForce,
-        level: LevelSwitch,
+        diagnostics: Diagnostics,
         application: Arc<CurrentApplication>,
         who: Who,
         neighbours: Neighbours,
@@ -82,7 +79,7 @@ impl Reload {
         let InForce { loaded, sources, own, .. } = in_force;
         let looks = look_at(loaded.files);
         let (in_force, credentials) = (loaded.settings, loaded.credentials);
-        Self { files, sources, in_force, credentials, own, looks, level, application, who, neighbours }
+        Self { files, sources, in_force, credentials, own, looks, diagnostics, application, who, neighbours }
     }
 
     /// The settings in force.
@@ -259,10 +256,7 @@ impl Reload {
             self.application.replace(client).await;
             tracing::info!(application = %next.application.url, "the application is called there from now on");
         }
-        if next.log.level != self.in_force.log.level {
-            self.level.set(next.log.level);
-            tracing::info!(level = next.log.level.as_str(), "the log level changed");
-        }
+        self.diagnostics.change(&self.in_force.log, &next.log);
         Ok(())
     }
 
@@ -286,9 +280,5 @@ impl Reload {
 }
 
 fn look_at(files: Vec<PathBuf>) -> Vec<(PathBuf, Look)> {
-    let look = |file: &PathBuf| {
-        let data = std::fs::metadata(file).ok()?;
-        Some((data.dev(), data.ino(), data.size(), data.ctime(), data.ctime_nsec()))
-    };
     files.into_iter().map(|file| (file.clone(), look(&file))).collect()
 }

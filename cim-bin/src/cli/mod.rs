@@ -7,6 +7,7 @@ mod change;
 mod config;
 mod dlq;
 mod doctor;
+mod log_level;
 mod manifest;
 mod print;
 mod spool;
@@ -71,6 +72,8 @@ enum Command {
     /// Looks whether everything that the configuration needs is there: ports, disks, hosts, source, rights, certificates.
     /// Changes nothing, also beside a running CIM. Exit code 1 when something fails.
     Doctor,
+    /// Tells or changes the level of the messages of a running CIM.
+    LogLevel(log_level::LogLevelCommand),
     /// Prints what the cluster must grant.
     Manifest(manifest::Manifest),
 }
@@ -112,6 +115,7 @@ pub fn main() -> u8 {
         Command::Dlq(command) => dlq::answer(&command, &options.config),
         Command::Verify(command) => verify::answer(&command),
         Command::Doctor => doctor::answer(&options.config),
+        Command::LogLevel(command) => log_level::answer(&command, &options.config),
         Command::Manifest(manifest) => manifest::answer(&manifest, &options.config),
     };
     tell(answered, options.output)

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cim_api::Face as Paths;
+use cim_api::{ApiState, Face as Paths};
 use cim_core::configuration::Plan;
 use cim_core::supervisor::OnPanic;
 use cim_core::{Cim, Configuration, Identity, Neighbours, Registry};
@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::interval;
 
 use crate::application::CurrentApplication;
+use crate::diagnostics::Diagnostics;
 use crate::exit::{self, Failure, chain};
 use crate::face::Face;
 use crate::listeners::Listeners;
@@ -28,7 +29,7 @@ use crate::reload::Reload;
 use crate::said::{self, HttpAddresses};
 use crate::settings::{Loaded, Request};
 use crate::who::{self, Who};
-use crate::{backends, configuration, diagnostics, engine, limits, listeners, metrics_page, own_document};
+use crate::{backends, configuration, engine, http, limits, listeners, metrics_page, own_document};
 use serve::{serve_control, serve_http, serve_nats};
 use signals::Signals;
 
@@ -45,7 +46,7 @@ pub fn run(files: Vec<PathBuf>) -> Result<u8, Failure> {
     let registry = backends::registry();
     let in_force = begin(&Request::of_process(files.clone()), &registry).map_err(Failure::cannot_start)?;
     let loaded = in_force.loaded.clone();
-    let level = diagnostics::start(&loaded.settings.log);
+    let diagnostics = Diagnostics::start(&loaded.settings.log);
     let open = listeners::open(&loaded)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -70,10 +71,10 @@ pub fn run(files: Vec<PathBuf>) -> Result<u8, Failure> {
         let cim = engine::start(settings, &who, &neighbours, &registry)?;
         let is_clustered = settings.orchestrator.kind != cim_core::standalone::KIND.name;
         let wishes = (in_force.may_have_map && is_clustered).then_some(wishes);
-        let process = Process::start(cim, open, &loaded, plan, &who, wishes.clone())?;
+        let process = Process::start(cim, open, &loaded, plan, &who, wishes.clone(), &diagnostics)?;
         said::start(&loaded, &who, &process.face.addresses, &process.http);
         wishes.into_iter().for_each(|wishes| process.follow_map(wishes));
-        let reload = Reload::new(files, in_force, level, application, who, neighbours);
+        let reload = Reload::new(files, in_force, diagnostics, application, who, neighbours);
         reload.remember().await;
         process.work(signals, reload, wished, &registry).await
     })
@@ -103,6 +104,7 @@ impl Process {
         plan: Plan,
         who: &Who,
         wishes: Option<Wishes>,
+        diagnostics: &Diagnostics,
     ) -> Result<Self, Failure> {
         let settings = loaded.settings.clone();
         let has_spool = settings.spool.dir.is_some();
@@ -125,19 +127,31 @@ impl Process {
             wishes,
             registered: watch::Sender::new(false),
             orchestrator: Arc::clone(&plan.orchestrator),
+            diagnostics: diagnostics.clone(),
+            http: Arc::default(),
         });
         let http = HttpAddresses {
             api: open.api.local_addr().ok(),
             health: open.health.as_ref().and_then(|health| health.local_addr().ok()),
         };
         let (stop_http, stopping) = watch::channel(false);
-        serve_http(&cim, "http api", &open.api, Paths::Full, &face, &stopping);
-        if let Some(health) = &open.health {
-            serve_http(&cim, "http health", health, Paths::Probes, &face, &stopping);
+        let server = http::server(
+            &loaded.settings.api,
+            Arc::clone(&face) as Arc<dyn ApiState>,
+            Arc::clone(&face.http),
+        );
+        let server = Arc::new(server.map_err(Failure::cannot_start)?);
+        serve_http(&cim, "http api", open.api.into(), Paths::Full, &server, &stopping);
+        if let Some(socket) = open.socket {
+            serve_http(&cim, "http socket", socket.into(), Paths::Full, &server, &stopping);
+        }
+        if let Some(health) = open.health {
+            serve_http(&cim, "http health", health.into(), Paths::Probes, &server, &stopping);
         }
         if let Some(dir) = &loaded.settings.spool.dir {
-            serve_control(&cim, dir, &engine.subscribe(), &stopping);
+            serve_control(&cim, dir, &face, &stopping);
         }
+        diagnostics.follow(&cim, &who.identity.uid, &stopping);
         let identity = Some(identity);
         Ok(Self { cim, face, nats, nats_ended, stop_http, http, has_spool, plan, engine, identity })
     }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use cim_api::{Face as Paths, Limits};
+use cim_api::{Face as Paths, Listener, Server};
 use cim_core::Cim;
 use cim_core::supervisor::OnPanic;
 use tokio::sync::{oneshot, watch};
@@ -14,7 +14,6 @@ use super::NATS_PART;
 use crate::control;
 use crate::exit::Failure;
 use crate::face::Face;
-use crate::registration::Engine;
 
 /// Runs the NATS listener on a thread of its own; the receiver is ready when it has ended.
 pub(super) fn serve_nats(cim: &Cim, listener: cim_nats::Listener) -> Result<oneshot::Receiver<()>, Failure> {
@@ -35,24 +34,20 @@ pub(super) fn serve_nats(cim: &Cim, listener: cim_nats::Listener) -> Result<ones
 pub(super) fn serve_http(
     cim: &Cim,
     name: &'static str,
-    listener: &std::net::TcpListener,
+    listener: Listener,
     paths: Paths,
-    face: &Arc<Face>,
+    server: &Arc<Server>,
     stopping: &watch::Receiver<bool>,
 ) {
-    let Ok(listener) = listener.try_clone() else {
-        tracing::error!(part = name, "cannot serve: no file descriptor left");
-        return;
-    };
-    let (face, stopping) = (Arc::clone(face), stopping.clone());
+    let (server, stopping) = (Arc::clone(server), stopping.clone());
     cim.supervisor().task(name, OnPanic::Restart, move || {
-        let (listener, face, mut stopping) = (listener.try_clone(), Arc::clone(&face), stopping.clone());
+        let (listener, server, mut stopping) = (listener.try_clone(), Arc::clone(&server), stopping.clone());
         async move {
             let stop = async move {
                 let _ = stopping.wait_for(|stop| *stop).await;
             };
             let served = match listener {
-                Ok(listener) => cim_api::serve(listener, paths, face, Limits::default(), stop).await,
+                Ok(listener) => cim_api::serve(listener, paths, server, stop).await,
                 Err(error) => Err(error),
             };
             if let Err(error) = served {
@@ -66,19 +61,19 @@ pub(super) fn serve_http(
 pub(super) fn serve_control(
     cim: &Cim,
     spool: &std::path::Path,
-    configuration: &Engine,
+    face: &Arc<Face>,
     stopping: &watch::Receiver<bool>,
 ) {
     match control::open(spool) {
         Ok(listener) => {
-            let (engine, configuration, stopping) = (cim.clone(), configuration.clone(), stopping.clone());
+            let (face, stopping) = (Arc::clone(face), stopping.clone());
             cim.supervisor().task("control socket", OnPanic::Restart, move || {
-                let (listener, engine, configuration, mut stopping) =
-                    (listener.try_clone(), engine.clone(), configuration.clone(), stopping.clone());
+                let (listener, face, mut stopping) =
+                    (listener.try_clone(), Arc::clone(&face), stopping.clone());
                 async move {
                     let Ok(listener) = listener else { return };
                     tokio::select! {
-                        () = control::serve(listener, engine, configuration) => {}
+                        () = control::serve(listener, face) => {}
                         _ = stopping.wait_for(|stop| *stop) => {}
                     }
                 }

@@ -43,6 +43,9 @@ pub fn of_contract(variables: &Variables) -> (Layer, Vec<Located>) {
             "NF_TYPE" => ("identity", "own_nf_type", Some(json!(value))),
             "MS_CONFIG_REVISION" => ("configuration", "ms_revision", Some(json!(value))),
             "NF_CONFIG_REVISION" => ("configuration", "nf_revision", Some(json!(value))),
+            // Any other word is as good as none, as in the original.
+            "CTR_FIELDS_MANDATORY" if value != "true" => continue,
+            "CTR_FIELDS_MANDATORY" => ("registration", "mandatory_fields", Some(json!(true))),
             "CIM_REST_PORT" => ("api", "listen", port().map(|port| json!(format!("127.0.0.1:{port}")))),
             "CIM_NATS_PORT" => {
                 let both = |port| json!([format!("127.0.0.1:{port}"), format!("[::1]:{port}")]);

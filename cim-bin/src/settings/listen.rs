@@ -103,12 +103,42 @@ pub struct ApiSettings {
     /// Address of the HTTP server; loopback only, because `/statusz` is open to whoever reaches it. Needs a restart to change.
     #[schemars(extend("format" = "listen-address"))]
     pub listen: SocketAddr,
+    /// A socket in the file system that serves the same, for the user of the process only (mode 0600) and without a token.
+    /// Absent: none. Needs a restart to change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub socket: Option<PathBuf>,
+    /// File that holds the bearer token; white space around it is ignored. With it every path but `/livez`, `/readyz` and
+    /// `/metrics` is 401 without the token. A changed file counts at once. Absent: no token is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_file: Option<PathBuf>,
+    /// Requests in a second, over all connections; twice as many at once. More are 429. `/livez` does not count.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub max_requests_per_second: u32,
+    /// TLS on the same port, beside HTTP in the clear. Absent: none. Needs a restart to change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ApiTls>,
 }
 
 impl Default for ApiSettings {
     fn default() -> Self {
-        Self { listen: (Ipv4Addr::LOCALHOST, 6060).into() }
+        Self {
+            listen: (Ipv4Addr::LOCALHOST, 6060).into(),
+            socket: None,
+            token_file: None,
+            max_requests_per_second: 500,
+            tls: None,
+        }
     }
+}
+
+/// `[api.tls]`: the certificate of the HTTP server. Changed files count for the next connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ApiTls {
+    /// PEM file with the certificate, then its chain.
+    pub certificate_file: PathBuf,
+    /// PEM file with the private key of that certificate.
+    pub key_file: PathBuf,
 }
 
 /// `[health]`: a second HTTP server with `/livez`, `/readyz` and `/metrics` only; it may listen on any address.

@@ -30,7 +30,7 @@ pub use configuration::{
 pub use credentials::Credentials;
 pub use environment::Variables;
 pub use identity::{IdentitySettings, TmaasSettings};
-pub use listen::{Addresses, ApiSettings, HealthSettings, NatsAuth, NatsSettings};
+pub use listen::{Addresses, ApiSettings, ApiTls, HealthSettings, NatsAuth, NatsSettings};
 pub use load::{Loaded, Request, load};
 pub use original::CimJson;
 pub use path::member as member_path;

@@ -7,7 +7,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use cim_core::settings::{RoutesSettings, SinkDurability, SpoolSettings};
+use cim_core::settings::{RoutesSettings, Secret, SinkDurability, SpoolSettings};
 use cim_core::{Class, Problem, Registry, SinkProfile};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -40,7 +40,15 @@ pub fn problems(merged: &Value, registry: &Registry) -> Vec<Problem> {
         problems.extend(found);
     }
     problems.extend(listeners(merged, auth.is_some()));
+    problems.extend(api_token(merged));
     problems
+}
+
+/// The token of the HTTP server, which must be there before the server is.
+fn api_token(merged: &Value) -> Option<Problem> {
+    let file = merged.pointer("/api/token_file").and_then(Value::as_str)?;
+    let problem = |why| Problem::new("api.token_file", why);
+    Secret::read(Path::new(file)).map(drop).map_err(problem).err()
 }
 
 /// Names that stand in keys of the store. With an empty one the keys of every microservice would look like the own ones.

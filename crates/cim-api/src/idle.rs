@@ -10,20 +10,18 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
-/// A TCP stream that fails with `TimedOut` after `limit` without progress.
-#[derive(Debug)]
-pub(crate) struct IdleStream {
-    stream: TcpStream,
+/// A stream that fails with `TimedOut` after `limit` without progress.
+pub(crate) struct IdleStream<S> {
+    stream: S,
     limit: Duration,
     timer: Pin<Box<Sleep>>,
 }
 
-impl IdleStream {
+impl<S> IdleStream<S> {
     /// Watches `stream`.
-    pub(crate) fn new(stream: TcpStream, limit: Duration) -> Self {
+    pub(crate) fn new(stream: S, limit: Duration) -> Self {
         Self { stream, limit, timer: Box::pin(sleep(limit)) }
     }
 
@@ -41,7 +39,7 @@ impl IdleStream {
     }
 }
 
-impl AsyncRead for IdleStream {
+impl<S: AsyncRead + Unpin> AsyncRead for IdleStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -52,7 +50,7 @@ impl AsyncRead for IdleStream {
     }
 }
 
-impl AsyncWrite for IdleStream {
+impl<S: AsyncWrite + Unpin> AsyncWrite for IdleStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let step = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.judge(step, cx)
