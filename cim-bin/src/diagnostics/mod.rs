@@ -65,12 +65,17 @@ impl Diagnostics {
         self.copies.set(now.copy_to_logs);
     }
 
-    /// Lets through this level and everything more important.
+    /// Lets through this level and everything more important. It is said at whichever level lets more through.
     pub fn set_level(&self, level: LogLevel) {
         let before = self.level.get();
-        self.level.set(LogLevel::Info);
-        tracing::info!(from = before.as_str(), to = level.as_str(), "the log level changed");
-        self.level.set(level);
+        let say = || tracing::info!(from = before.as_str(), to = level.as_str(), "the log level changed");
+        if level > before {
+            self.level.set(level);
+            say();
+        } else {
+            say();
+            self.level.set(level);
+        }
     }
 
     /// The least important level that is written.

@@ -62,8 +62,8 @@ pub struct LogSettings {
     pub copy_to_logs: bool,
 }
 
-/// Levels of diagnostics.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// Levels of diagnostics, the most important one first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LogLevel {
     /// A person must look.

@@ -13,7 +13,7 @@ use crate::security::AnyStream;
 
 /// The first byte of a TLS handshake.
 const TLS: u8 = 0x16;
-/// What every HTTP/2 client sends first (RFC 9113 §3.4).
+/// What every HTTP/2 client sends first (RFC 9113, section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// What a client speaks.
