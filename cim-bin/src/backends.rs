@@ -2,6 +2,8 @@
 //!
 //! A backend that was left out registers a stand-in, so that its error names the feature to build with.
 
+#[cfg(feature = "tls")]
+mod api_tls;
 #[cfg(feature = "config-etcd")]
 mod config_etcd;
 #[cfg(feature = "config-file")]
@@ -20,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use cim_api::Security;
 use cim_core::configuration::Check;
 use cim_core::{Document, Identity, Problem, Registry};
 use cim_verify::{Checker, TopicRange};
@@ -28,7 +31,7 @@ use serde_json::Value;
 use crate::cluster_needs::ClusterNeeds;
 use crate::doctor::ClusterReport;
 use crate::external::ExternalIntake;
-use crate::settings::{ExternalNatsSettings, Settings};
+use crate::settings::{ApiTls, ExternalNatsSettings, Settings};
 
 /// The way in from a NATS server that somebody else runs. Opens nothing.
 ///
@@ -206,6 +209,20 @@ pub async fn cluster_report(
 #[cfg(not(feature = "orchestrator-kubernetes"))]
 pub async fn cluster_report(_: &Settings, _: ClusterNeeds) -> Option<Result<ClusterReport, String>> {
     None
+}
+
+/// TLS of the HTTP server; `None` where it is not wanted.
+///
+/// # Errors
+/// Files that cannot be used; always in a build without TLS, if it is wanted.
+pub fn api_security(tls: Option<&ApiTls>) -> Result<Option<Arc<dyn Security>>, Problem> {
+    #[cfg(feature = "tls")]
+    return tls.map(api_tls::open).transpose();
+    #[cfg(not(feature = "tls"))]
+    match tls {
+        None => Ok(None),
+        Some(_) => Err(Problem::new("api.tls", "TLS is not part of this build; build with `--features tls`")),
+    }
 }
 
 /// A certificate in a file.

@@ -1,4 +1,5 @@
-//! The control socket of a running CIM: `<spool>/cim.sock`, for commands about its dead letters and its configuration.
+//! The control socket of a running CIM: `<spool>/cim.sock`, for commands about its dead letters, its configuration and
+//! its own messages.
 //!
 //! One line of JSON in, one line of JSON out, then the connection ends. Left out: what a command prints. The
 //! invariant: only who may write into the spool directory (mode 0700) reaches the socket (mode 0600).
@@ -6,8 +7,10 @@
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use cim_api::ApiState as _;
 use cim_core::Cim;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -15,6 +18,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
 
+use crate::face::Face;
 use crate::registration::Engine;
 
 /// Longest request, in bytes.
@@ -34,6 +38,12 @@ pub enum Request {
     DlqReplay,
     /// Forgets the dead letters.
     DlqPurge,
+    /// Tells the level of CIM's own messages, after changing it if one is given.
+    LogLevel {
+        /// The new level.
+        #[serde(default)]
+        level: Option<String>,
+    },
     /// Tells how configuration is doing.
     ConfigStatus,
     /// Tells the last changes that were settled.
@@ -86,7 +96,7 @@ pub fn open(spool: &Path) -> io::Result<std::os::unix::net::UnixListener> {
 ///
 /// # Cancel safety
 /// Dropping it closes the socket; a request that was begun may have been carried out.
-pub async fn serve(listener: std::os::unix::net::UnixListener, cim: Cim, engine: Engine) {
+pub async fn serve(listener: std::os::unix::net::UnixListener, face: Arc<Face>) {
     let listener = match UnixListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => {
@@ -97,7 +107,7 @@ pub async fn serve(listener: std::os::unix::net::UnixListener, cim: Cim, engine:
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                if let Err(error) = exchange(stream, &cim, &engine).await {
+                if let Err(error) = exchange(stream, &face).await {
                     tracing::debug!(%error, "a control connection ended early");
                 }
             }
@@ -109,14 +119,15 @@ pub async fn serve(listener: std::os::unix::net::UnixListener, cim: Cim, engine:
     }
 }
 
-async fn exchange(mut stream: UnixStream, cim: &Cim, engine: &Engine) -> io::Result<()> {
+async fn exchange(mut stream: UnixStream, face: &Face) -> io::Result<()> {
     let mut line = String::new();
     let (reading, mut writing) = stream.split();
     timeout(REQUEST_TIME, BufReader::new(reading.take(MAX_REQUEST)).read_line(&mut line)).await??;
     let answer = match serde_json::from_str(&line) {
-        Ok(request) => match about_configuration(&request, engine).await {
+        Ok(Request::LogLevel { level }) => log_level(level, face).map_or_else(Answer::Error, Answer::Ok),
+        Ok(request) => match about_configuration(&request, &face.engine).await {
             Some(answer) => answer.map_or_else(Answer::Error, Answer::Ok),
-            None => carry_out(&request, cim).unwrap_or_else(Answer::Error),
+            None => carry_out(&request, &face.cim).unwrap_or_else(Answer::Error),
         },
         Err(error) => Answer::Error(format!("not a request: {error}")),
     };
@@ -124,6 +135,12 @@ async fn exchange(mut stream: UnixStream, cim: &Cim, engine: &Engine) -> io::Res
     text.push(b'\n');
     timeout(REQUEST_TIME, writing.write_all(&text)).await??;
     Ok(())
+}
+
+/// Changes the level of CIM's own messages, if one is given, and tells it.
+fn log_level(level: Option<String>, face: &Face) -> Result<Value, String> {
+    level.map_or(Ok(()), |level| face.set_log_level(&level))?;
+    Ok(json!({ "level": face.log_level() }))
 }
 
 /// Answers a request about configuration; `None` for any other.
@@ -164,7 +181,7 @@ pub fn carry_out(request: &Request, cim: &Cim) -> Result<Answer, String> {
     let value = match request {
         Request::DlqReplay => json!({ "replayed": cim.replay_dead_letters().map_err(wrong)? }),
         Request::DlqPurge => json!({ "purged": store.purge().map_err(wrong)? }),
-        _ => return Err("configuration is that of a running cim".to_owned()),
+        _ => return Err("that is asked of a running cim".to_owned()),
     };
     Ok(Answer::Ok(value))
 }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use cim_api::{Aligning, ApiState, Readiness, Registering, RegistrationRequest};
+use cim_api::{Aligning, ApiState, HttpCounts, Readiness, Registering, RegistrationRequest};
 use cim_core::settings::OnFault;
 use cim_core::{Cim, ClassStatus, DeliveryState, Health, Identity, MemberStatus, Orchestrator};
 use cim_nats::ListenerStats;
@@ -16,11 +16,12 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::aligned::Aligned;
+use crate::diagnostics::Diagnostics;
 use crate::external::ExternalIntake;
 use crate::metrics_page::{self, MetricsSwitch};
 use crate::own_document::Wishes;
 use crate::registration::{self, Engine};
-use crate::settings::{RegistrationSettings, Settings};
+use crate::settings::{LogLevel, RegistrationSettings, Settings};
 
 /// The state behind the HTTP servers.
 pub struct Face {
@@ -52,6 +53,10 @@ pub struct Face {
     pub answers: watch::Receiver<RegistrationSettings>,
     /// What runs the pod.
     pub orchestrator: Arc<dyn Orchestrator>,
+    /// CIM's own messages.
+    pub diagnostics: Diagnostics,
+    /// Whom the HTTP servers turned away.
+    pub http: Arc<HttpCounts>,
 }
 
 impl ApiState for Face {
@@ -106,6 +111,8 @@ impl ApiState for Face {
             metrics_page::publish_external(&external.status());
         }
         let pod = &self.settings.identity.pod;
+        self.diagnostics.publish();
+        metrics_page::publish_http(&self.http);
         metrics_page::render(&self.exporter, &self.cim, &counts, view.as_ref(), pod)
     }
 
@@ -127,6 +134,14 @@ impl ApiState for Face {
             }
             answer
         }))
+    }
+
+    fn log_level(&self) -> Option<&'static str> {
+        Some(self.diagnostics.level().as_str())
+    }
+
+    fn set_log_level(&self, level: &str) -> Result<(), String> {
+        LogLevel::parse(level).map(|level| self.diagnostics.set_level(level))
     }
 }
 

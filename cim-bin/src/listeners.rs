@@ -5,6 +5,8 @@
 
 use std::io::ErrorKind;
 use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
 
 use cim_nats::{Auth, Listener, NatsConfig, Secret};
 
@@ -19,6 +21,8 @@ pub struct Listeners {
     pub nats: Listener,
     /// Status, health, metrics.
     pub api: Vec<TcpListener>,
+    /// The same as a socket in the file system.
+    pub socket: Option<UnixListener>,
     /// Health and metrics for other hosts.
     pub health: Option<TcpListener>,
 }
@@ -43,7 +47,18 @@ pub fn open(loaded: &Loaded) -> Result<Listeners, Failure> {
     }
     let health = settings.health.listen.map(cim_api::bind).transpose();
     let health = health.map_err(|error| taken(&error, "health.listen"))?;
-    Ok(Listeners { nats, api, health })
+    let socket = settings.api.socket.as_deref().map(socket).transpose()?;
+    Ok(Listeners { nats, api, socket, health })
+}
+
+fn socket(path: &Path) -> Result<UnixListener, Failure> {
+    cim_api::bind_socket(path).map_err(|error| {
+        Failure::cannot_start(format!(
+            "cannot listen on {}: {error}\n  the directory must be there and belong to the user of cim; \
+             set `socket` in [api], or CIM__API__SOCKET, to another path",
+            path.display()
+        ))
+    })
 }
 
 /// Whether a host has no such address at all.

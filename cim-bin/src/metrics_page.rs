@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use cim_api::{ConfigurationMetrics, LegacyMetrics, SIZE_BOUNDS, SubjectMetrics};
+use cim_api::{ConfigurationMetrics, HttpCounts, LegacyMetrics, SIZE_BOUNDS, SubjectMetrics, Turned};
 use cim_core::Cim;
 use cim_core::catalog::{self, CATALOG, MetricKind};
 use cim_core::configuration::ConfigurationView;
@@ -82,6 +82,13 @@ pub fn render(
     page.push_str(&legacy.render());
     page.push_str(&process_metrics::render());
     page
+}
+
+/// Whom the HTTP servers turned away.
+pub fn publish_http(counts: &HttpCounts) {
+    for reason in Turned::ALL {
+        counter!(catalog::HTTP_TURNED_AWAY, "reason" => reason.as_str()).absolute(counts.get(reason));
+    }
 }
 
 fn publish_configuration(view: &ConfigurationView) {

@@ -30,6 +30,9 @@ pub async fn register(
     settings: &watch::Receiver<RegistrationSettings>,
     request: RegistrationRequest,
 ) -> Result<RegistrationAnswer, RegistrationRefusal> {
+    if settings.borrow().mandatory_fields && !request.is_complete() {
+        return Err(RegistrationRefusal::incomplete());
+    }
     let unknown =
         || RegistrationRefusal::Unavailable("it is not known yet who this pod is; try again".to_owned());
     let known = timeout(PATIENCE, engine.wait_for(Option::is_some)).await;

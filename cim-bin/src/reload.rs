@@ -3,7 +3,6 @@
 //! Changes are found by looking at the files once a second, which also sees a ConfigMap swap its links. The
 //! invariant: a configuration with any problem changes nothing.
 
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -13,8 +12,9 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::application::{self, CurrentApplication};
-use crate::diagnostics::LevelSwitch;
+use crate::diagnostics::Diagnostics;
 use crate::exit::chain;
+use crate::look::{Look, look};
 use crate::metrics_page::MetricsSwitch;
 use crate::own_document::{self, Held, InForce, Wish};
 use crate::settings::{
@@ -22,9 +22,6 @@ use crate::settings::{
 };
 use crate::who::Who;
 use crate::{configuration, engine, said};
-
-/// What a file looked like: device, inode, size, time of change. `None`: it is not there.
-type Look = Option<(u64, u64, u64, i64, i64)>;
 
 /// Before the reason why nothing changes.
 const KEPT: &str = "the configuration stays as it was";
@@ -70,7 +67,6 @@ pub struct Reload {
     looks: Vec<(PathBuf, Look)>,
     switches: Switches,
     application: Arc<CurrentApplication>,
-    answers: watch::Sender<RegistrationSettings>,
     who: Who,
     neighbours: Neighbours,
 }
@@ -78,8 +74,10 @@ pub struct Reload {
 /// What changes with a word.
 #[derive(Debug)]
 pub struct Switches {
-    /// The least important level that is logged.
-    pub level: LevelSwitch,
+    /// CIM's own messages.
+    pub diagnostics: Diagnostics,
+    /// What a registration is answered with.
+    pub answers: watch::Sender<RegistrationSettings>,
     /// Whether `/metrics` tells anything.
     pub metrics: MetricsSwitch,
 }
@@ -92,7 +90,6 @@ impl Reload {
         in_force: InForce,
         switches: Switches,
         application: Arc<CurrentApplication>,
-        answers: watch::Sender<RegistrationSettings>,
         who: Who,
         neighbours: Neighbours,
     ) -> Self {
@@ -111,7 +108,6 @@ impl Reload {
             looks,
             switches,
             application,
-            answers,
             who,
             neighbours,
         }
@@ -341,12 +337,9 @@ impl Reload {
             tracing::info!(application = %next.application.url, "the application is called there from now on");
         }
         if next.registration != self.in_force.registration {
-            self.answers.send_replace(next.registration.clone());
+            self.switches.answers.send_replace(next.registration.clone());
         }
-        if next.log.level != self.in_force.log.level {
-            self.switches.level.set(next.log.level);
-            tracing::info!(level = next.log.level.as_str(), "the log level changed");
-        }
+        self.switches.diagnostics.change(&self.in_force.log, &next.log);
         self.switches.metrics.set(next.metrics.enabled);
         Ok(())
     }
@@ -362,10 +355,6 @@ impl Reload {
         if self.in_force.log.format != new.settings.log.format {
             names.push("`format` in [log]".to_owned());
         }
-        let aligned = |metrics: &MetricsSettings| (metrics.aligned.clone(), metrics.aligned_memory);
-        if aligned(&self.in_force.metrics) != aligned(&new.settings.metrics) {
-            names.push("clock-aligned metrics in [metrics]".to_owned());
-        }
         // Secrets do not show in a document.
         if self.credentials != new.credentials && !names.iter().any(|name| name == "[nats]") {
             names.push("[nats.auth]".to_owned());
@@ -375,9 +364,5 @@ impl Reload {
 }
 
 fn look_at(files: Vec<PathBuf>) -> Vec<(PathBuf, Look)> {
-    let look = |file: &PathBuf| {
-        let data = std::fs::metadata(file).ok()?;
-        Some((data.dev(), data.ino(), data.size(), data.ctime(), data.ctime_nsec()))
-    };
     files.into_iter().map(|file| (file.clone(), look(&file))).collect()
 }

@@ -107,6 +107,12 @@ catalog! {
         "Letters that made room for newer ones.";
     LEFTOVER_FILES = "cim_leftover_files" Gauge []
         "Log files of an earlier sidecar that are not delivered yet.";
+    DIAGNOSTICS_SUPPRESSED = "cim_diagnostics_suppressed_total" Counter ["level"]
+        "CIM's own messages that were held back, because their place in the code said too much at once.";
+    DIAGNOSTICS_COPIES = "cim_diagnostics_copies_total" Counter ["result"]
+        "Copies of CIM's own messages for the log route: taken, or dropped for want of room.";
+    HTTP_TURNED_AWAY = "cim_http_turned_away_total" Counter ["reason"]
+        "HTTP clients turned away: requests above the rate or without the token, idle connections that gave way, failed handshakes.";
     PART_RESTARTS = "cim_part_restarts_total" Counter ["part"]
         "How often a task of the process was started again after a panic.";
     KAFKA_BROKERS = "cim_kafka_brokers_connected" Gauge ["sink"]

@@ -251,6 +251,15 @@ impl Daemon {
         self.api
     }
 
+    /// What a command of the program prints, with both of its outputs, given the configuration of this one.
+    #[must_use]
+    pub fn cim(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new(binary());
+        command.args(arguments).arg("--config").arg(self.home().join("cim.toml"));
+        let output = command.env_clear().env("CIM_LEGACY_ROOT", self.home()).output().unwrap();
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    }
+
     /// Its directory.
     #[must_use]
     pub fn home(&self) -> &Path {

@@ -71,6 +71,35 @@ fn a_change_of_the_log_level_is_in_force_when_it_is_committed() {
 }
 
 #[test]
+fn every_word_of_the_log_level_has_its_effect_while_the_process_runs() {
+    let pod = Pod::of_files(chart(), TEXT, "");
+    let words = [
+        ("DEBUG", "debug"),
+        ("WARNING", "warn"),
+        ("ALL", "debug"),
+        ("ERROR", "error"),
+        ("INFO", "info"),
+        ("EXCEPTION", "error"),
+    ];
+    for (revision, (word, level)) in (4..).zip(words) {
+        pod.change_own(revision, &replace("cim_settings/log_level", word));
+        pod.commits(&revision.to_string());
+        let told = pod.daemon.get("/loglevel").unwrap();
+        assert!(told.ends_with(&format!("{{\"level\":\"{level}\"}}\n")), "{word}: {told}");
+    }
+    let before = pod.daemon.stderr().len();
+    pod.change(20);
+    pod.commits("20");
+    assert_eq!(&pod.daemon.stderr()[before..], "", "nothing is said of what goes well");
+    assert_eq!(pod.app.revisions(), [20]);
+    let said = pod.daemon.stderr();
+    assert!(
+        !said.contains("haaas") && !said.contains("hb_interval"),
+        "no document stands in the log: {said}"
+    );
+}
+
+#[test]
 fn the_next_change_goes_to_the_port_that_the_document_names_now() {
     let pod = Pod::of_files(chart(), TEXT, "");
     pod.change(4);

@@ -1,4 +1,4 @@
-//! Registrations as the original was seen to answer them, byte for byte (`tests/vectors/http.json`).
+//! Registrations, and paths that lead nowhere, as the original was seen to answer them (`tests/vectors/http.json`).
 //!
 //! Left out: the cases that `docs/reference/differences.md` lists.
 #![allow(
@@ -32,33 +32,43 @@ fn bytes(message: &Value) -> Vec<u8> {
     (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
 }
 
-/// Status code and body.
-fn outline(answer: &str) -> (&str, &str) {
+/// Status line, header lines and body. Names of headers are lower case here, and their order and the date mean nothing.
+fn outline(answer: &str) -> (String, Vec<String>, String) {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {answer}"));
-    (head.split(' ').nth(1).unwrap(), body)
+    let mut lines = head.split("\r\n");
+    let status = lines.next().unwrap().to_owned();
+    let header = |line: &str| {
+        let (name, value) = line.split_once(": ").unwrap();
+        format!("{}: {value}", name.to_ascii_lowercase())
+    };
+    let mut headers: Vec<_> = lines.map(header).filter(|line| !line.starts_with("date: ")).collect();
+    headers.sort();
+    (status, headers, body.to_owned())
 }
 
+/// What is played, by the beginning of a name: registrations, and paths that lead nowhere.
+const PLAYED: [&str; 5] = ["register: ", "unknown path", "unclean path", "health-like path", "root"];
+/// Cases of no importance whose answer is left to the HTTP library.
+const FREE: [&str; 1] = ["register: no host header"];
+
 #[test]
-fn registrations_are_answered_as_recorded() {
+fn registrations_and_paths_are_answered_as_recorded() {
     let daemon = Daemon::start(SETTINGS);
     let document: Value = serde_json::from_str(include_str!("../vectors/http.json")).unwrap();
     let listed = listed::listed("http.json");
     let mut played = 0;
     for case in document["cases"].as_array().unwrap() {
         let name = case["name"].as_str().unwrap();
-        let elsewhere = name == INFRA;
-        if !name.starts_with("register: ") || case["keep"] != true || listed.contains(name) || elsewhere {
+        let is_played = PLAYED.iter().any(|start| name.starts_with(start));
+        if !is_played || listed.contains(name) || FREE.contains(&name) || name == INFRA {
             continue;
         }
-        let (Some(_), Some(_)) = (case["input"].get("request"), case["expected"].get("response")) else {
-            continue;
-        };
         let answer = daemon.exchange(&bytes(&case["input"]["request"]));
         let recorded = String::from_utf8(bytes(&case["expected"]["response"])).unwrap();
         assert_eq!(outline(&answer), outline(&recorded), "{name}");
         played += 1;
     }
-    assert!(played > 12, "{played}");
+    assert_eq!(played, 21);
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod change;
 mod config;
 mod dlq;
 mod doctor;
+mod log_level;
 mod manifest;
 mod migrate;
 mod print;
@@ -76,6 +77,8 @@ enum Command {
     Doctor,
     /// Writes the TOML that says the same as the files of the original, `cim.json` and `common-infra.json`.
     Migrate(migrate::Migrate),
+    /// Tells or changes the level of the messages of a running CIM.
+    LogLevel(log_level::LogLevelCommand),
     /// Prints what the cluster must grant.
     Manifest(manifest::Manifest),
 }
@@ -125,6 +128,7 @@ pub fn main() -> u8 {
         Command::Verify(command) => verify::answer(&command),
         Command::Doctor => doctor::answer(&options.config),
         Command::Migrate(migrate) => migrate::answer(&migrate),
+        Command::LogLevel(command) => log_level::answer(&command, &options.config),
         Command::Manifest(manifest) => manifest::answer(&manifest, &options.config),
     };
     tell(answered, options.output)

@@ -3,11 +3,11 @@
 //! Left out: opening them for good. The invariant: a port that is held is told apart by what answers there, not by guess.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use super::LIMIT;
 use super::finding::Finding;
-use crate::settings::{Addresses, Settings};
+use crate::settings::{Addresses, Settings, reachable};
 
 /// Most bytes of an answer that are looked at.
 const ANSWER: u64 = 64 << 10;
@@ -74,14 +74,4 @@ fn ask(address: SocketAddr, request: &str) -> Option<String> {
         stream.take(ANSWER).read_to_end(&mut answer).ok()?;
     }
     Some(String::from_utf8_lossy(&answer).into_owned())
-}
-
-/// Where something that listens on all addresses is reached from here.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
 }

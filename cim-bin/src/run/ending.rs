@@ -41,8 +41,9 @@ impl Process {
         };
         let _ = stop_http.send(true);
         let _ = timeout(Limits::default().drain_time, cim.supervisor().all_ended()).await;
-        if let Some(dir) = &face.settings.spool.dir {
-            let _ = std::fs::remove_file(control::path(dir));
+        let control = face.settings.spool.dir.as_deref().map(control::path);
+        for socket in control.iter().chain(&face.settings.api.socket) {
+            let _ = std::fs::remove_file(socket);
         }
         said::end(&report);
         report

@@ -13,7 +13,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cim_api::Face as Paths;
 use cim_core::configuration::Plan;
 use cim_core::supervisor::OnPanic;
 use cim_core::{Cim, Configuration, Identity, Neighbours, Registry};
@@ -22,6 +21,7 @@ use tokio::time::interval;
 
 use crate::aligned::{self, Aligned};
 use crate::application::CurrentApplication;
+use crate::diagnostics::Diagnostics;
 use crate::exit::{self, Failure, chain};
 use crate::face::Face;
 use crate::listeners::Listeners;
@@ -30,12 +30,10 @@ use crate::metrics_page::{self, MetricsSwitch};
 use crate::own_document::{Map, Wish, Wishes, begin};
 use crate::reload::{Reload, Switches};
 use crate::said::{self, HttpAddresses};
-use crate::settings::{ApiPaths, Infra, Loaded, RegistrationSettings, Request};
+use crate::settings::{Infra, Loaded, RegistrationSettings, Request};
 use crate::who::{self, Who};
-use crate::{
-    backends, configuration, diagnostics, engine, infra, limits, listeners, own_document, own_spool,
-};
-use serve::{serve_control, serve_external, serve_http, serve_nats};
+use crate::{backends, configuration, engine, infra, limits, listeners, own_document, own_spool};
+use serve::{Pages, serve_control, serve_external, serve_nats, serve_pages};
 use signals::Signals;
 
 /// Name of the listener thread on the status page.
@@ -51,7 +49,7 @@ pub fn run(files: Vec<PathBuf>) -> Result<u8, Failure> {
     let registry = backends::registry();
     let mut in_force =
         begin(&Request::of_process(files.clone()), &registry).map_err(Failure::cannot_start)?;
-    let level = diagnostics::start(&in_force.loaded.settings.log);
+    let diagnostics = Diagnostics::start(&in_force.loaded.settings.log);
     own_spool::prepare(&mut in_force.loaded);
     let loaded = in_force.loaded.clone();
     let open = listeners::open(&loaded)?;
@@ -83,13 +81,21 @@ pub fn run(files: Vec<PathBuf>) -> Result<u8, Failure> {
         let is_clustered = settings.orchestrator.kind != cim_core::standalone::KIND.name;
         let wishes = (in_force.may_have_map && is_clustered).then_some(wishes);
         let (answers, answered) = watch::channel(settings.registration.clone());
-        let mut process = Process::start(cim, open, &loaded, plan, &who, wishes.clone(), answered)?;
+        let begun = Beginning {
+            loaded: &loaded,
+            plan,
+            who: &who,
+            wishes: wishes.clone(),
+            answered,
+            diagnostics: &diagnostics,
+        };
+        let mut process = Process::start(cim, open, begun)?;
         process.awaits_infra = awaits_infra;
         process.infra = asks_infra.then(|| infra::ask(process.cim.supervisor(), &process.plan.orchestrator));
         said::start(&loaded, &who, &process.face.addresses, &process.http);
         wishes.into_iter().for_each(|wishes| process.follow_map(wishes));
-        let switches = Switches { level, metrics: process.face.metrics.clone() };
-        let reload = Reload::new(files, in_force, switches, application, answers, who, neighbours);
+        let switches = Switches { diagnostics, metrics: process.face.metrics.clone(), answers };
+        let reload = Reload::new(files, in_force, switches, application, who, neighbours);
         reload.remember().await;
         process.work(signals, reload, wished, &registry).await
     })
@@ -116,19 +122,23 @@ struct Process {
     awaits_infra: bool,
 }
 
+/// What a process is started with.
+struct Beginning<'b> {
+    loaded: &'b Loaded,
+    plan: Plan,
+    who: &'b Who,
+    wishes: Option<Wishes>,
+    answered: watch::Receiver<RegistrationSettings>,
+    diagnostics: &'b Diagnostics,
+}
+
 impl Process {
     /// Starts serving the open ports.
-    fn start(
-        cim: Cim,
-        open: Listeners,
-        loaded: &Loaded,
-        plan: Plan,
-        who: &Who,
-        wishes: Option<Wishes>,
-        answers: watch::Receiver<RegistrationSettings>,
-    ) -> Result<Self, Failure> {
+    fn start(cim: Cim, open: Listeners, begun: Beginning<'_>) -> Result<Self, Failure> {
+        let Beginning { loaded, plan, who, wishes, answered, diagnostics } = begun;
         let settings = loaded.settings.clone();
         let has_spool = settings.spool.dir.is_some();
+        let pages = Pages { api: open.api, socket: open.socket, health: open.health };
         let (nats, stats, addresses) = (open.nats.control(), open.nats.stats(), open.nats.local_addrs());
         // First, for applications wait: the clock inside the recorder takes milliseconds to calibrate itself.
         let nats_ended = serve_nats(&cim, open.nats)?;
@@ -157,28 +167,18 @@ impl Process {
             wishes,
             registered: watch::Sender::new(false),
             external,
-            answers,
+            answers: answered,
             orchestrator: Arc::clone(&plan.orchestrator),
+            diagnostics: diagnostics.clone(),
+            http: Arc::default(),
         });
-        let http = HttpAddresses {
-            api: open.api.iter().filter_map(|api| api.local_addr().ok()).collect(),
-            health: open.health.as_ref().and_then(|health| health.local_addr().ok()),
-        };
         let (stop_http, stopping) = watch::channel(false);
-        let paths = match loaded.settings.api.paths {
-            ApiPaths::Full => Paths::Full,
-            ApiPaths::Contract => Paths::Contract,
-        };
+        let http = serve_pages(&cim, pages, &loaded.settings.api, &face, &stopping)?;
         aligned::start(&face, http.api.first().map_or(0, SocketAddr::port), &stopping);
-        for api in &open.api {
-            serve_http(&cim, "http api", api, paths, &face, &stopping);
-        }
-        if let Some(health) = &open.health {
-            serve_http(&cim, "http health", health, Paths::Probes, &face, &stopping);
-        }
         if let Some(dir) = &loaded.settings.spool.dir {
-            serve_control(&cim, dir, &engine.subscribe(), &stopping);
+            serve_control(&cim, dir, &face, &stopping);
         }
+        diagnostics.follow(&cim, &who.identity.uid, &stopping);
         let identity = Some(identity);
         Ok(Self {
             cim,

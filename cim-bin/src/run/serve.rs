@@ -3,19 +3,22 @@
 //! Left out: what they answer. Invariant: each serves until it is told to stop, and is started again after a panic, except
 //! the listener, without which the process is of no use.
 
+use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 
-use cim_api::{Face as Paths, Limits};
+use cim_api::{ApiState, Face as Paths, Listener, Server};
 use cim_core::Cim;
 use cim_core::supervisor::OnPanic;
 use tokio::sync::{oneshot, watch};
 
 use super::NATS_PART;
-use crate::control;
 use crate::exit::Failure;
 use crate::external::ExternalIntake;
 use crate::face::Face;
-use crate::registration::Engine;
+use crate::said::HttpAddresses;
+use crate::settings::{ApiPaths, ApiSettings};
+use crate::{control, http};
 
 /// Runs the NATS listener on a thread of its own; the receiver is ready when it has ended.
 pub(super) fn serve_nats(cim: &Cim, listener: cim_nats::Listener) -> Result<oneshot::Receiver<()>, Failure> {
@@ -32,28 +35,65 @@ pub(super) fn serve_nats(cim: &Cim, listener: cim_nats::Listener) -> Result<ones
     Ok(ending)
 }
 
-/// Serves HTTP on that listener until it is told to stop.
-pub(super) fn serve_http(
+/// The open sockets of HTTP.
+pub(super) struct Pages {
+    pub api: Vec<TcpListener>,
+    pub socket: Option<UnixListener>,
+    pub health: Option<TcpListener>,
+}
+
+/// Serves HTTP on all of them; tells where they really are.
+///
+/// # Errors
+/// A token or a certificate that cannot be used.
+pub(super) fn serve_pages(
     cim: &Cim,
-    name: &'static str,
-    listener: &std::net::TcpListener,
-    paths: Paths,
+    open: Pages,
+    settings: &ApiSettings,
     face: &Arc<Face>,
     stopping: &watch::Receiver<bool>,
-) {
-    let Ok(listener) = listener.try_clone() else {
-        tracing::error!(part = name, "cannot serve: no file descriptor left");
-        return;
+) -> Result<HttpAddresses, Failure> {
+    let addresses = HttpAddresses {
+        api: open.api.iter().filter_map(|api| api.local_addr().ok()).collect(),
+        health: open.health.as_ref().and_then(|health| health.local_addr().ok()),
     };
-    let (face, stopping) = (Arc::clone(face), stopping.clone());
+    let state = Arc::clone(face) as Arc<dyn ApiState>;
+    let server = http::server(settings, state, Arc::clone(&face.http)).map_err(Failure::cannot_start)?;
+    let server = Arc::new(server);
+    let paths = match settings.paths {
+        ApiPaths::Full => Paths::Full,
+        ApiPaths::Contract => Paths::Contract,
+    };
+    for api in open.api {
+        serve_http(cim, "http api", api.into(), paths, &server, stopping);
+    }
+    if let Some(socket) = open.socket {
+        serve_http(cim, "http socket", socket.into(), Paths::Full, &server, stopping);
+    }
+    if let Some(health) = open.health {
+        serve_http(cim, "http health", health.into(), Paths::Probes, &server, stopping);
+    }
+    Ok(addresses)
+}
+
+/// Serves HTTP on that listener until it is told to stop.
+fn serve_http(
+    cim: &Cim,
+    name: &'static str,
+    listener: Listener,
+    paths: Paths,
+    server: &Arc<Server>,
+    stopping: &watch::Receiver<bool>,
+) {
+    let (server, stopping) = (Arc::clone(server), stopping.clone());
     cim.supervisor().task(name, OnPanic::Restart, move || {
-        let (listener, face, mut stopping) = (listener.try_clone(), Arc::clone(&face), stopping.clone());
+        let (listener, server, mut stopping) = (listener.try_clone(), Arc::clone(&server), stopping.clone());
         async move {
             let stop = async move {
                 let _ = stopping.wait_for(|stop| *stop).await;
             };
             let served = match listener {
-                Ok(listener) => cim_api::serve(listener, paths, face, Limits::default(), stop).await,
+                Ok(listener) => cim_api::serve(listener, paths, server, stop).await,
                 Err(error) => Err(error),
             };
             if let Err(error) = served {
@@ -67,19 +107,19 @@ pub(super) fn serve_http(
 pub(super) fn serve_control(
     cim: &Cim,
     spool: &std::path::Path,
-    configuration: &Engine,
+    face: &Arc<Face>,
     stopping: &watch::Receiver<bool>,
 ) {
     match control::open(spool) {
         Ok(listener) => {
-            let (engine, configuration, stopping) = (cim.clone(), configuration.clone(), stopping.clone());
+            let (face, stopping) = (Arc::clone(face), stopping.clone());
             cim.supervisor().task("control socket", OnPanic::Restart, move || {
-                let (listener, engine, configuration, mut stopping) =
-                    (listener.try_clone(), engine.clone(), configuration.clone(), stopping.clone());
+                let (listener, face, mut stopping) =
+                    (listener.try_clone(), Arc::clone(&face), stopping.clone());
                 async move {
                     let Ok(listener) = listener else { return };
                     tokio::select! {
-                        () = control::serve(listener, engine, configuration) => {}
+                        () = control::serve(listener, face) => {}
                         _ = stopping.wait_for(|stop| *stop) => {}
                     }
                 }

@@ -49,6 +49,9 @@ pub fn of_contract(variables: &Variables, as_original: bool) -> (Layer, Vec<Loca
             "CIM_REST_PORT" if as_original => ("api", "listen", both("0.0.0.0", "[::]")),
             "CIM_REST_PORT" => ("api", "listen", both("127.0.0.1", "[::1]")),
             "CIM_NATS_PORT" => ("nats", "listen", both("127.0.0.1", "[::1]")),
+            // Any other word is as good as none, as in the original.
+            "CTR_FIELDS_MANDATORY" if value != "true" => continue,
+            "CTR_FIELDS_MANDATORY" => ("registration", "mandatory_fields", Some(json!(true))),
             _ => continue,
         };
         let at = path::member(section, key);

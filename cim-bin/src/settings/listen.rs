@@ -68,6 +68,17 @@ impl Addresses {
     }
 }
 
+/// Where something that listens on all addresses is reached from here.
+#[must_use]
+pub fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
 /// `[nats]`: the listener in the pod.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -133,6 +144,20 @@ pub struct ApiSettings {
     pub listen: Addresses,
     /// Which paths it serves. Needs a restart to change.
     pub paths: ApiPaths,
+    /// A socket in the file system that serves everything, for the user of the process only (mode 0600) and without a token.
+    /// Absent: none. Needs a restart to change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub socket: Option<PathBuf>,
+    /// File that holds the bearer token; white space around it is ignored. With it every path but `/livez`, `/readyz` and
+    /// those of metrics is 401 without the token. A changed file counts at once. Absent: no token is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_file: Option<PathBuf>,
+    /// Requests in a second, over all connections; twice as many at once. More are 429. `/livez` does not count.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub max_requests_per_second: u32,
+    /// TLS on the same port, beside HTTP in the clear. Absent: none. Needs a restart to change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ApiTls>,
 }
 
 /// Which paths the API serves.
@@ -148,8 +173,25 @@ pub enum ApiPaths {
 
 impl Default for ApiSettings {
     fn default() -> Self {
-        Self { listen: Addresses::loopback(6060), paths: ApiPaths::default() }
+        Self {
+            listen: Addresses::loopback(6060),
+            paths: ApiPaths::default(),
+            socket: None,
+            token_file: None,
+            max_requests_per_second: 500,
+            tls: None,
+        }
     }
+}
+
+/// `[api.tls]`: the certificate of the HTTP server. Changed files count for the next connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ApiTls {
+    /// PEM file with the certificate, then its chain.
+    pub certificate_file: PathBuf,
+    /// PEM file with the private key of that certificate.
+    pub key_file: PathBuf,
 }
 
 /// `[health]`: a second HTTP server with `/livez`, `/readyz`, `/metrics` and `/metrics/aligned` only; it may listen on any address.

@@ -35,7 +35,9 @@ pub use credentials::Credentials;
 pub use environment::Variables;
 pub use external_nats::{ExternalNatsSettings, JetStreamSettings};
 pub use identity::{IdentitySettings, TmaasSettings};
-pub use listen::{Addresses, ApiPaths, ApiSettings, HealthSettings, NatsAuth, NatsSettings};
+pub use listen::{
+    Addresses, ApiPaths, ApiSettings, ApiTls, HealthSettings, NatsAuth, NatsSettings, reachable,
+};
 pub use load::{Loaded, Request, load};
 pub use metrics::{AlignedSettings, MetricsSettings};
 pub use migration::Migration;

@@ -29,6 +29,8 @@ pub struct RegistrationSettings {
     /// `tmaas.<namespace>.svc.cluster.local:8080` unless given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub topo_engine_fqdn: Option<String>,
+    /// Whether a registration without `container_name` and `container_id` is refused.
+    pub mandatory_fields: bool,
 }
 
 impl Default for RegistrationSettings {
@@ -41,6 +43,7 @@ impl Default for RegistrationSettings {
             apigw_username: String::new(),
             apigw_password: None,
             topo_engine_fqdn: None,
+            mandatory_fields: false,
         }
     }
 }

@@ -7,7 +7,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use cim_core::settings::{RoutesSettings, SinkDurability, SpoolSettings};
+use cim_core::settings::{RoutesSettings, Secret, SinkDurability, SpoolSettings};
 use cim_core::{Class, Problem, Registry, SinkProfile};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -46,6 +46,7 @@ pub fn problems(merged: &Value, registry: &Registry) -> Vec<Problem> {
     problems.extend(external_nats(merged));
     let shut = merged.pointer("/api/paths").is_some_and(|paths| *paths == "contract");
     problems.extend(listeners(merged, auth.is_some(), shut));
+    problems.extend(api_token(merged));
     problems
 }
 
@@ -56,6 +57,13 @@ fn external_nats(merged: &Value) -> Vec<Problem> {
     let mut problems = settings.problems();
     problems.extend(backends::external_nats(&settings).err());
     problems
+}
+
+/// The token of the HTTP server, which must be there before the server is.
+fn api_token(merged: &Value) -> Option<Problem> {
+    let file = merged.pointer("/api/token_file").and_then(Value::as_str)?;
+    let problem = |why| Problem::new("api.token_file", why);
+    Secret::read(Path::new(file)).map(drop).map_err(problem).err()
 }
 
 /// Names that stand in keys of the store. With an empty one the keys of every microservice would look like the own ones.

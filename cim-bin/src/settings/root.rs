@@ -60,10 +60,13 @@ pub struct LogSettings {
     pub level: LogLevel,
     /// Form of a line.
     pub format: LogFormat,
+    /// Whether each message is also a line of container `cim` on the log route. Messages about the delivery of records are
+    /// not. Changes at run time.
+    pub copy_to_logs: bool,
 }
 
-/// Levels of diagnostics.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// Levels of diagnostics, the most important one first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LogLevel {
     /// A person must look.
@@ -80,6 +83,19 @@ pub enum LogLevel {
 }
 
 impl LogLevel {
+    /// All levels, the most important one first.
+    pub const ALL: [Self; 5] = [Self::Error, Self::Warn, Self::Info, Self::Debug, Self::Trace];
+
+    /// The level of that name, in any case.
+    ///
+    /// # Errors
+    /// What names there are.
+    pub fn parse(name: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|level| level.as_str().eq_ignore_ascii_case(name));
+        let names = Self::ALL.map(Self::as_str).join(", ");
+        found.ok_or_else(|| format!("`{}` is no level; there are: {names}", name.escape_debug()))
+    }
+
     /// The name, as the log filter takes it.
     #[must_use]
     pub fn as_str(self) -> &'static str {

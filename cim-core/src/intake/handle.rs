@@ -60,14 +60,28 @@ impl Intake {
     /// # Cancel safety
     /// When dropped, the line may or may not have been taken.
     pub async fn log(&self, container: &str, line: &[u8]) -> Result<Accepted, Refused> {
-        let log = cim_wire::Log {
-            container_id: std::borrow::Cow::Borrowed(b""),
-            container_name: container.as_bytes().into(),
-            payload: Some(line.into()),
-        };
-        let mut payload = Vec::with_capacity(line.len() + container.len() + 64);
-        log.encode_flatbuffer(&mut payload);
-        self.accept(Class::Log, &payload).await
+        self.accept(Class::Log, &log_message(container, "", line)).await
+    }
+
+    /// A line of CIM itself (wire contract §8.7), if there is room to spare: it is refused long before a line of the
+    /// application would be. Never waits.
+    ///
+    /// # Errors
+    /// [`Refused`] when the line is not taken; it is not counted, because it is no loss of the application.
+    pub fn own_log(&self, container: &str, id: &str, line: &[u8]) -> Result<(), Refused> {
+        if self.entrance.is_closed() {
+            return Err(Refused(RefusedReason::Closed));
+        }
+        if !self.entrance.logs.has_room_to_spare() {
+            return Err(Refused(RefusedReason::DropNewest));
+        }
+        let payload = log_message(container, id, line);
+        let offer = Offer { class: Class::Log, headers: None, source: b"", payload: &payload, own: true };
+        match self.with_lane(|lane| lane.place(&offer)) {
+            Ok(_) => Ok(()),
+            Err(Offered::Refused(reason)) => Err(Refused(reason)),
+            Err(_) => Err(Refused(RefusedReason::DropNewest)),
+        }
     }
 
     /// An event that CIM raises itself (wire contract §7.4); returns once it is accepted.
@@ -128,4 +142,16 @@ impl Intake {
     fn with_lane<T>(&self, work: impl FnOnce(&mut Lane) -> T) -> T {
         work(&mut self.shared.lane.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// A log line as an application would publish it.
+fn log_message(container: &str, id: &str, line: &[u8]) -> Vec<u8> {
+    let log = cim_wire::Log {
+        container_id: id.as_bytes().into(),
+        container_name: container.as_bytes().into(),
+        payload: Some(line.into()),
+    };
+    let mut payload = Vec::with_capacity(line.len() + container.len() + id.len() + 64);
+    log.encode_flatbuffer(&mut payload);
+    payload
 }

@@ -24,7 +24,7 @@ pub struct Offer<'a> {
     pub source: &'a [u8],
     /// Payload as received.
     pub payload: &'a [u8],
-    /// An event that CIM raises itself.
+    /// An event that CIM raises itself, or a line of its own, which is not counted as a message on LOG.
     pub own: bool,
 }
 
@@ -90,7 +90,9 @@ impl Lane {
             }
         }
         let side = self.side(offer.class);
-        side.turn.note(offer.payload.len());
+        if !(offer.own && offer.class == Class::Log) {
+            side.turn.note(offer.payload.len());
+        }
         side.push(&parts, sip);
         if offer.class == Class::Event {
             self.entrance.signals.event(encoding, offer.payload);

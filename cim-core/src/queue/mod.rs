@@ -244,6 +244,11 @@ impl ClassQueue {
         self.lock().books(member)
     }
 
+    /// Whether three quarters of the room are not used: then a record that nobody waits for harms no other.
+    pub(crate) fn has_room_to_spare(&self) -> bool {
+        self.lock().has_room_to_spare()
+    }
+
     /// Bytes on disk, or in memory without a spool.
     pub(crate) fn stored_bytes(&self) -> u64 {
         self.lock().stored_bytes()

@@ -313,6 +313,13 @@ impl State {
         Books { held: self.next_seq - member.next, ..member.books }
     }
 
+    pub(crate) fn has_room_to_spare(&self) -> bool {
+        let budget = self.tail.budget();
+        let memory = budget.used() < budget.limit() / 4 * 3;
+        let disk = self.stream.as_ref().is_none_or(|stream| stream.bytes() < stream.max_bytes() / 4 * 3);
+        memory && disk && self.fault.is_none()
+    }
+
     pub(crate) fn stored_bytes(&self) -> u64 {
         self.stream.as_ref().map_or(self.tail.bytes() as u64, Stream::bytes)
     }

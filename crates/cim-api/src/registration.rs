@@ -49,6 +49,15 @@ pub enum RegistrationRefusal {
     Unavailable(String),
 }
 
+impl RegistrationRefusal {
+    /// The container is not named, where it has to be.
+    #[must_use]
+    pub fn incomplete() -> Self {
+        let missing = "Please provide mandatory fields container_name and container_id.";
+        Self::Invalid(format!("Invalid request body. {missing}"))
+    }
+}
+
 /// Members that are looked at, with the type they must have when they are there.
 const SECTIONS: [&str; 2] = ["lmaas", "app_settings"];
 
@@ -80,6 +89,12 @@ impl RegistrationRequest {
             }
         }
         Ok(request)
+    }
+
+    /// Whether the container is named, by name and id.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        [&self.container_name, &self.container_id].into_iter().all(|text| !text.trim().is_empty())
     }
 }
 

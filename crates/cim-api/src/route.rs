@@ -1,48 +1,73 @@
 //! Which request gets which answer.
 //!
-//! Paths are exact; an unknown one answers as the original program does (wire contract §6). Left out: sockets and time
-//! limits of connections. The invariant: a request is answered after its body was read and bounded.
+//! Paths are exact; an unknown one answers as the original program does (wire contract §6). Left out: who is let in
+//! (`gate`), sockets and time limits of connections. The invariant: a request is answered after its body was read and bounded.
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::{Body, Incoming};
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::http::request::Parts;
+use hyper::{Method, Request, Response, StatusCode, Version};
 use tokio::time::timeout;
 
 use crate::body::Whole;
 use crate::exposition;
+use crate::limits::Limits;
 use crate::receipt::Receipts;
 use crate::registration::{self, RegistrationRefusal, RegistrationRequest};
-use crate::server::Limits;
+use crate::server::{Door, Server};
 use crate::state::{ApiState, Face, Readiness};
+use crate::{gate, level};
 
-pub(crate) type Answer = Response<Whole>;
+/// The body of an answer: whole, from memory.
+pub(crate) type Body = Whole;
+/// An answer.
+pub(crate) type Answer = Response<Body>;
 
-const TEXT: &str = "text/plain; charset=utf-8";
-const JSON: &str = "application/json";
+pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
+pub(crate) const JSON: &str = "application/json";
 
 /// Reads the body and answers.
 pub(crate) async fn answer(
     request: Request<Incoming>,
-    face: Face,
-    state: &dyn ApiState,
-    limits: &Limits,
+    door: Door,
+    server: &Server,
     connection: &Receipts,
 ) -> Answer {
     let (head, body) = request.into_parts();
-    let body = match read(body, limits).await {
+    let mut answer = match gate::refusal(&head, door, server) {
+        Some(refusal) => refusal,
+        None => admitted(&head, body, door.face, server, connection).await,
+    };
+    if head.version == Version::HTTP_2 {
+        // There a connection outlives its requests.
+        answer.headers_mut().remove(CONNECTION);
+    }
+    answer
+}
+
+async fn admitted(
+    head: &Parts,
+    body: Incoming,
+    face: Face,
+    server: &Server,
+    connection: &Receipts,
+) -> Answer {
+    let (state, path) = (server.state.as_ref(), head.uri.path());
+    let body = match read(body, &server.limits).await {
         Ok(body) => body,
         Err(refusal) => return *refusal,
     };
-    match head.uri.path() {
-        registration::PATH if face != Face::Probes => register(&head.method, &body, state).await,
+    match (path, face) {
+        (registration::PATH, Face::Full | Face::Contract) => register(&head.method, &body, state).await,
+        (level::PATH, Face::Full) => level::answer(&head.method, &body, state),
         // Scrapers of the original used any method (wire contract §6.3).
-        "/metrics" => exposition::metrics(&head.headers, state).await,
-        "/metrics/aligned" => {
+        ("/metrics", _) => exposition::metrics(&head.headers, state).await,
+        ("/metrics/aligned", _) => {
             exposition::aligned(&head.headers, state, connection).await.unwrap_or_else(not_found)
         }
-        path => route(&head.method, path, face, state),
+        _ => route(&head.method, path, face, state),
     }
 }
 
@@ -102,7 +127,7 @@ fn read_only(method: &Method, answer: impl FnOnce() -> Answer) -> Answer {
 }
 
 /// The original sends neither a body nor `Allow` (wire contract §6).
-fn not_allowed() -> Answer {
+pub(crate) fn not_allowed() -> Answer {
     let mut refused = Response::new(Whole::default());
     *refused.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
     refused
@@ -124,20 +149,20 @@ fn status(document: &serde_json::Value) -> Answer {
     plain(StatusCode::OK, JSON, format!("{document:#}\n"))
 }
 
-fn not_found() -> Answer {
+pub(crate) fn not_found() -> Answer {
     let mut answer = plain(StatusCode::NOT_FOUND, TEXT, "404 page not found\n");
     answer.headers_mut().insert("x-content-type-options", HeaderValue::from_static("nosniff"));
     answer
 }
 
 /// A refusal after which the rest of the connection cannot be trusted.
-fn closing(status: StatusCode, text: &'static str) -> Answer {
+pub(crate) fn closing(status: StatusCode, text: &'static str) -> Answer {
     let mut answer = plain(status, TEXT, text);
     answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     answer
 }
 
-fn plain(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Answer {
+pub(crate) fn plain(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Answer {
     let mut answer = Response::new(Whole::new(body.into()));
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));

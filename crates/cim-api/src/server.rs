@@ -1,60 +1,79 @@
-//! The accept loop and its limits.
+//! The accept loop, and what all listeners of a process share.
 //!
 //! One future per listener holds all of its connections, so nothing is spawned and dropping the future closes
-//! everything. Left out: what is answered (`route`). The invariant: never more than `Limits::connections` open.
+//! everything. Left out: what is answered (`route`), and to whom (`gate`). The invariant: never more than
+//! `Limits::connections` open, besides one that is about to close.
 
-use std::convert::Infallible;
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use crate::idle::IdleStream;
-use crate::receipt::Receipts;
-use crate::route::answer;
+use crate::connection::connection;
+use crate::counts::{HttpCounts, Turned};
+use crate::limits::Limits;
+use crate::listen::{Doorway, Listener};
+use crate::rate::Rate;
+use crate::seats::Seats;
+use crate::security::Security;
 use crate::state::{ApiState, Face};
 
-/// What one client may cost.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Open connections; further ones wait in the backlog.
-    pub connections: usize,
-    /// Bytes of a request body; more is 413.
-    pub body_bytes: usize,
-    /// Bytes of a request line and its headers; more is 431 (or a close).
-    pub head_bytes: usize,
-    /// Header lines; more is 431.
-    pub headers: usize,
-    /// Time for a whole request head, and for a whole body.
-    pub request_time: Duration,
-    /// Time without a byte in either direction.
-    pub idle_time: Duration,
-    /// Time that open requests get when the server stops.
-    pub drain_time: Duration,
+/// Tells whether a client that shows these bytes as its token may come in. Returns at once.
+pub type Admits = dyn Fn(&[u8]) -> bool + Send + Sync;
+
+/// What all listeners of a process share.
+pub struct Server {
+    pub(crate) state: Arc<dyn ApiState>,
+    pub(crate) limits: Limits,
+    pub(crate) rate: Rate,
+    pub(crate) counts: Arc<HttpCounts>,
+    pub(crate) admits: Option<Box<Admits>>,
+    pub(crate) security: Option<Arc<dyn Security>>,
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections: 64,
-            body_bytes: 64 << 10,
-            head_bytes: 16 << 10,
-            headers: 64,
-            request_time: Duration::from_secs(10),
-            idle_time: Duration::from_secs(30),
-            drain_time: Duration::from_millis(500),
-        }
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("limits", &self.limits).finish_non_exhaustive()
     }
+}
+
+impl Server {
+    /// A server that anybody may ask, in the clear.
+    #[must_use]
+    pub fn new(state: Arc<dyn ApiState>, limits: Limits, counts: Arc<HttpCounts>) -> Self {
+        let rate = Rate::new(limits.requests_per_second);
+        Self { state, limits, rate, counts, admits: None, security: None }
+    }
+
+    /// Only who shows a token that is admitted is answered, on TCP, except about health and metrics.
+    #[must_use]
+    pub fn guarded_by(mut self, admits: Box<Admits>) -> Self {
+        self.admits = Some(admits);
+        self
+    }
+
+    /// Clients on TCP that begin with TLS are served over TLS; others still in the clear.
+    #[must_use]
+    pub fn secured_by(mut self, security: Arc<dyn Security>) -> Self {
+        self.security = Some(security);
+        self
+    }
+}
+
+/// How one listener is served.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Door {
+    /// Which paths.
+    pub face: Face,
+    /// Where it is.
+    pub way: Doorway,
 }
 
 /// Pause after a failed accept: usually no free file descriptor, which does not end at once.
@@ -68,71 +87,42 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// # Cancel safety
 /// Dropping the future closes the listener and every connection at once.
 pub async fn serve(
-    listener: std::net::TcpListener,
+    listener: Listener,
     face: Face,
-    state: Arc<dyn ApiState>,
-    limits: Limits,
+    server: Arc<Server>,
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let listener = TcpListener::from_std(listener)?;
+    let listener = listener.begin()?;
+    let door = Door { face, way: listener.way() };
     let (closing, close) = watch::channel(false);
     let mut connections = FuturesUnordered::new();
+    let mut seats = Seats::default();
     let mut stop = pin!(stop);
     loop {
-        let room = connections.len() < limits.connections;
+        let room = connections.len() < server.limits.connections;
         tokio::select! {
             biased;
             () = &mut stop => break,
             Some(()) = connections.next() => {}
-            accepted = listener.accept(), if room => match accepted {
-                Ok((stream, _)) => {
-                    connections.push(connection(stream, face, Arc::clone(&state), limits, close.clone()));
+            accepted = listener.accept(server.limits.idle_time), if room || seats.has_idle() => match accepted {
+                Ok(stream) => {
+                    if !room && seats.make_room() {
+                        server.counts.note(Turned::Connection);
+                    }
+                    connections.push(connection(stream, door, Arc::clone(&server), seats.take(), close.clone()));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept an HTTP connection; trying again");
                     sleep(ACCEPT_PAUSE).await;
                 }
             },
+            // Somebody may give way now.
+            () = seats.answered(), if !room => {}
         }
     }
     drop(listener);
     let _ = closing.send(true);
     let rest = async { while connections.next().await.is_some() {} };
-    let _ = timeout(limits.drain_time, rest).await;
+    let _ = timeout(server.limits.drain_time, rest).await;
     Ok(())
-}
-
-/// Serves one connection to its end. Errors are the client's: they end the connection and nothing else.
-async fn connection(
-    stream: TcpStream,
-    face: Face,
-    state: Arc<dyn ApiState>,
-    limits: Limits,
-    mut close: watch::Receiver<bool>,
-) {
-    let _ = stream.set_nodelay(true);
-    let receipts = Receipts::default();
-    let io = TokioIo::new(IdleStream::new(stream, limits.idle_time, receipts.clone()));
-    let service = service_fn(move |request| {
-        let (state, receipts) = (Arc::clone(&state), receipts.clone());
-        async move { Ok::<_, Infallible>(answer(request, face, state.as_ref(), &limits, &receipts).await) }
-    });
-    let mut serving = pin!(
-        http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(limits.request_time)
-            .max_headers(limits.headers)
-            .max_buf_size(limits.head_bytes)
-            .serve_connection(io, service)
-    );
-    let ended = tokio::select! {
-        ended = serving.as_mut() => ended,
-        _ = close.changed() => {
-            serving.as_mut().graceful_shutdown();
-            serving.await
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "HTTP connection ended");
-    }
 }

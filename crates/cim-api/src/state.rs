@@ -56,6 +56,19 @@ pub trait ApiState: Send + Sync + 'static {
     fn register(&self, _request: RegistrationRequest) -> Option<Registering<'_>> {
         None
     }
+
+    /// The least important level of CIM's own messages that is written. `None`: it cannot be told here.
+    fn log_level(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Changes that level for this process.
+    ///
+    /// # Errors
+    /// What levels there are.
+    fn set_log_level(&self, _level: &str) -> Result<(), String> {
+        Err("the level cannot be changed here".to_owned())
+    }
 }
 
 /// Which paths a listener serves.

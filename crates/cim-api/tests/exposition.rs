@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use cim_api::{AlignedPage, Aligning, ApiState, Face, Limits, Readiness, Receipt, bind, serve};
+use cim_api::{AlignedPage, Aligning, ApiState, Face, Limits, Readiness, Receipt, Server, bind, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -76,7 +76,8 @@ async fn beside<F: Future<Output = ()>>(state: Arc<Fake>, client: impl FnOnce(So
     let address = listener.local_addr().unwrap();
     let (done, stopped) = tokio::sync::oneshot::channel::<()>();
     let limits = Limits { idle_time: Duration::from_millis(300), ..Limits::default() };
-    let server = serve(listener, Face::Probes, state as Arc<dyn ApiState>, limits, async {
+    let server = Arc::new(Server::new(state, limits, Arc::default()));
+    let server = serve(listener.into(), Face::Probes, server, async {
         let _ = stopped.await;
     });
     let client = async {

@@ -1,4 +1,4 @@
-//! The files a connection is made from.
+//! The files a connection to a server is made from.
 //!
 //! Owns reading and checking them. Left out: watching them: they are small and connections are rare, so they are read
 //! for each one.
@@ -39,11 +39,14 @@ impl TlsFiles {
             .map_err(unusable)?;
         let builder = builder.with_root_certificates(roots);
         let Some((chain, key)) = &self.client else { return Ok(builder.with_no_client_auth()) };
-        let private = PrivateKeyDer::from_pem_slice(&contents(key)?);
-        let private = private.map_err(|_| TlsError::Missing(key.clone(), "private key"))?;
         let unusable = |error| TlsError::Unusable(key.clone(), "the private key", error);
-        builder.with_client_auth_cert(certificates(chain)?, private).map_err(unusable)
+        builder.with_client_auth_cert(certificates(chain)?, private_key(key)?).map_err(unusable)
     }
+}
+
+pub(crate) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    let found = PrivateKeyDer::from_pem_slice(&contents(path)?);
+    found.map_err(|_| TlsError::Missing(path.to_owned(), "private key"))
 }
 
 pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {

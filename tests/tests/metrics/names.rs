@@ -169,7 +169,7 @@ fn a_result_that_cannot_be_stored_in_time_is_a_failed_commit_and_no_failed_push(
     until("the values of the start", || !etcd.etcdctl(&["get", "commit-config/", "--prefix"]).is_empty());
     let lease = etcd.etcdctl(&["lease", "grant", "5"]);
     let lease = format!("--lease={}", lease.split(' ').nth(1).unwrap());
-    etcd.etcdctl(&["put", &lease, "change-set/ns1/svc/v1/ms/app.json/7", "[]"]);
+    let _ = etcd.etcdctl(&["put", &lease, "change-set/ns1/svc/v1/ms/app.json/7", "[]"]);
     until("the call", || !app.calls().is_empty());
     etcd.member(0).pause();
     until("the commit is given up", || daemon.metric(LOST_COMMIT) > 0.5);

@@ -1,0 +1,153 @@
+//! Who is turned away by the head of a request, and how.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code: a failed step is the failure"
+)]
+
+mod support;
+
+use std::sync::Arc;
+
+use cim_api::{Face, HttpCounts, Limits, Server, Turned, bind_socket, serve};
+use support::{Fake, beside, beside_server, exchange, get, limits};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+
+const REGISTER: &str = "/api/v1/_operations/xgvela/register";
+
+fn guarded(counts: &Arc<HttpCounts>) -> Server {
+    let server = Server::new(Arc::new(Fake::default()), limits(), Arc::clone(counts));
+    server.guarded_by(Box::new(|token| token == b"canary"))
+}
+
+fn status(answer: &str) -> &str {
+    answer.split(' ').nth(1).unwrap_or_default()
+}
+
+#[tokio::test]
+async fn unclean_paths_are_redirected_as_recorded() {
+    beside(Face::Full, limits(), |address, _| async move {
+        for (method, path, location) in [
+            ("GET", "//metrics", "/metrics"),
+            ("POST", &format!("/api/..{REGISTER}"), REGISTER),
+            ("GET", "/./nope?a=//b", "/nope?a=//b"),
+            ("GET", "//host.example/..//x", "/x"),
+        ] {
+            let answer = get(address, method, path).await;
+            let lines: Vec<_> = answer.split("\r\n").filter(|line| !line.starts_with("date:")).collect();
+            let location = format!("location: {location}");
+            let expected = [
+                "HTTP/1.1 301 Moved Permanently",
+                &location,
+                "connection: close",
+                "content-length: 0",
+                "",
+                "",
+            ];
+            assert_eq!(lines, expected, "{path}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn without_the_token_there_is_health_and_metrics_and_nothing_else() {
+    let counts = Arc::new(HttpCounts::default());
+    beside_server(Face::Full, guarded(&counts), |address| async move {
+        for path in ["/livez", "/readyz", "/metrics"] {
+            assert_eq!(status(&get(address, "GET", path).await), "200", "{path}");
+        }
+        for path in ["/statusz", "/loglevel", REGISTER, "/nope", "/api/v1/_operations/event/subscriptions"] {
+            let answer = get(address, "POST", path).await;
+            assert_eq!(status(&answer), "401", "{path}");
+            assert!(answer.contains("www-authenticate: Bearer realm=\"cim\"\r\n"), "{answer}");
+        }
+        for (token, expected) in [
+            ("Bearer canary", "200"),
+            ("bearer canary", "200"),
+            ("Bearer canar", "401"),
+            ("Basic canary", "401"),
+        ] {
+            let head = format!(
+                "GET /statusz HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: {token}\r\n\r\n"
+            );
+            let answer = exchange(address, head.as_bytes()).await;
+            assert_eq!(status(&answer), expected, "{token}");
+            assert!(!answer.contains("canary"));
+        }
+    })
+    .await;
+    assert_eq!(counts.get(Turned::Token), 7);
+}
+
+#[tokio::test]
+async fn the_socket_is_for_its_owner_who_needs_no_token() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("api.sock");
+    let listener = bind_socket(&path).unwrap();
+    let (done, stopped) = tokio::sync::oneshot::channel::<()>();
+    let server = serve(listener.into(), Face::Full, Arc::new(guarded(&Arc::default())), async {
+        let _ = stopped.await;
+    });
+    let client = async {
+        let mut stream = UnixStream::connect(&path).await.unwrap();
+        stream.write_all(b"GET /statusz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert_eq!(status(&answer), "200");
+        drop(done);
+    };
+    let (served, ()) = tokio::join!(server, client);
+    served.unwrap();
+}
+
+#[tokio::test]
+async fn above_the_rate_requests_are_told_when_to_come_back_and_livez_is_always_answered() {
+    let slow = Limits { requests_per_second: 5, ..limits() };
+    beside(Face::Full, slow, |address, _| async move {
+        let mut refused = 0;
+        for _ in 0..20 {
+            let answer = get(address, "GET", "/readyz").await;
+            if status(&answer) == "429" {
+                assert!(answer.contains("retry-after: 1\r\n"), "{answer}");
+                refused += 1;
+            }
+        }
+        assert!((8..=10).contains(&refused), "{refused} of 20, with a burst of 10");
+        for _ in 0..20 {
+            assert_eq!(status(&get(address, "GET", "/livez").await), "200");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_log_level_is_told_and_changed_on_the_full_face_only() {
+    let put = |body: &str| {
+        let length = body.len();
+        format!(
+            "PUT /loglevel HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+        )
+    };
+    beside(Face::Full, limits(), |address, _| async move {
+        let level = |answer: String| answer.rsplit("\r\n\r\n").next().unwrap().to_owned();
+        assert_eq!(level(get(address, "GET", "/loglevel").await), "{\"level\":\"info\"}\n");
+        for body in ["debug", "{\"level\":\"debug\"}"] {
+            assert_eq!(level(exchange(address, put(body).as_bytes()).await), "{\"level\":\"debug\"}\n");
+        }
+        for body in ["loud", "{", "", "{\"level\":7}"] {
+            let answer = exchange(address, put(body).as_bytes()).await;
+            assert_eq!(status(&answer), "400", "{body}: {answer}");
+        }
+        assert_eq!(level(get(address, "GET", "/loglevel").await), "{\"level\":\"debug\"}\n");
+        assert_eq!(status(&get(address, "POST", "/loglevel").await), "405");
+    })
+    .await;
+    beside(Face::Probes, limits(), |address, _| async move {
+        assert_eq!(status(&get(address, "GET", "/loglevel").await), "404");
+    })
+    .await;
+}
