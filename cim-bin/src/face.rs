@@ -1,4 +1,4 @@
-//! What the process says about itself over HTTP: readiness, status document, metrics; and registration.
+//! What the process says about itself over HTTP: readiness, status document, metrics; registration and event subscriptions.
 //!
 //! Left out: HTTP. The invariant: a broken sink or backend never makes the pod unready, because restarting the pod or
 //! taking it out of service mends nothing; it is told as `degraded`.
@@ -6,9 +6,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use cim_api::{ApiState, Readiness, Registering, RegistrationRequest};
+use cim_api::{ApiState, Asking, Readiness, Registering, RegistrationRequest, SubscriptionCall};
 use cim_core::settings::OnFault;
-use cim_core::{Cim, ClassStatus, DeliveryState, Health, Identity, MemberStatus, Orchestrator};
+use cim_core::{Cim, ClassStatus, DeliveryState, Health, Identity, MemberStatus, Orchestrator, Subscriptions};
 use cim_nats::ListenerStats;
 use futures_util::FutureExt;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -19,6 +19,7 @@ use crate::metrics_page;
 use crate::own_document::Wishes;
 use crate::registration::{self, Engine};
 use crate::settings::Settings;
+use crate::subscriptions;
 
 /// The state behind the HTTP servers.
 pub struct Face {
@@ -40,6 +41,8 @@ pub struct Face {
     pub wishes: Option<Wishes>,
     /// Whether the application has registered with this process.
     pub registered: watch::Sender<bool>,
+    /// Event subscriptions of the application.
+    pub subscriptions: Subscriptions,
     /// What runs the pod.
     pub orchestrator: Arc<dyn Orchestrator>,
 }
@@ -58,6 +61,7 @@ impl ApiState for Face {
         parts.extend(status.members.iter().map(member));
         parts.push(self.configuration());
         parts.push(self.orchestrator());
+        parts.push(self.subscribed());
         parts
     }
 
@@ -69,6 +73,7 @@ impl ApiState for Face {
             "identity": self.identity(),
             "orchestrator": { "type": self.settings.orchestrator.kind, "trouble": self.orchestrator_trouble() },
             "configuration": self.engine.borrow().as_ref().map(|(configuration, _)| configuration.view()),
+            "subscriptions": self.subscriptions.view(),
             "nats": { "listen": self.addresses, "connections": self.nats.snapshot().connections },
             "classes": status.classes.iter().map(class_document).collect::<Vec<_>>(),
             "routes": status.members.iter().map(member_document).collect::<Vec<_>>(),
@@ -82,6 +87,7 @@ impl ApiState for Face {
         let counts = self.nats.snapshot();
         let view = self.engine.borrow().as_ref().map(|(configuration, _)| configuration.view());
         let pod = &self.settings.identity.pod;
+        metrics_page::publish_subscriptions(&self.subscriptions.view());
         metrics_page::render(&self.exporter, &self.cim, &counts, view.as_ref(), pod)
     }
 
@@ -100,6 +106,10 @@ impl ApiState for Face {
             answer
         }))
     }
+
+    fn subscriptions(&self, call: SubscriptionCall) -> Option<Asking<'_>> {
+        self.has_registered().then(|| Box::pin(subscriptions::answer(&self.subscriptions, call)) as Asking<'_>)
+    }
 }
 
 impl Face {
@@ -114,6 +124,18 @@ impl Face {
             members.extend(more.map(|(name, value)| (name.to_owned(), value.into())));
         }
         document
+    }
+
+    /// Whether the application registered, with this process or one before it.
+    fn has_registered(&self) -> bool {
+        let remembered = || self.engine.borrow().as_ref().is_some_and(|(engine, _)| engine.view().registered);
+        *self.registered.borrow() || self.subscriptions.view().subscriptions > 0 || remembered()
+    }
+
+    /// Events that cannot be read now wait at their source, so that never makes the pod unready.
+    fn subscribed(&self) -> Readiness {
+        let text = subscriptions::line(&self.subscriptions.view());
+        Readiness { name: "subscriptions".to_owned(), ready: true, text }
     }
 
     /// What it tells from memory; one that would have to ask is not waited for.

@@ -46,7 +46,8 @@ pub use contract::{
 };
 pub use delivery::{DeliveryState, DeliveryStatus};
 pub use registry::{
-    OrchestratorKind, PartContext, Problem, Registry, Sink, SinkContext, SinkKind, SourceKind,
+    EventSourceKind, FeedContext, OrchestratorKind, PartContext, Problem, Registry, Sink, SinkContext,
+    SinkKind, SourceKind,
 };
 pub use small_file::replace_file;
 pub use subscriptions::Subscriptions;

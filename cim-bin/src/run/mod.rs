@@ -4,6 +4,7 @@
 //! then the end, in stages: no new messages, deliver or keep what is there, close, and the HTTP server last.
 
 mod ending;
+mod feed;
 mod serve;
 mod signals;
 
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 use cim_api::Face as Paths;
 use cim_core::configuration::Plan;
 use cim_core::supervisor::OnPanic;
-use cim_core::{Cim, Configuration, Identity, Neighbours, Registry};
+use cim_core::{Cim, Configuration, Identity, Neighbours, Registry, Subscriptions};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::interval;
 
@@ -71,6 +72,9 @@ pub fn run(files: Vec<PathBuf>) -> Result<u8, Failure> {
         let is_clustered = settings.orchestrator.kind != cim_core::standalone::KIND.name;
         let wishes = (in_force.may_have_map && is_clustered).then_some(wishes);
         let process = Process::start(cim, open, &loaded, plan, &who, wishes.clone())?;
+        if who.is_known {
+            process.follow_events(&who.identity, &registry);
+        }
         said::start(&loaded, &who, &process.face.addresses, &process.http);
         wishes.into_iter().for_each(|wishes| process.follow_map(wishes));
         let reload = Reload::new(files, in_force, level, application, who, neighbours);
@@ -124,6 +128,7 @@ impl Process {
             engine: engine.subscribe(),
             wishes,
             registered: watch::Sender::new(false),
+            subscriptions: Subscriptions::open(loaded.settings.spool.dir.as_deref()),
             orchestrator: Arc::clone(&plan.orchestrator),
         });
         let http = HttpAddresses {
@@ -198,6 +203,7 @@ impl Process {
             who::remember(&identity, dir);
         }
         reload.known(identity.clone(), &self.cim, registry).await;
+        self.follow_events(&identity, registry);
         if self.engine.borrow().is_none() {
             configuration::start(&self.engine, &self.cim, Plan { identity, ..self.plan.clone() });
         }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use metrics::counter;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
@@ -15,6 +16,7 @@ use super::ahead::{Ahead, Ledger};
 use super::filter::Traits;
 use super::outlet::{Outlet, Taken};
 use super::view::{Counts, FeedState};
+use crate::catalog;
 use crate::contract::{EventReader, EventSource, FeedBatch, Sift, SourceError};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -164,7 +166,7 @@ impl Feed {
     fn commit(&self, reader: &mut dyn EventReader, ledger: &mut Ledger) {
         let done = reader.commit(&ledger.positions());
         if let Err(error) = &done {
-            self.counts.commit_failures.fetch_add(1, Relaxed);
+            counter!(catalog::SUBSCRIPTION_COMMIT_FAILURES).increment(1);
             tracing::debug!(source = self.source.name(), "a commit was refused: {}", crate::chain(error));
         }
         ledger.attempted(done.is_ok());

@@ -15,13 +15,14 @@ mod view;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::contract::EventSource;
+use crate::contract::{EventSource, Health};
 use crate::supervisor::{OnPanic, Supervisor};
 
 pub use book::{Book, BookError, MAX_BYTES, MAX_SUBSCRIPTIONS};
@@ -63,6 +64,7 @@ pub struct Subscriptions {
     counts: Arc<Counts>,
     condition: watch::Sender<Condition>,
     stop: watch::Sender<bool>,
+    source: Arc<OnceLock<Arc<dyn EventSource>>>,
 }
 
 impl fmt::Debug for Subscriptions {
@@ -83,11 +85,13 @@ impl Subscriptions {
             counts: Arc::default(),
             condition: watch::Sender::new((FeedState::Absent, None)),
             stop: watch::Sender::new(false),
+            source: Arc::default(),
         }
     }
 
     /// Reads that source from now on, while there is a subscription. To be called once.
     pub fn follow(&self, supervisor: &Supervisor, source: Arc<dyn EventSource>, outlet: Arc<dyn Outlet>) {
+        let _ = self.source.set(Arc::clone(&source));
         let feed = Feed {
             source,
             outlet,
@@ -156,7 +160,16 @@ impl Subscriptions {
     #[must_use]
     pub fn view(&self) -> SubscriptionsView {
         let (state, trouble) = self.condition.borrow().clone();
+        let trouble = trouble.or_else(|| self.source_trouble());
         self.counts.view(self.current.borrow().filters.len(), state, trouble)
+    }
+
+    /// What the source tells from memory; one that would have to ask is not waited for.
+    fn source_trouble(&self) -> Option<String> {
+        match self.source.get()?.probe().now_or_never()? {
+            Health::Ready => None,
+            Health::Degraded(trouble) => Some(trouble),
+        }
     }
 
     /// Ends the feed; what was taken is committed, as far as that is possible within 1.5 s.

@@ -16,7 +16,6 @@ pub(super) struct Counts {
     pub(super) delivered: AtomicU64,
     pub(super) waiting_bytes: AtomicU64,
     pub(super) failures: AtomicU64,
-    pub(super) commit_failures: AtomicU64,
 }
 
 /// What the feed is doing.
@@ -64,8 +63,6 @@ pub struct SubscriptionsView {
     pub waiting_bytes: u64,
     /// How often reading failed and was begun again.
     pub failures: u64,
-    /// Commits that were refused; the next one includes them.
-    pub commit_failures: u64,
 }
 
 impl Counts {
@@ -82,7 +79,6 @@ impl Counts {
             delivered: count(&self.delivered),
             waiting_bytes: count(&self.waiting_bytes),
             failures: count(&self.failures),
-            commit_failures: count(&self.commit_failures),
         }
     }
 }

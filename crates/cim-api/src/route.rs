@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use crate::registration::{self, RegistrationRefusal, RegistrationRequest};
 use crate::server::Limits;
+use crate::subscriptions;
 use crate::state::{ApiState, Face, Readiness};
 
 type Answer = Response<Full<Bytes>>;
@@ -34,6 +35,9 @@ pub(crate) async fn answer(
     };
     if head.uri.path() == registration::PATH && face == Face::Full {
         return register(&head.method, &body, state).await;
+    }
+    if let Some(target) = subscriptions::target(head.uri.path()).filter(|_| face == Face::Full) {
+        return subscribe(&head.method, target, body, state).await;
     }
     route(&head.method, head.uri.path(), face, state)
 }
@@ -74,6 +78,20 @@ async fn register(method: &Method, body: &[u8], state: &dyn ApiState) -> Answer 
         Err(RegistrationRefusal::Unavailable(_)) => StatusCode::SERVICE_UNAVAILABLE,
     };
     plain(status, TEXT, registration::body(&outcome))
+}
+
+/// Event subscriptions (wire contract §6.2).
+async fn subscribe(method: &Method, target: subscriptions::Target, body: Bytes, state: &dyn ApiState) -> Answer {
+    let call = target.call(method, body);
+    // Before a registration there is nothing here, whatever the method.
+    let Some(asking) = state.subscriptions(call.clone().unwrap_or(subscriptions::SubscriptionCall::List)) else {
+        return not_found();
+    };
+    if call.is_none() {
+        return not_allowed();
+    }
+    let (status, body) = asking.await.response();
+    plain(status, JSON, body)
 }
 
 fn route(method: &Method, path: &str, face: Face, state: &dyn ApiState) -> Answer {

@@ -1,15 +1,19 @@
-//! What the server asks of the program: readiness, status, metrics, each as a plain value, and registration.
+//! What the server asks of the program: readiness, status, metrics, each as a plain value, registration, and event subscriptions.
 //!
-//! Left out: how they are found. The invariant: every call but a registration is answered from memory, at once.
+//! Left out: how they are found. The invariant: every call but a registration or a subscription is answered from memory, at once.
 
 use std::future::Future;
 use std::pin::Pin;
 
 use crate::registration::{RegistrationAnswer, RegistrationRefusal, RegistrationRequest};
+use crate::subscriptions::{SubscriptionAnswer, SubscriptionCall};
 
 /// What comes of a registration.
 pub type Registering<'a> =
     Pin<Box<dyn Future<Output = Result<RegistrationAnswer, RegistrationRefusal>> + Send + 'a>>;
+
+/// What comes of a call about subscriptions.
+pub type Asking<'a> = Pin<Box<dyn Future<Output = SubscriptionAnswer> + Send + 'a>>;
 
 /// Whether one part of the process can do its work.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +39,12 @@ pub trait ApiState: Send + Sync + 'static {
 
     /// The application registers; ready once that is remembered. `None`: nobody takes registrations here.
     fn register(&self, _request: RegistrationRequest) -> Option<Registering<'_>> {
+        None
+    }
+
+    /// A call about event subscriptions; ready once it is in force and remembered. `None`: no application has registered yet, or
+    /// there are no subscriptions here.
+    fn subscriptions(&self, _call: SubscriptionCall) -> Option<Asking<'_>> {
         None
     }
 }
