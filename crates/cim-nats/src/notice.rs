@@ -1,7 +1,7 @@
 //! Notifications from inside the process that must reach the application, and are known to have done so.
 //!
-//! Owns their order, and who got what. Leaves out where they come from. Invariants: the next parcel is given out only after the
-//! one before is taken; a value is taken when its bytes are in the socket of one connection at least; what was given
+//! Owns their order, and who got what. Leaves out where they come from. Invariants: the next values are given out only after those
+//! before are taken; a value is taken when its bytes are in the socket of one connection at least; what was given
 //! only to connections that ended before is given out again, and while nobody listens everything waits.
 
 use crate::control::ListenerControl;
@@ -14,6 +14,9 @@ use std::collections::VecDeque;
 
 /// The subject of notifications (wire contract §3.1).
 const SUBJECT: &[u8] = b"EVENT-NOTIFICATION";
+
+/// Bytes that are given out before it is waited until they are taken: what a connection that does not read may hold.
+const AT_ONCE: usize = 128 << 10;
 
 /// Values that are taken together.
 #[derive(Debug)]
@@ -90,15 +93,13 @@ impl<I: Intake> Hub<I> {
                 if let Some(parcel) = notices.next() {
                     parcel.taken.tell();
                 }
-            } else if notices.given == parcel.values.len() {
-                return false;
             } else {
-                return self.give_out();
+                return notices.given == notices.settled && self.give_out();
             }
         }
     }
 
-    /// Gives out the rest of the first parcel; false: nobody listens.
+    /// Gives out the next values of the first parcel; false: nobody listens.
     fn give_out(&mut self) -> bool {
         let generation = self.interest.generation();
         if self.notices.nobody_at == Some(generation) {
@@ -107,8 +108,8 @@ impl<I: Intake> Hub<I> {
         let matches = self.interest.matches(SUBJECT);
         let Some(parcel) = self.notices.parcels.pop_front() else { return false };
         let mut receipts = std::mem::take(&mut self.notices.receipts);
-        let mut given = self.notices.given;
-        while let Some(payload) = parcel.values.get(given) {
+        let (mut given, mut bytes) = (self.notices.given, 0);
+        while let Some(payload) = parcel.values.get(given).filter(|_| bytes < AT_ONCE) {
             let message = Message { subject: SUBJECT, reply: None, headers: None, payload };
             let before = receipts.len();
             self.route_telling(None, &message, &matches, |receipt| receipts.push_back((given, receipt)));
@@ -116,6 +117,7 @@ impl<I: Intake> Hub<I> {
                 break;
             }
             given += 1;
+            bytes += payload.len();
         }
         let is_any = given > self.notices.given;
         self.notices.parcels.push_front(parcel);
