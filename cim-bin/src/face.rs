@@ -8,7 +8,9 @@ use std::time::Instant;
 
 use cim_api::{ApiState, Asking, Readiness, Registering, RegistrationRequest, SubscriptionCall};
 use cim_core::settings::OnFault;
-use cim_core::{Cim, ClassStatus, DeliveryState, Health, Identity, MemberStatus, Orchestrator, Subscriptions};
+use cim_core::{
+    Cim, ClassStatus, DeliveryState, Health, Identity, MemberStatus, Orchestrator, Subscriptions,
+};
 use cim_nats::ListenerStats;
 use futures_util::FutureExt;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -108,7 +110,8 @@ impl ApiState for Face {
     }
 
     fn subscriptions(&self, call: SubscriptionCall) -> Option<Asking<'_>> {
-        self.has_registered().then(|| Box::pin(subscriptions::answer(&self.subscriptions, call)) as Asking<'_>)
+        self.has_registered()
+            .then(|| Box::pin(subscriptions::answer(&self.subscriptions, call)) as Asking<'_>)
     }
 }
 

@@ -61,7 +61,10 @@ pub async fn answer(subscriptions: &Subscriptions, call: SubscriptionCall) -> Su
     match call {
         SubscriptionCall::List => {
             let text = serde_json::to_string(&subscriptions.list());
-            text.map_or_else(|error| SubscriptionAnswer::Unavailable(error.to_string()), SubscriptionAnswer::Listed)
+            text.map_or_else(
+                |error| SubscriptionAnswer::Unavailable(error.to_string()),
+                SubscriptionAnswer::Listed,
+            )
         }
         SubscriptionCall::Create(body) => match Filter::parse(&body) {
             Err(_) => SubscriptionAnswer::Invalid,
@@ -74,7 +77,9 @@ pub async fn answer(subscriptions: &Subscriptions, call: SubscriptionCall) -> Su
             Err(_) => SubscriptionAnswer::Invalid,
             Ok(filter) => told(subscriptions.replace(&id, filter).await, |()| SubscriptionAnswer::Replaced),
         },
-        SubscriptionCall::Remove(id) => told(subscriptions.remove(&id).await, |()| SubscriptionAnswer::Removed),
+        SubscriptionCall::Remove(id) => {
+            told(subscriptions.remove(&id).await, |()| SubscriptionAnswer::Removed)
+        }
     }
 }
 
@@ -103,7 +108,9 @@ pub fn line(view: &SubscriptionsView) -> String {
         FeedState::Ended => "ended",
     };
     match trouble {
-        Some(trouble) if *feed == FeedState::Failed => format!("{subscriptions} subscriptions; {state}: {trouble}"),
+        Some(trouble) if *feed == FeedState::Failed => {
+            format!("{subscriptions} subscriptions; {state}: {trouble}")
+        }
         Some(trouble) => format!("{subscriptions} subscriptions; degraded: {trouble}"),
         None => format!("{subscriptions} subscriptions; {state}; {waiting_bytes} bytes wait"),
     }

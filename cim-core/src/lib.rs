@@ -39,10 +39,10 @@ pub use configuration::Configuration;
 pub use contract::{
     Answer, Application, Batch, CallError, ChangeState, ChangeStatus, CloseError, Commit, Component,
     ConfigEntry, ConfigOutcome, ConfigScope, ConfigSource, ConfigStream, ConfigUpdate, DeliveryError,
-    DeliveryErrorKind, Document, Durability, Event, EventReader, EventSink, EventSource, FeedBatch, FeedPosition, Health, Identity, Lease, Level, LogRecord,
-    LogSink, Meta, Neighbours, Notice, Orchestrator, OrchestratorError, OrchestratorErrorKind, Ordering,
-    Peer, PeerQuery, Push, Record, Reported, RestartReason, Revision, Sift, SinkProfile, SourceError,
-    SourceErrorKind, Tmaas, Undelivered, Values,
+    DeliveryErrorKind, Document, Durability, Event, EventReader, EventSink, EventSource, FeedBatch,
+    FeedPosition, Health, Identity, Lease, Level, LogRecord, LogSink, Meta, Neighbours, Notice, Orchestrator,
+    OrchestratorError, OrchestratorErrorKind, Ordering, Peer, PeerQuery, Push, Record, Reported,
+    RestartReason, Revision, Sift, SinkProfile, SourceError, SourceErrorKind, Tmaas, Undelivered, Values,
 };
 pub use delivery::{DeliveryState, DeliveryStatus};
 pub use registry::{

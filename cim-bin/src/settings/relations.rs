@@ -166,7 +166,8 @@ fn orchestrator(merged: &Value, registry: &Registry) -> Vec<Problem> {
 
 /// The source of subscribed events is a sink that can be read.
 fn subscriptions(merged: &Value, registry: &Registry) -> Vec<Problem> {
-    let Some(settings) = merged.get("subscriptions").and_then(|table| SubscriptionSettings::deserialize(table).ok())
+    let Some(settings) =
+        merged.get("subscriptions").and_then(|table| SubscriptionSettings::deserialize(table).ok())
     else {
         return Vec::new();
     };
@@ -184,7 +185,9 @@ fn subscriptions(merged: &Value, registry: &Registry) -> Vec<Problem> {
             None => problems.push(Problem::new("source", format!("no sink is called {name:?}"))),
             Some(kind) if !readable.contains(&kind) => {
                 let list = if readable.is_empty() { "none".to_owned() } else { readable.join(", ") };
-                let what = format!("events cannot be read from sink `{name}` of type `{kind}` (types that can be read: {list})");
+                let what = format!(
+                    "events cannot be read from sink `{name}` of type `{kind}` (types that can be read: {list})"
+                );
                 problems.push(Problem::new("source", what));
             }
             Some(_) => {}

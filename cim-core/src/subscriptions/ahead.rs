@@ -44,7 +44,13 @@ impl Ahead {
         self.is_full
     }
 
-    pub(super) fn push(&mut self, values: usize, bytes: usize, reached: Vec<FeedPosition>, taken: oneshot::Receiver<()>) {
+    pub(super) fn push(
+        &mut self,
+        values: usize,
+        bytes: usize,
+        reached: Vec<FeedPosition>,
+        taken: oneshot::Receiver<()>,
+    ) {
         self.bytes += bytes;
         self.parcels.push_back(Parcel { values, bytes, reached, taken });
     }

@@ -134,14 +134,18 @@ impl Book {
 
     /// An id that nobody can guess from others and that no subscription has. There are far more of them than subscriptions.
     fn free_id(&self) -> String {
+        self.free_id_from(RandomState::new().hash_one(self.filters.len()))
+    }
+
+    fn free_id_from(&self, mut number: u64) -> String {
         let span = IDS.end() - IDS.start() + 1;
-        let mut number = RandomState::new().hash_one(self.filters.len()) % span;
         loop {
+            number %= span;
             let id = (IDS.start() + number).to_string();
             if !self.filters.contains_key(&id) {
                 return id;
             }
-            number = (number + 1) % span;
+            number += 1;
         }
     }
 }
@@ -220,12 +224,13 @@ mod tests {
     }
 
     #[test]
-    fn ids_do_not_collide_when_few_are_left() {
+    fn ids_that_are_taken_are_passed_over() {
         let mut book = Book::default();
-        for number in IDS.skip(1) {
-            book.filters.insert(number.to_string(), Filter::default());
+        for id in ["999996", "999997", "999998", "100000"] {
+            book.filters.insert(id.to_owned(), Filter::default());
         }
-        assert_eq!(book.free_id(), "100000");
+        assert_eq!(book.free_id_from(999_996 - 100_000), "100001");
+        assert!(IDS.contains(&book.free_id_from(u64::MAX).parse().unwrap()));
     }
 
     #[test]
@@ -243,7 +248,9 @@ mod tests {
     #[test]
     fn a_file_that_cannot_be_read_is_put_aside() {
         let dir = tempfile::tempdir().unwrap();
-        for content in ["", "{", "[]", r#"{"format":2,"subscriptions":{}}"#, r#"{"format":1,"subscriptions":7}"#] {
+        for content in
+            ["", "{", "[]", r#"{"format":2,"subscriptions":{}}"#, r#"{"format":1,"subscriptions":7}"#]
+        {
             std::fs::write(dir.path().join(FILE), content).unwrap();
             assert!(Book::open(Some(dir.path())).filters().is_empty(), "{content}");
             assert!(!dir.path().join(FILE).exists(), "{content}");

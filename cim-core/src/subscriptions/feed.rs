@@ -117,7 +117,11 @@ impl Feed {
         ended
     }
 
-    async fn pump(&mut self, reader: &mut dyn EventReader, ledger: &mut Ledger) -> Result<Ended, SourceError> {
+    async fn pump(
+        &mut self,
+        reader: &mut dyn EventReader,
+        ledger: &mut Ledger,
+    ) -> Result<Ended, SourceError> {
         let mut ahead = Ahead::default();
         let mut sieve = Sieve::new(&self.current, self.outlet.most());
         loop {
@@ -181,7 +185,11 @@ async fn until<T>(watched: &mut watch::Receiver<T>, is_it: impl FnMut(&T) -> boo
 }
 
 /// The next records, or none for as long as it is not dropped.
-async fn next(reader: &mut dyn EventReader, rests: bool, sieve: &mut Sieve) -> Result<FeedBatch, SourceError> {
+async fn next(
+    reader: &mut dyn EventReader,
+    rests: bool,
+    sieve: &mut Sieve,
+) -> Result<FeedBatch, SourceError> {
     if rests { Err(reader.rest().await) } else { reader.read(sieve).await }
 }
 
@@ -228,7 +236,11 @@ impl Sift for Sieve {
         self.matched += 1;
         if bytes > self.most {
             self.too_large += 1;
-            tracing::warn!(bytes, most = self.most, "a subscribed event is larger than a NATS message; it is left out");
+            tracing::warn!(
+                bytes,
+                most = self.most,
+                "a subscribed event is larger than a NATS message; it is left out"
+            );
             return false;
         }
         true

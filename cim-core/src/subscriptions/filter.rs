@@ -12,7 +12,12 @@ pub struct Filter {
     #[serde(rename = "localEventName")]
     pub local_event_name: Option<Vec<String>>,
     /// Types of the network function.
-    #[serde(rename = "nfNamingCode", default, deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        rename = "nfNamingCode",
+        default,
+        deserialize_with = "list",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub nf_naming_code: Vec<String>,
     /// Types of its service.
     #[serde(
@@ -68,7 +73,11 @@ impl Filter {
         let holds =
             |list: &[String], value: Option<&[u8]>| list.iter().any(|text| Some(text.as_bytes()) == value);
         holds(self.local_event_name.as_deref().unwrap_or_default(), traits.event)
-            && self.lists().into_iter().zip(traits.others).all(|(list, value)| list.is_empty() || holds(list, value))
+            && self
+                .lists()
+                .into_iter()
+                .zip(traits.others)
+                .all(|(list, value)| list.is_empty() || holds(list, value))
     }
 }
 
@@ -149,7 +158,11 @@ mod tests {
             br#"{"localEventName":["\ud800"]}"#,
             deep.as_bytes(),
         ] {
-            assert!(Filter::parse(body).is_err(), "{}", String::from_utf8_lossy(body).chars().take(60).collect::<String>());
+            assert!(
+                Filter::parse(body).is_err(),
+                "{}",
+                String::from_utf8_lossy(body).chars().take(60).collect::<String>()
+            );
         }
     }
 
@@ -164,10 +177,16 @@ mod tests {
     #[test]
     fn lists_are_alternatives_and_all_of_them_count() {
         let filter =
-            Filter::parse(br#"{"localEventName":["A","B"],"nfNamingCode":["amf"],"localNfId":["l1"]}"#).unwrap();
+            Filter::parse(br#"{"localEventName":["A","B"],"nfNamingCode":["amf"],"localNfId":["l1"]}"#)
+                .unwrap();
         let full = [("localEventName", "A"), ("nfNamingCode", "amf"), ("localNfID", "l1")];
         assert!(filter.matches(&traits(&full)));
-        assert!(filter.matches(&traits(&[("localEventName", "B"), full[1], full[2], ("nfcNamingCode", "any")])));
+        assert!(filter.matches(&traits(&[
+            ("localEventName", "B"),
+            full[1],
+            full[2],
+            ("nfcNamingCode", "any")
+        ])));
         for headers in [
             &[full[1], full[2]][..],
             &[full[0], full[1]],

@@ -113,7 +113,8 @@ mod tests {
     /// Few names over a small alphabet, so that filters meet; now and then lists too long to be spread out.
     fn filter() -> impl Strategy<Value = Filter> {
         let long = prop::collection::vec("[a-c]{1,3}", 17..20);
-        let lists = prop_oneof![9 => (list(), list(), list()).boxed(), 1 => (long.clone(), long, list()).boxed()];
+        let lists =
+            prop_oneof![9 => (list(), list(), list()).boxed(), 1 => (long.clone(), long, list()).boxed()];
         (prop::option::weighted(0.9, prop::collection::vec("[EF]", 0..3)), lists).prop_map(
             |(local_event_name, (nf_naming_code, nfc_naming_code, local_nf_id))| Filter {
                 local_event_name,

@@ -66,7 +66,12 @@ pub struct SubscriptionsView {
 }
 
 impl Counts {
-    pub(super) fn view(&self, subscriptions: usize, feed: FeedState, trouble: Option<String>) -> SubscriptionsView {
+    pub(super) fn view(
+        &self,
+        subscriptions: usize,
+        feed: FeedState,
+        trouble: Option<String>,
+    ) -> SubscriptionsView {
         let count = |counter: &AtomicU64| counter.load(Relaxed);
         SubscriptionsView {
             subscriptions,

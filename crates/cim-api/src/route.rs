@@ -12,8 +12,8 @@ use tokio::time::timeout;
 
 use crate::registration::{self, RegistrationRefusal, RegistrationRequest};
 use crate::server::Limits;
-use crate::subscriptions;
 use crate::state::{ApiState, Face, Readiness};
+use crate::subscriptions;
 
 type Answer = Response<Full<Bytes>>;
 
@@ -81,10 +81,16 @@ async fn register(method: &Method, body: &[u8], state: &dyn ApiState) -> Answer 
 }
 
 /// Event subscriptions (wire contract §6.2).
-async fn subscribe(method: &Method, target: subscriptions::Target, body: Bytes, state: &dyn ApiState) -> Answer {
+async fn subscribe(
+    method: &Method,
+    target: subscriptions::Target,
+    body: Bytes,
+    state: &dyn ApiState,
+) -> Answer {
     let call = target.call(method, body);
     // Before a registration there is nothing here, whatever the method.
-    let Some(asking) = state.subscriptions(call.clone().unwrap_or(subscriptions::SubscriptionCall::List)) else {
+    let Some(asking) = state.subscriptions(call.clone().unwrap_or(subscriptions::SubscriptionCall::List))
+    else {
         return not_found();
     };
     if call.is_none() {

@@ -101,7 +101,9 @@ mod tests {
     fn paths_are_exact() {
         assert_eq!(target(PATH), Some(Target::All));
         assert_eq!(target(&format!("{PATH}/123456")), Some(Target::One("123456".to_owned())));
-        for path in ["/", &format!("{PATH}/"), &format!("{PATH}x"), &format!("{PATH}/1/"), &format!("{PATH}/1/2")] {
+        for path in
+            ["/", &format!("{PATH}/"), &format!("{PATH}x"), &format!("{PATH}/1/"), &format!("{PATH}/1/2")]
+        {
             assert_eq!(target(path), None, "{path}");
         }
     }
@@ -109,7 +111,8 @@ mod tests {
     #[test]
     fn each_path_has_its_methods() {
         let known = |target: Target| {
-            let methods = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::DELETE, Method::PATCH];
+            let methods =
+                [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::DELETE, Method::PATCH];
             let known = |method: &Method| target.clone().call(method, Bytes::new()).is_some();
             methods.iter().filter(|method| known(method)).map(Method::as_str).collect::<Vec<_>>()
         };

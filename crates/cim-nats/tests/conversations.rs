@@ -53,7 +53,10 @@ const ELSEWHERE: [(&str, &str); 10] = [
         "tests/tests/subscriptions/delivery.rs",
     ),
     ("EVENT-NOTIFICATION: replay", "tests/tests/subscriptions/delivery.rs"),
-    ("EVENT-NOTIFICATION: after replay without replay header (B-51)", "tests/tests/subscriptions/delivery.rs"),
+    (
+        "EVENT-NOTIFICATION: after replay without replay header (B-51)",
+        "tests/tests/subscriptions/delivery.rs",
+    ),
     ("EVENT-NOTIFICATION: no headers at all", "tests/tests/subscriptions/delivery.rs"),
 ];
 

@@ -94,7 +94,8 @@ async fn what_only_connections_had_that_ended_is_given_out_again() {
     drop(deaf);
     let mut peer = subscriber(&server);
     // What the socket of the other one took is not repeated; the rest is whole and in order.
-    let (_, first) = peer.line().rsplit_once(' ').map(|(line, size)| (line.to_owned(), size.to_owned())).unwrap();
+    let (_, first) =
+        peer.line().rsplit_once(' ').map(|(line, size)| (line.to_owned(), size.to_owned())).unwrap();
     assert_eq!(first, "1000000");
     let payload = peer.exact(1_000_002);
     let mut at = large.iter().position(|value| value.as_bytes()[0] == payload[0]).unwrap() + 1;

@@ -47,8 +47,8 @@ pub use canned_http::CannedHttp;
 #[doc(hidden)]
 pub use cim_core::Class;
 pub use feed::{
-    FeedFlaw, FeedHarness, FeedProperty, FeedRecord, FeedViolation, MemoryFeed, check_feed, check_feed_in_test,
-    first_feed_violation,
+    FeedFlaw, FeedHarness, FeedProperty, FeedRecord, FeedViolation, MemoryFeed, check_feed,
+    check_feed_in_test, first_feed_violation,
 };
 pub use flaky::FlakySink;
 pub use harness::{CannotExpress, Fault, Harness};

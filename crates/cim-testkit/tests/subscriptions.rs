@@ -41,7 +41,8 @@ struct Stage {
 
 impl Stage {
     fn start() -> Self {
-        let (feed, hand, subscriptions) = (MemoryFeed::new(), Arc::new(Hand::default()), Subscriptions::open(None));
+        let (feed, hand, subscriptions) =
+            (MemoryFeed::new(), Arc::new(Hand::default()), Subscriptions::open(None));
         let supervisor = Supervisor::new(tokio::runtime::Handle::current());
         let source: Arc<dyn EventSource> = Arc::new(feed.clone());
         subscriptions.follow(&supervisor, source, Arc::clone(&hand) as Arc<dyn Outlet>);

@@ -51,9 +51,11 @@ impl Stage {
 
     /// Waits until the feed is in that state.
     pub fn wait_for(&self, state: &str) {
-        cim_services::until(&format!("the feed to be {state}: {}", self.status()), std::time::Duration::from_secs(40), || {
-            self.status()["feed"] == state
-        });
+        cim_services::until(
+            &format!("the feed to be {state}: {}", self.status()),
+            std::time::Duration::from_secs(40),
+            || self.status()["feed"] == state,
+        );
     }
 
     /// What the status page says.
@@ -63,7 +65,9 @@ impl Stage {
 
     /// Waits until so many records were read in the life of the process.
     pub fn wait_read(&self, records: u64) {
-        until("records to be read", || self.daemon.metric("cim_subscription_records_read_total") >= records as f64);
+        until("records to be read", || {
+            self.daemon.metric("cim_subscription_records_read_total") >= records as f64
+        });
     }
 }
 

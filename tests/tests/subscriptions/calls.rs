@@ -26,7 +26,9 @@ fn outline(answer: &str) -> (String, String, String) {
 
 /// Whether a case is about subscriptions.
 fn is_ours(name: &str) -> bool {
-    ["subscription", "subscribe: ", "update: ", "get one ", "delete: "].iter().any(|start| name.starts_with(start))
+    ["subscription", "subscribe: ", "update: ", "get one ", "delete: "]
+        .iter()
+        .any(|start| name.starts_with(start))
 }
 
 #[test]
@@ -99,7 +101,11 @@ fn bodies_that_are_no_filters_are_refused_and_the_next_request_is_served() {
     }
     let list = json(&daemon.get(PATH).unwrap());
     let filters: Vec<_> = list.as_object().unwrap().values().collect();
-    assert_eq!(filters, [&serde_json::json!({ "localEventName": ["B"] })], "the last of several members counts");
+    assert_eq!(
+        filters,
+        [&serde_json::json!({ "localEventName": ["B"] })],
+        "the last of several members counts"
+    );
 }
 
 #[test]
@@ -108,11 +114,18 @@ fn subscriptions_work_before_the_registration_is_answered_and_never_sooner() {
     let body = br#"{"localEventName":["A"]}"#;
     for (method, path) in [("POST", PATH), ("GET", PATH), ("PATCH", PATH), ("DELETE", &format!("{PATH}/1"))] {
         let answer = daemon.call(method, path, body);
-        assert!(answer.starts_with("HTTP/1.1 404") && answer.ends_with("404 page not found\n"), "{method}: {answer}");
+        assert!(
+            answer.starts_with("HTTP/1.1 404") && answer.ends_with("404 page not found\n"),
+            "{method}: {answer}"
+        );
     }
     // Both on one connection, the second sent before the first is answered.
-    let register = b"POST /api/v1/_operations/xgvela/register HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}";
-    let create = format!("POST {PATH} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
+    let register =
+        b"POST /api/v1/_operations/xgvela/register HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}";
+    let create = format!(
+        "POST {PATH} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
     let answers = daemon.exchange(&[&register[..], create.as_bytes(), body].concat());
     assert_eq!(answers.matches("HTTP/1.1 200").count(), 2, "{answers}");
 }

@@ -29,7 +29,8 @@ fn recorded_headers_are_judged_as_recorded_and_each_record_by_its_own() {
     for (number, case) in cases.iter().enumerate() {
         let value = format!("{{\"event\":{}}}", number + 1);
         let headers = case["input"]["headers"].as_object().unwrap();
-        let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str().unwrap())).collect();
+        let headers: Vec<_> =
+            headers.iter().map(|(name, value)| (name.as_str(), value.as_str().unwrap())).collect();
         records.push(Outgoing::new(&headers, value.as_bytes()));
         // What the original got wrong by remembering the headers of the record before is not kept.
         let is_delivered = match case["name"].as_str().unwrap() {
@@ -50,7 +51,9 @@ fn recorded_headers_are_judged_as_recorded_and_each_record_by_its_own() {
     let received: Vec<_> = expected.iter().map(|_| String::from_utf8(wire.message()).unwrap()).collect();
     assert_eq!(received, expected);
     assert!(wire.silent_for(Duration::from_millis(300)), "nothing else");
-    assert!((stage.daemon.metric("cim_subscription_records_left_out_total{reason=\"replay\"") - 1.0).abs() < 0.5);
+    assert!(
+        (stage.daemon.metric("cim_subscription_records_left_out_total{reason=\"replay\"") - 1.0).abs() < 0.5
+    );
 }
 
 #[test]
@@ -60,7 +63,11 @@ fn a_lone_event_arrives_at_once_and_with_quoted_headers_too() {
     let mut wire = stage.daemon.connect();
     wire.subscribe("EVENT-NOTIFICATION");
     stage.subscribe(r#"{"localEventName":["NFServiceInstanceDeleted"],"localNfId":["l1"]}"#);
-    let quoted = [("localEventName", "\"NFServiceInstanceDeleted\""), ("localNfID", "\"l1\""), ("replay", "\"false\"")];
+    let quoted = [
+        ("localEventName", "\"NFServiceInstanceDeleted\""),
+        ("localNfID", "\"l1\""),
+        ("replay", "\"false\""),
+    ];
     for record in [event("NFServiceInstanceDeleted", "plain"), Outgoing::new(&quoted, b"quoted")] {
         kafka.produce(&stage.topic, std::slice::from_ref(&record));
         let produced = Instant::now();
@@ -81,7 +88,10 @@ fn an_event_that_several_of_a_thousand_subscriptions_ask_for_comes_once() {
     let mut wire = stage.daemon.connect();
     wire.subscribe("EVENT-NOTIFICATION");
     for number in 0..1_000 {
-        stage.create(&format!("{{\"localEventName\":[\"E{}\"],\"nfNamingCode\":[\"amf\",\"t{number}\"]}}", number % 500));
+        stage.create(&format!(
+            "{{\"localEventName\":[\"E{}\"],\"nfNamingCode\":[\"amf\",\"t{number}\"]}}",
+            number % 500
+        ));
     }
     stage.wait_for("reading");
     let mut records = events("E7", 0..200);
@@ -122,7 +132,10 @@ fn records_of_any_form_stop_nothing() {
     for value in ["odd headers", "", "nameless header", LAST] {
         assert_eq!(String::from_utf8(wire.message()).unwrap(), value);
     }
-    assert!((stage.daemon.metric("cim_subscription_records_left_out_total{reason=\"too_large\"") - 1.0).abs() < 0.5);
+    assert!(
+        (stage.daemon.metric("cim_subscription_records_left_out_total{reason=\"too_large\"") - 1.0).abs()
+            < 0.5
+    );
 }
 
 #[test]
@@ -141,7 +154,10 @@ fn the_nats_command_line_receives_what_was_subscribed_to() {
     // It may subscribe later than this: what nobody listens to waits.
     kafka.produce(&stage.topic, &events("A", 1..4));
     let output = client.wait_with_output().unwrap();
-    assert_eq!(String::from_utf8_lossy(&output.stdout).split_whitespace().collect::<Vec<_>>(), ["1", "2", "3"]);
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout).split_whitespace().collect::<Vec<_>>(),
+        ["1", "2", "3"]
+    );
 }
 
 #[test]

@@ -142,7 +142,10 @@ fn events_wait_within_bounds_for_an_application_that_does_not_listen_or_does_not
     let stage = Stage::start(kafka);
     stage.subscribe(r#"{"localEventName":["A"]}"#);
     const EVENTS: usize = 400;
-    let large = |number: usize| Outgoing { value: format!("{}{number}", "x".repeat(50_000)).into_bytes(), ..event("A", "") };
+    let large = |number: usize| Outgoing {
+        value: format!("{}{number}", "x".repeat(50_000)).into_bytes(),
+        ..event("A", "")
+    };
     kafka.produce(&stage.topic, &(0..EVENTS).map(large).collect::<Vec<_>>());
     stage.wait_for("resting");
     let waiting = stage.daemon.metric("cim_subscription_waiting_bytes");
@@ -150,7 +153,9 @@ fn events_wait_within_bounds_for_an_application_that_does_not_listen_or_does_not
     // It subscribes and does not read: the connection is ended, and nothing but what its socket took is gone.
     let mut deaf = stage.daemon.connect();
     deaf.subscribe("EVENT-NOTIFICATION");
-    until("the deaf connection to be ended", || stage.daemon.metric("cim_nats_closed_total{reason=\"slow_consumer\"") > 0.5);
+    until("the deaf connection to be ended", || {
+        stage.daemon.metric("cim_nats_closed_total{reason=\"slow_consumer\"") > 0.5
+    });
     let taken = stage.daemon.metric("cim_subscription_notifications_total");
     assert!(taken < EVENTS as f64 / 2.0, "{taken} taken");
     let received = numbers_until(&stage, deaf, EVENTS - 1);

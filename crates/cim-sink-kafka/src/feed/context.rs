@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use cim_core::catalog;
 use metrics::counter;
+use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{ConsumerContext, StreamConsumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::util::AsyncRuntime;
-use rdkafka::ClientContext;
 
 use crate::link::Link;
 

@@ -121,10 +121,14 @@ impl EventReader for KafkaReader {
 
     async fn close(mut self: Box<Self>) {
         if let Some(consumer) = self.consumer.take() {
-            let _ = timeout(CLOSE_TIME, beside(move || {
-                drop(consumer);
-                Ok(())
-            })).await;
+            let _ = timeout(
+                CLOSE_TIME,
+                beside(move || {
+                    drop(consumer);
+                    Ok(())
+                }),
+            )
+            .await;
         }
     }
 }
@@ -173,8 +177,13 @@ fn is_end(error: &KafkaError) -> bool {
     let is_final = |code| {
         matches!(
             code,
-            Authentication | Fatal | GroupAuthorizationFailed | SaslAuthenticationFailed | TopicAuthorizationFailed
+            Authentication
+                | Fatal
+                | GroupAuthorizationFailed
+                | SaslAuthenticationFailed
+                | TopicAuthorizationFailed
         )
     };
-    matches!(error, KafkaError::MessageConsumptionFatal(_)) || error.rdkafka_error_code().is_some_and(is_final)
+    matches!(error, KafkaError::MessageConsumptionFatal(_))
+        || error.rdkafka_error_code().is_some_and(is_final)
 }

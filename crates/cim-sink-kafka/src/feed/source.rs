@@ -7,8 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use cim_core::{Component, EventReader, EventSource, FeedContext, Health, SourceError, SourceErrorKind, async_trait};
 use cim_core::DeliveryErrorKind as Kind;
+use cim_core::{
+    Component, EventReader, EventSource, FeedContext, Health, SourceError, SourceErrorKind, async_trait,
+};
 use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -93,7 +95,8 @@ impl EventSource for KafkaFeed {
         let (recipe, link) = (Arc::clone(&self.recipe), Arc::clone(&self.link));
         let (topic, group, instance) = (self.topic.clone(), self.group.clone(), self.instance.clone());
         let opened = beside(move || {
-            let config = recipe.lock().unwrap_or_else(PoisonError::into_inner).consumer_config(&group, &instance);
+            let config =
+                recipe.lock().unwrap_or_else(PoisonError::into_inner).consumer_config(&group, &instance);
             let config = config.map_err(|why| SourceError::new(SourceErrorKind::Misconfigured, why))?;
             link.begin();
             let consumer = Consumer::from_config_and_context(&config, Context { link });

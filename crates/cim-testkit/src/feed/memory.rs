@@ -6,7 +6,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cim_core::{
-    Component, EventReader, EventSource, FeedBatch, FeedPosition, Sift, SourceError, SourceErrorKind, async_trait,
+    Component, EventReader, EventSource, FeedBatch, FeedPosition, Sift, SourceError, SourceErrorKind,
+    async_trait,
 };
 use tokio::sync::Notify;
 
@@ -171,7 +172,8 @@ impl MemoryReader {
     fn batch(&mut self, mut records: Vec<FeedRecord>, sift: &mut dyn Sift) -> FeedBatch {
         let start = self.next.unwrap_or_default();
         let mut next = start + records.len();
-        if let (Some(FeedFlaw::SwapsRecords), [first, second, ..]) = (self.feed.flaw, records.as_mut_slice()) {
+        if let (Some(FeedFlaw::SwapsRecords), [first, second, ..]) = (self.feed.flaw, records.as_mut_slice())
+        {
             std::mem::swap(first, second);
         }
         if self.feed.has(FeedFlaw::RepeatsRecords) && records.len() > 1 {

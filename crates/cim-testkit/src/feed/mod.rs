@@ -17,6 +17,4 @@ mod trial;
 
 pub use harness::{FeedHarness, FeedRecord};
 pub use memory::{FeedFlaw, MemoryFeed};
-pub use property::{
-    FeedProperty, FeedViolation, check_feed, check_feed_in_test, first_feed_violation,
-};
+pub use property::{FeedProperty, FeedViolation, check_feed, check_feed_in_test, first_feed_violation};

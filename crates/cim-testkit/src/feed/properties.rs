@@ -45,7 +45,10 @@ pub(super) async fn exact_bytes(harness: &dyn FeedHarness) -> Outcome {
     let header = |name: &str, value: &[u8]| (name.to_owned(), value.to_vec());
     let all: Vec<u8> = (0..=255).collect();
     let records = [
-        FeedRecord { headers: vec![header("a", b"1"), header("a", b""), header("\u{e9}", &all)], value: all.clone() },
+        FeedRecord {
+            headers: vec![header("a", b"1"), header("a", b""), header("\u{e9}", &all)],
+            value: all.clone(),
+        },
         FeedRecord { headers: Vec::new(), value: Vec::new() },
         FeedRecord { headers: vec![header("b", b"2")], value: all.repeat(3_000) },
         FeedRecord { headers: Vec::new(), value: b"\0".to_vec() },

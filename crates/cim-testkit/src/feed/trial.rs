@@ -48,7 +48,9 @@ impl<'h> Trial<'h> {
             match timeout(self.harness.patience(), self.source.open()).await {
                 Err(_) => return Err("opening took too long".to_owned()),
                 Ok(Ok(reader)) => return Ok(reader),
-                Ok(Err(error)) if Instant::now() > deadline => return Err(format!("cannot be opened: {error}")),
+                Ok(Err(error)) if Instant::now() > deadline => {
+                    return Err(format!("cannot be opened: {error}"));
+                }
                 // A broker that just started may have to be asked again.
                 Ok(Err(_)) => sleep(Duration::from_millis(50)).await,
             }
@@ -79,7 +81,10 @@ impl<'h> Trial<'h> {
         for position in batch.reached {
             match self.reached.iter_mut().find(|known| known.lane == position.lane) {
                 Some(known) if known.next >= position.next => {
-                    return Err(format!("lane {} went back from {} to {}", position.lane, known.next, position.next));
+                    return Err(format!(
+                        "lane {} went back from {} to {}",
+                        position.lane, known.next, position.next
+                    ));
                 }
                 Some(known) => *known = position,
                 None => self.reached.push(position),
@@ -104,6 +109,10 @@ impl<'h> Trial<'h> {
     /// Whether the numbers are these.
     pub(super) fn are(&self, expected: std::ops::Range<usize>) -> Result<(), String> {
         let numbers = self.numbers();
-        if numbers == expected.clone().collect::<Vec<_>>() { Ok(()) } else { Err(format!("{numbers:?} instead of {expected:?}")) }
+        if numbers == expected.clone().collect::<Vec<_>>() {
+            Ok(())
+        } else {
+            Err(format!("{numbers:?} instead of {expected:?}"))
+        }
     }
 }
