@@ -64,7 +64,10 @@ pub fn registry() -> Registry {
     registry.compiled_out("file", "sink-file");
 
     #[cfg(feature = "sink-kafka")]
-    registry.sink(cim_sink_kafka::KIND);
+    {
+        registry.sink(cim_sink_kafka::KIND);
+        registry.feeds_mut().add(cim_sink_kafka::FEED);
+    }
     #[cfg(not(feature = "sink-kafka"))]
     registry.compiled_out("kafka", "sink-kafka");
 

@@ -1,4 +1,4 @@
-//! What the process says about itself over HTTP: readiness, status document, metrics; and registration.
+//! What the process says about itself over HTTP: readiness, status document, metrics; registration and event subscriptions.
 //!
 //! Left out: HTTP. The invariant: a broken sink or backend never makes the pod unready, because restarting the pod or
 //! taking it out of service mends nothing; it is told as `degraded`.
@@ -6,9 +6,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use cim_api::{Aligning, ApiState, HttpCounts, Readiness, Registering, RegistrationRequest};
+use cim_api::{
+    Aligning, ApiState, Asking, HttpCounts, Readiness, Registering, RegistrationRequest, SubscriptionCall,
+};
 use cim_core::settings::OnFault;
-use cim_core::{Cim, ClassStatus, DeliveryState, Health, Identity, MemberStatus, Orchestrator};
+use cim_core::{
+    Cim, ClassStatus, DeliveryState, Health, Identity, MemberStatus, Orchestrator, Subscriptions,
+};
 use cim_nats::ListenerStats;
 use futures_util::FutureExt;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -22,6 +26,7 @@ use crate::metrics_page::{self, MetricsSwitch};
 use crate::own_document::Wishes;
 use crate::registration::{self, Engine};
 use crate::settings::{LogLevel, RegistrationSettings, Settings};
+use crate::subscriptions;
 
 /// The state behind the HTTP servers.
 pub struct Face {
@@ -51,6 +56,8 @@ pub struct Face {
     pub external: Option<Arc<dyn ExternalIntake>>,
     /// What a registration is answered with.
     pub answers: watch::Receiver<RegistrationSettings>,
+    /// Event subscriptions of the application.
+    pub subscriptions: Subscriptions,
     /// What runs the pod.
     pub orchestrator: Arc<dyn Orchestrator>,
     /// CIM's own messages.
@@ -79,6 +86,7 @@ impl ApiState for Face {
         parts.push(self.configuration());
         parts.push(self.orchestrator());
         parts.extend(self.aligned.readiness());
+        parts.push(self.subscribed());
         parts
     }
 
@@ -90,6 +98,7 @@ impl ApiState for Face {
             "identity": self.identity(),
             "orchestrator": { "type": self.settings.orchestrator.kind, "trouble": self.orchestrator_trouble() },
             "configuration": self.engine.borrow().as_ref().map(|(configuration, _)| configuration.view()),
+            "subscriptions": self.subscriptions.view(),
             "nats": { "listen": self.addresses, "connections": self.nats.snapshot().connections },
             "classes": status.classes.iter().map(class_document).collect::<Vec<_>>(),
             "routes": status.members.iter().map(member_document).collect::<Vec<_>>(),
@@ -113,6 +122,7 @@ impl ApiState for Face {
         let pod = &self.settings.identity.pod;
         self.diagnostics.publish();
         metrics_page::publish_http(&self.http);
+        metrics_page::publish_subscriptions(&self.subscriptions.view());
         metrics_page::render(&self.exporter, &self.cim, &counts, view.as_ref(), pod)
     }
 
@@ -143,6 +153,11 @@ impl ApiState for Face {
     fn set_log_level(&self, level: &str) -> Result<(), String> {
         LogLevel::parse(level).map(|level| self.diagnostics.set_level(level))
     }
+
+    fn subscriptions(&self, call: SubscriptionCall) -> Option<Asking<'_>> {
+        self.has_registered()
+            .then(|| Box::pin(subscriptions::answer(&self.subscriptions, call)) as Asking<'_>)
+    }
 }
 
 impl Face {
@@ -157,6 +172,18 @@ impl Face {
             members.extend(more.map(|(name, value)| (name.to_owned(), value.into())));
         }
         document
+    }
+
+    /// Whether the application registered, with this process or one before it.
+    fn has_registered(&self) -> bool {
+        let remembered = || self.engine.borrow().as_ref().is_some_and(|(engine, _)| engine.view().registered);
+        *self.registered.borrow() || self.subscriptions.view().subscriptions > 0 || remembered()
+    }
+
+    /// Events that cannot be read now wait at their source, so that never makes the pod unready.
+    fn subscribed(&self) -> Readiness {
+        let text = subscriptions::line(&self.subscriptions.view());
+        Readiness { name: "subscriptions".to_owned(), ready: true, text }
     }
 
     /// What it tells from memory; one that would have to ask is not waited for.

@@ -34,4 +34,5 @@ pub mod reload;
 pub mod run;
 mod said;
 pub mod settings;
+pub mod subscriptions;
 pub mod who;

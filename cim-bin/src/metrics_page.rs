@@ -11,6 +11,7 @@ use cim_core::Cim;
 use cim_core::catalog::{self, CATALOG, MetricKind};
 use cim_core::configuration::ConfigurationView;
 use cim_core::intake::ClassTotals;
+use cim_core::subscriptions::{FeedState, SubscriptionsView};
 use cim_nats::{ListenerCounts, ROUTES};
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -89,6 +90,20 @@ pub fn publish_http(counts: &HttpCounts) {
     for reason in Turned::ALL {
         counter!(catalog::HTTP_TURNED_AWAY, "reason" => reason.as_str()).absolute(counts.get(reason));
     }
+}
+
+/// Publishes the counts of event subscriptions.
+pub fn publish_subscriptions(view: &SubscriptionsView) {
+    gauge!(catalog::SUBSCRIPTIONS).set(as_f64(view.subscriptions as u64));
+    counter!(catalog::SUBSCRIPTION_READ).absolute(view.read);
+    counter!(catalog::SUBSCRIPTION_MATCHED).absolute(view.matched);
+    counter!(catalog::SUBSCRIPTION_LEFT_OUT, "reason" => "replay").absolute(view.replayed);
+    counter!(catalog::SUBSCRIPTION_LEFT_OUT, "reason" => "too_large").absolute(view.too_large);
+    counter!(catalog::SUBSCRIPTION_DELIVERED).absolute(view.delivered);
+    gauge!(catalog::SUBSCRIPTION_WAITING).set(as_f64(view.waiting_bytes));
+    let is_reading = view.feed == FeedState::Reading && view.trouble.is_none();
+    gauge!(catalog::SUBSCRIPTION_READING).set(f64::from(u8::from(is_reading)));
+    counter!(catalog::SUBSCRIPTION_FAILURES).absolute(view.failures);
 }
 
 fn publish_configuration(view: &ConfigurationView) {

@@ -155,6 +155,24 @@ catalog! {
         "Ticks at which nothing was read, because the clock jumped or the process stood still.";
     ALIGNED_FAILED = "cim_aligned_failed_reads_total" Counter ["port"]
         "Pages of the application that could not be read at a tick.";
+    SUBSCRIPTIONS = "cim_subscriptions" Gauge []
+        "Event subscriptions of the application.";
+    SUBSCRIPTION_READ = "cim_subscription_records_read_total" Counter []
+        "Records read from the topic of subscribed events.";
+    SUBSCRIPTION_MATCHED = "cim_subscription_records_matched_total" Counter []
+        "Of these, records that a subscription asks for.";
+    SUBSCRIPTION_LEFT_OUT = "cim_subscription_records_left_out_total" Counter ["reason"]
+        "Records left out although they may have been asked for: replay or too_large.";
+    SUBSCRIPTION_DELIVERED = "cim_subscription_notifications_total" Counter []
+        "Notifications that a connection of the application took.";
+    SUBSCRIPTION_WAITING = "cim_subscription_waiting_bytes" Gauge []
+        "Bytes of notifications that wait for the application; from 4 MiB on nothing is read.";
+    SUBSCRIPTION_READING = "cim_subscription_reading" Gauge []
+        "1 while records are read as they come, 0 while nobody subscribed, the application does not take them, or they cannot be read.";
+    SUBSCRIPTION_FAILURES = "cim_subscription_failures_total" Counter []
+        "How often reading the topic of subscribed events failed and was begun again.";
+    SUBSCRIPTION_COMMIT_FAILURES = "cim_subscription_commit_failures_total" Counter []
+        "Notes of how far the topic was read that were refused; a later one replaces them.";
     NATS_CONNECTIONS = "cim_nats_connections" Gauge []
         "Open client connections of the listener.";
     NATS_CONNECTS = "cim_nats_connections_total" Counter ["result"]

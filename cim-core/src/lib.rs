@@ -28,6 +28,7 @@ pub mod registry;
 pub mod settings;
 mod small_file;
 pub mod standalone;
+pub mod subscriptions;
 pub mod supervisor;
 
 pub use async_trait::async_trait;
@@ -38,13 +39,15 @@ pub use configuration::Configuration;
 pub use contract::{
     Answer, Application, Batch, CallError, ChangeState, ChangeStatus, CloseError, Commit, Component,
     ConfigEntry, ConfigOutcome, ConfigScope, ConfigSource, ConfigStream, ConfigUpdate, DeliveryError,
-    DeliveryErrorKind, Document, Durability, Event, EventSink, Health, Identity, Lease, Level, LogRecord,
-    LogSink, Meta, Neighbours, Notice, Orchestrator, OrchestratorError, OrchestratorErrorKind, Ordering,
-    Peer, PeerQuery, Push, Record, Reported, RestartReason, Revision, SinkProfile, SourceError,
-    SourceErrorKind, Tmaas, Undelivered,
+    DeliveryErrorKind, Document, Durability, Event, EventReader, EventSink, EventSource, FeedBatch,
+    FeedPosition, Health, Identity, Lease, Level, LogRecord, LogSink, Meta, Neighbours, Notice, Orchestrator,
+    OrchestratorError, OrchestratorErrorKind, Ordering, Peer, PeerQuery, Push, Record, Reported,
+    RestartReason, Revision, Sift, SinkProfile, SourceError, SourceErrorKind, Tmaas, Undelivered, Values,
 };
 pub use delivery::{DeliveryState, DeliveryStatus};
 pub use registry::{
-    OrchestratorKind, PartContext, Problem, Registry, Sink, SinkContext, SinkKind, SourceKind,
+    EventSourceKind, FeedContext, OrchestratorKind, PartContext, Problem, Registry, Sink, SinkContext,
+    SinkKind, SourceKind,
 };
 pub use small_file::replace_file;
+pub use subscriptions::Subscriptions;

@@ -294,14 +294,23 @@ impl Daemon {
         self.ask(&format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len())).expect("an answer")
     }
 
+    /// A call of the API with a body; the answer, head included.
+    #[must_use]
+    pub fn call(&self, method: &str, path: &str, body: &[u8]) -> String {
+        let head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
+        let head = format!("{head}Content-Length: {}\r\n\r\n", body.len());
+        self.exchange(&[head.as_bytes(), body].concat())
+    }
+
     /// Sends bytes to the API and returns what comes until the connection ends.
     #[must_use]
     pub fn exchange(&self, request: &[u8]) -> String {
         let mut stream = TcpStream::connect(self.api).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.write_all(request).unwrap();
+        // A refusal may come while the rest is still being sent.
+        let _ = stream.write_all(request);
         let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).unwrap();
+        let _ = stream.read_to_end(&mut answer);
         String::from_utf8_lossy(&answer).into_owned()
     }
 

@@ -93,6 +93,34 @@ impl Wire {
         self.try_line().unwrap()
     }
 
+    /// Subscribes to a subject.
+    pub fn subscribe(&mut self, subject: &str) {
+        self.send(format!("SUB {subject} 1\r\n").as_bytes());
+        self.flush();
+    }
+
+    /// The payload of the next message. Answers a PING of the other side meanwhile.
+    ///
+    /// # Errors
+    /// The connection has ended, or no message came in time.
+    pub fn try_message(&mut self) -> io::Result<Vec<u8>> {
+        let mut line = self.try_line()?;
+        while line == "PING" {
+            self.stream.write_all(b"PONG\r\n")?;
+            line = self.try_line()?;
+        }
+        let size = line.strip_prefix("MSG ").and_then(|line| line.rsplit(' ').next()?.parse::<usize>().ok());
+        let mut payload = vec![0; size.ok_or_else(|| io::Error::other(line))? + 2];
+        self.stream.read_exact(&mut payload)?;
+        payload.truncate(payload.len() - 2);
+        Ok(payload)
+    }
+
+    /// As [`Wire::try_message`].
+    pub fn message(&mut self) -> Vec<u8> {
+        self.try_message().unwrap()
+    }
+
     fn try_line(&mut self) -> io::Result<String> {
         let mut line = Vec::new();
         let mut byte = [0];

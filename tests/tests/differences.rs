@@ -29,6 +29,11 @@ const PLAYED: &[(&str, &str, &str)] = &[
     ("http.json", "mandatory: ", "tests/tests/http_api.rs"),
     ("http.json", "tls alpn ", "tests/tests/http_api.rs"),
     ("http.json", "h2c ", "tests/tests/http_api.rs"),
+    ("http.json", "subscription", "tests/tests/subscriptions/calls.rs"),
+    ("http.json", "subscribe: ", "tests/tests/subscriptions/calls.rs"),
+    ("http.json", "update: ", "tests/tests/subscriptions/calls.rs"),
+    ("http.json", "get one ", "tests/tests/subscriptions/calls.rs"),
+    ("http.json", "delete: ", "tests/tests/subscriptions/calls.rs"),
 ];
 
 /// Single cases that a test asserts as recorded: file, case, source file, test.
@@ -144,8 +149,6 @@ const NOT_SERVED_YET: &[(&str, &str, &[&str])] = &[
     ("end of the pod", "config.json", &["shutdown: "]),
     ("files of the original", "config.json", &["ConfigMap created"]),
     ("end of the pod", "event.json", &["own event ApplicationShutdownInitiated"]),
-    ("subscriptions", "http.json", &["subscription", "subscribe: ", "update: ", "get one ", "delete: "]),
-    ("subscriptions", "nats.json", &["EVENT-NOTIFICATION: "]),
 ];
 
 fn root() -> std::path::PathBuf {

@@ -28,7 +28,8 @@ impl Process {
         nats.stop_accepting();
         nats.close();
         let orderly = async {
-            let _ = timeout(CLOSE_TIME, nats_ended).await;
+            // What the application took until now is noted beside the rest.
+            let _ = tokio::join!(timeout(CLOSE_TIME, nats_ended), face.subscriptions.stop());
             configuration::stop(&engine.subscribe()).await;
             cim.stop(drain).await
         };

@@ -48,6 +48,7 @@ impl Process {
         }
         self.face.aligned.known(&identity);
         reload.known(identity.clone(), &self.cim, registry).await;
+        self.follow_events(reload.in_force(), &identity, registry);
         if self.engine.borrow().is_none() {
             configuration::start(&self.engine, &self.cim, Plan { identity, ..self.plan.clone() });
             reload.source_is_chosen();

@@ -4,6 +4,7 @@
 //! then the end, in stages: no new messages, deliver or keep what is there, close, and the HTTP server last.
 
 mod ending;
+mod feed;
 mod learning;
 mod serve;
 mod signals;
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use cim_core::configuration::Plan;
 use cim_core::supervisor::OnPanic;
-use cim_core::{Cim, Configuration, Identity, Neighbours, Registry};
+use cim_core::{Cim, Configuration, Identity, Neighbours, Registry, Subscriptions};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::interval;
 
@@ -92,6 +93,9 @@ pub fn run(files: Vec<PathBuf>) -> Result<u8, Failure> {
         let mut process = Process::start(cim, open, begun)?;
         process.awaits_infra = awaits_infra;
         process.infra = asks_infra.then(|| infra::ask(process.cim.supervisor(), &process.plan.orchestrator));
+        if who.is_known {
+            process.follow_events(settings, &who.identity, &registry);
+        }
         said::start(&loaded, &who, &process.face.addresses, &process.http);
         wishes.into_iter().for_each(|wishes| process.follow_map(wishes));
         let switches = Switches { diagnostics, metrics: process.face.metrics.clone(), answers };
@@ -168,6 +172,7 @@ impl Process {
             registered: watch::Sender::new(false),
             external,
             answers: answered,
+            subscriptions: Subscriptions::open(loaded.settings.spool.dir.as_deref()),
             orchestrator: Arc::clone(&plan.orchestrator),
             diagnostics: diagnostics.clone(),
             http: Arc::default(),

@@ -106,7 +106,7 @@ impl Sources {
             .map_err(|error| Problems::new(vec![Located::new(Place::Default, "", error.to_string())]))?;
         let credentials = settings.nats.auth.as_ref().map(Credentials::load).transpose();
         let credentials = credentials.map_err(|found| Problems::new(located(found, &places).collect()))?;
-        warnings.extend(advice(&settings, &merged, &places));
+        warnings.extend(advice(&settings, &merged, &places, registry));
         let mut files = self.files.clone();
         files.extend(settings.nats.auth.iter().flat_map(credentials::files));
         Ok(Loaded { settings, credentials, warnings, files, merged, places })
@@ -199,7 +199,7 @@ fn console(merged: &mut Value) {
 }
 
 /// What works but deserves a word.
-fn advice(settings: &Settings, merged: &Value, places: &Places) -> Vec<Located> {
+fn advice(settings: &Settings, merged: &Value, places: &Places, registry: &Registry) -> Vec<Located> {
     let mut advice = Vec::new();
     for secret in ["nats.auth.token", "nats.auth.password"] {
         let given = merged.pointer(&format!("/{}", secret.replace('.', "/"))).is_some_and(Value::is_string);
@@ -210,11 +210,12 @@ fn advice(settings: &Settings, merged: &Value, places: &Places) -> Vec<Located> 
         }
     }
     let routes = [&settings.routes.logs, &settings.routes.events];
+    let feed = crate::subscriptions::chosen(settings, registry);
     for sink in settings.sinks.keys() {
         let uses = |route: &&cim_core::settings::RouteSettings| {
             route.sink.names().contains(&sink.as_str()) || route.fallback.as_ref() == Some(sink)
         };
-        if !routes.iter().any(uses) {
+        if !routes.iter().any(uses) && feed != Some(sink) {
             let at = path::member("sinks", sink);
             advice.push(Located::new(
                 places.of(&at).clone(),

@@ -7,7 +7,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use cim_core::settings::{RoutesSettings, Secret, SinkDurability, SpoolSettings};
+use cim_core::settings::{RoutesSettings, Secret, SinkDurability, SpoolSettings, SubscriptionSettings};
 use cim_core::{Class, Problem, Registry, SinkProfile};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -28,6 +28,7 @@ pub fn problems(merged: &Value, registry: &Registry) -> Vec<Problem> {
     let mut problems = sinks(merged, registry);
     problems.extend(source(merged, registry));
     problems.extend(orchestrator(merged, registry));
+    problems.extend(subscriptions(merged, registry));
     problems.extend(node_agents(merged));
     problems.extend(route("logs", merged));
     problems.extend(route("events", merged));
@@ -191,6 +192,38 @@ fn orchestrator(merged: &Value, registry: &Registry) -> Vec<Problem> {
         Ok(kind) => table_of_kind((kind.schema)(), kind.validate, without_type(members), "orchestrator"),
         Err(problem) => vec![problem],
     }
+}
+
+/// The source of subscribed events is a sink that can be read.
+fn subscriptions(merged: &Value, registry: &Registry) -> Vec<Problem> {
+    let Some(settings) =
+        merged.get("subscriptions").and_then(|table| SubscriptionSettings::deserialize(table).ok())
+    else {
+        return Vec::new();
+    };
+    let feeds = registry.feeds();
+    let mut problems: Vec<_> = feeds.iter().flat_map(|feed| (feed.validate)(&settings)).collect();
+    if settings.group.as_ref().is_some_and(String::is_empty) {
+        problems.push(Problem::new("group", "must not be empty; leave it out for the name of the pod"));
+    }
+    let name = settings.source.as_deref().filter(|name| *name != SubscriptionSettings::NONE);
+    if let Some(name) = name {
+        let sink = merged.get("sinks").and_then(|sinks| sinks.get(name));
+        let kind = sink.and_then(|sink| sink.get("type")).and_then(Value::as_str);
+        let readable: Vec<_> = feeds.iter().map(|feed| feed.name).collect();
+        match kind {
+            None => problems.push(Problem::new("source", format!("no sink is called {name:?}"))),
+            Some(kind) if !readable.contains(&kind) => {
+                let list = if readable.is_empty() { "none".to_owned() } else { readable.join(", ") };
+                let what = format!(
+                    "events cannot be read from sink `{name}` of type `{kind}` (types that can be read: {list})"
+                );
+                problems.push(Problem::new("source", what));
+            }
+            Some(_) => {}
+        }
+    }
+    problems.into_iter().map(|problem| problem.beneath("subscriptions")).collect()
 }
 
 /// Agents of the own node are found by what knows the node.

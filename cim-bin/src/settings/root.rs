@@ -5,7 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use cim_core::settings::{LeftoverSettings, MemorySettings, RoutesSettings, SinkSettings, SpoolSettings};
+use cim_core::settings::{
+    LeftoverSettings, MemorySettings, RoutesSettings, SinkSettings, SpoolSettings, SubscriptionSettings,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +46,8 @@ pub struct Settings {
     pub configuration: ConfigurationSettings,
     /// What runs the pod.
     pub orchestrator: OrchestratorSettings,
+    /// Events of others that the application may subscribe to.
+    pub subscriptions: SubscriptionSettings,
     /// What a registration is answered with.
     pub registration: RegistrationSettings,
     /// What is told in numbers.

@@ -6,6 +6,7 @@ mod application;
 mod batch;
 mod component;
 mod error;
+mod feed;
 mod identity;
 mod neighbours;
 mod orchestrator;
@@ -19,6 +20,7 @@ pub use application::{Answer, Application, CallError, Push};
 pub use batch::Batch;
 pub use component::{CloseError, Component, Health};
 pub use error::{DeliveryError, DeliveryErrorKind, Undelivered};
+pub use feed::{EventReader, EventSource, FeedBatch, FeedPosition, Sift, Values};
 pub use identity::{Identity, Tmaas};
 pub use neighbours::Neighbours;
 pub use orchestrator::{

@@ -11,7 +11,8 @@ use std::sync::Arc;
 
 use cim_wire::LogFormat;
 
-use crate::contract::{ConfigSource, EventSink, Identity, LogSink, Neighbours, Orchestrator};
+use crate::contract::{ConfigSource, EventSink, EventSource, Identity, LogSink, Neighbours, Orchestrator};
+use crate::settings::SubscriptionSettings;
 
 pub use kinds::{Kind, Kinds};
 
@@ -133,6 +134,9 @@ pub type SourceKind = PartKind<dyn ConfigSource>;
 /// One kind of orchestrator: its `name` is the value of `type` under `[orchestrator]`, and its table is that section.
 pub type OrchestratorKind = PartKind<dyn Orchestrator>;
 
+/// A part that was built, or why it was not.
+pub type Built<T> = Result<Arc<T>, Problem>;
+
 /// One kind of part of which a process has one.
 pub struct PartKind<T: ?Sized> {
     /// What selects it.
@@ -144,7 +148,7 @@ pub struct PartKind<T: ?Sized> {
     /// What the schema cannot say. Paths are relative to the table.
     pub validate: fn(&serde_json::Value) -> Vec<Problem>,
     /// Builds the part. Opens nothing that may be absent.
-    pub build: fn(PartContext, &serde_json::Value) -> Result<Arc<T>, Problem>,
+    pub build: fn(PartContext, &serde_json::Value) -> Built<T>,
 }
 
 impl<T: ?Sized> Clone for PartKind<T> {
@@ -158,6 +162,41 @@ impl<T: ?Sized> Copy for PartKind<T> {}
 impl<T: ?Sized> fmt::Debug for PartKind<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PartKind").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// What a source of subscribed events gets to know when it is built.
+#[derive(Debug, Clone)]
+pub struct FeedContext {
+    /// Its name on the status page: that of the sink whose table it shares.
+    pub name: String,
+    /// Who this pod is.
+    pub identity: Arc<Identity>,
+    /// What is to be read.
+    pub settings: SubscriptionSettings,
+}
+
+/// One kind of source of subscribed events. It reads where sinks of the same `name` write, and is described by the same table.
+#[derive(Clone, Copy)]
+pub struct EventSourceKind {
+    /// The value of `type` under `[sinks.x]`.
+    pub name: &'static str,
+    /// What the schema cannot say of `[subscriptions]`. Paths are relative to it.
+    pub validate: fn(&SubscriptionSettings) -> Vec<Problem>,
+    /// Builds the source from the table under `[sinks.x]`. Opens nothing that may be absent.
+    pub build: fn(FeedContext, &serde_json::Value) -> Built<dyn EventSource>,
+}
+
+impl fmt::Debug for EventSourceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventSourceKind").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Kind for EventSourceKind {
+    const WHAT: &'static str = "source of subscribed events";
+    fn name(&self) -> &'static str {
+        self.name
     }
 }
 
@@ -188,6 +227,7 @@ pub struct Registry {
     sinks: Kinds<SinkKind>,
     sources: Kinds<SourceKind>,
     orchestrators: Kinds<OrchestratorKind>,
+    feeds: Kinds<EventSourceKind>,
 }
 
 impl Registry {
@@ -235,6 +275,17 @@ impl Registry {
     /// The same, to be added to.
     pub fn sources_mut(&mut self) -> &mut Kinds<SourceKind> {
         &mut self.sources
+    }
+
+    /// The kinds of source of subscribed events.
+    #[must_use]
+    pub fn feeds(&self) -> &Kinds<EventSourceKind> {
+        &self.feeds
+    }
+
+    /// The same, to be added to.
+    pub fn feeds_mut(&mut self) -> &mut Kinds<EventSourceKind> {
+        &mut self.feeds
     }
 
     /// The kinds of orchestrator.

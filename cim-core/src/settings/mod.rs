@@ -3,6 +3,7 @@
 //! Owns names, defaults and units. Left out: files, environment and layers, which belong to the program.
 
 mod secret;
+mod subscriptions;
 mod units;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use secret::{MASK, Secret};
+pub use subscriptions::SubscriptionSettings;
 pub use units::{ByteSize, Period, UnitError};
 
 use crate::contract::Level;

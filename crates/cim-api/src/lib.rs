@@ -1,8 +1,8 @@
-//! HTTP server of CIM: health, status, metrics, registration.
+//! HTTP server of CIM: health, status, metrics, registration, event subscriptions.
 //!
 //! Owns sockets, what is spoken on them, limits, routing, and the text of the metrics that kept their old names. What is
 //! true about the process comes from the program through [`ApiState`], TLS through [`Security`]; nothing here knows the
-//! engine. Left out: subscriptions of the application.
+//! engine.
 //!
 //! The way of a request: `server` accepts, `seats` finds room, `opening` hears what is spoken, `connection` speaks it,
 //! `gate` looks at the head, `route` answers.
@@ -31,6 +31,7 @@ mod security;
 mod server;
 mod state;
 mod streams;
+mod subscriptions;
 
 pub use counts::{HttpCounts, Turned};
 pub use legacy::{ConfigurationMetrics, LegacyMetrics, SIZE_BOUNDS, SubjectMetrics};
@@ -40,4 +41,5 @@ pub use receipt::Receipt;
 pub use registration::{RegistrationAnswer, RegistrationRefusal, RegistrationRequest};
 pub use security::{AnyStream, Secured, Securing, Security, Stream};
 pub use server::{Admits, Server, serve};
-pub use state::{AlignedPage, Aligning, ApiState, Face, Readiness, Registering};
+pub use state::{AlignedPage, Aligning, ApiState, Asking, Face, Readiness, Registering};
+pub use subscriptions::{SubscriptionAnswer, SubscriptionCall};

@@ -18,7 +18,7 @@ use crate::receipt::Receipts;
 use crate::registration::{self, RegistrationRefusal, RegistrationRequest};
 use crate::server::{Door, Server};
 use crate::state::{ApiState, Face, Readiness};
-use crate::{gate, level};
+use crate::{gate, level, subscriptions};
 
 /// The body of an answer: whole, from memory.
 pub(crate) type Body = Whole;
@@ -59,6 +59,10 @@ async fn admitted(
         Ok(body) => body,
         Err(refusal) => return *refusal,
     };
+    let subscribed = subscriptions::target(path).filter(|_| face != Face::Probes);
+    if let Some(target) = subscribed {
+        return subscribe(&head.method, target, body, state).await;
+    }
     match (path, face) {
         (registration::PATH, Face::Full | Face::Contract) => register(&head.method, &body, state).await,
         (level::PATH, Face::Full) => level::answer(&head.method, &body, state),
@@ -107,6 +111,26 @@ async fn register(method: &Method, body: &[u8], state: &dyn ApiState) -> Answer 
         Err(RegistrationRefusal::Unavailable(_)) => StatusCode::SERVICE_UNAVAILABLE,
     };
     plain(status, TEXT, registration::body(&outcome))
+}
+
+/// Event subscriptions (wire contract §6.2).
+async fn subscribe(
+    method: &Method,
+    target: subscriptions::Target,
+    body: Bytes,
+    state: &dyn ApiState,
+) -> Answer {
+    let call = target.call(method, body);
+    // Before a registration there is nothing here, whatever the method.
+    let Some(asking) = state.subscriptions(call.clone().unwrap_or(subscriptions::SubscriptionCall::List))
+    else {
+        return not_found();
+    };
+    if call.is_none() {
+        return not_allowed();
+    }
+    let (status, body) = asking.await.response();
+    plain(status, JSON, body)
 }
 
 fn route(method: &Method, path: &str, face: Face, state: &dyn ApiState) -> Answer {

@@ -1,12 +1,14 @@
-//! What the server asks of the program: readiness, status, metrics, each as a plain value, and registration.
+//! What the server asks of the program: readiness, status, metrics, each as a plain value, registration, and event subscriptions.
 //!
-//! Left out: how they are found. The invariant: every call but a registration and a page of aligned metrics is answered from memory, at once.
+//! Left out: how they are found. The invariant: every call but a registration, a subscription and a page of aligned metrics is
+//! answered from memory, at once.
 
 use std::future::Future;
 use std::pin::Pin;
 
 use crate::receipt::Receipt;
 use crate::registration::{RegistrationAnswer, RegistrationRefusal, RegistrationRequest};
+use crate::subscriptions::{SubscriptionAnswer, SubscriptionCall};
 
 /// What comes of a registration.
 pub type Registering<'a> =
@@ -23,6 +25,9 @@ pub struct AlignedPage {
     /// Signed when it has left; dropped when it broke off, or when the reader only looks.
     pub receipt: Option<Receipt>,
 }
+
+/// What comes of a call about subscriptions.
+pub type Asking<'a> = Pin<Box<dyn Future<Output = SubscriptionAnswer> + Send + 'a>>;
 
 /// Whether one part of the process can do its work.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +73,12 @@ pub trait ApiState: Send + Sync + 'static {
     /// What levels there are.
     fn set_log_level(&self, _level: &str) -> Result<(), String> {
         Err("the level cannot be changed here".to_owned())
+    }
+
+    /// A call about event subscriptions; ready once it is in force and remembered. `None`: no application has registered yet, or
+    /// there are no subscriptions here.
+    fn subscriptions(&self, _call: SubscriptionCall) -> Option<Asking<'_>> {
+        None
     }
 }
 

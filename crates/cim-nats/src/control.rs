@@ -3,6 +3,7 @@
 //! Owns the requests that other threads make and the waking of the loop. Leaves out carrying them out. Invariant: a
 //! request is seen even when the loop was about to sleep.
 
+use crate::notice::Parcel;
 use crate::subject;
 use mio::Waker;
 use std::collections::VecDeque;
@@ -36,10 +37,13 @@ pub(crate) struct Shared {
     progress: AtomicBool,
     interested: AtomicBool,
     queue: Mutex<Queue>,
+    parcels: Mutex<VecDeque<Parcel>>,
+    /// Largest payload of a message, in bytes.
+    pub max_payload: usize,
 }
 
 impl Shared {
-    pub(crate) fn new(waker: Waker) -> Self {
+    pub(crate) fn new(waker: Waker, max_payload: usize) -> Self {
         Self {
             waker,
             stop: AtomicBool::new(false),
@@ -48,6 +52,8 @@ impl Shared {
             progress: AtomicBool::new(false),
             interested: AtomicBool::new(false),
             queue: Mutex::default(),
+            parcels: Mutex::default(),
+            max_payload,
         }
     }
 
@@ -74,6 +80,20 @@ impl Shared {
     /// Whether the engine advanced since the last call.
     pub(crate) fn take_progress(&self) -> bool {
         self.progress.swap(false, SeqCst)
+    }
+
+    /// Takes notifications; whoever hands them over bounds them. After the end they are dropped, which their sender hears.
+    pub(crate) fn notify(&self, parcel: Parcel) {
+        // Under the lock, so that none comes after the last look.
+        let mut parcels = self.parcels.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.closed.load(SeqCst) {
+            parcels.push_back(parcel);
+            self.wake();
+        }
+    }
+
+    pub(crate) fn take_parcels(&self) -> VecDeque<Parcel> {
+        std::mem::take(&mut *self.parcels.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(crate) fn take_outgoing(&self) -> VecDeque<Outgoing> {

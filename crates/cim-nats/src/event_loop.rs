@@ -87,6 +87,7 @@ impl<I: Intake> EventLoop<I> {
             }
         };
         self.shared.closed.store(true, SeqCst);
+        drop(self.shared.take_parcels());
         self.hub.finish();
         self.hub.publish_counts(&self.stats);
         result
@@ -135,6 +136,7 @@ impl<I: Intake> EventLoop<I> {
         for message in self.shared.take_outgoing() {
             self.hub.publish_from_inside(&message);
         }
+        self.hub.notices.extend(self.shared.take_parcels());
         self.hub.end_turn();
         self.hub.publish_counts(&self.stats);
     }

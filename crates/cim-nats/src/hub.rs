@@ -10,6 +10,7 @@ use crate::client::{Client, Clients, Key, Stage};
 use crate::config::NatsConfig;
 use crate::intake::Intake;
 use crate::interest::{Interest, SubscriptionId};
+use crate::notice::Notices;
 use crate::outbox::Pool;
 use crate::publish::Ledger;
 use crate::stats::ListenerCounts;
@@ -75,6 +76,7 @@ pub(crate) struct Hub<I: Intake> {
     /// The last flush left something that is not accepted, perhaps not even written: flush again.
     pub unsettled: bool,
     pub ledger: Ledger,
+    pub notices: Notices,
     pub now: Instant,
     pub random: u32,
     /// The listener ends: nothing more is read.
@@ -111,6 +113,7 @@ impl<I: Intake> Hub<I> {
             offered: false,
             unsettled: false,
             ledger: Ledger::default(),
+            notices: Notices::default(),
             now,
             random: 0x9e37_79b9,
             closing: false,
@@ -132,6 +135,16 @@ impl<I: Intake> Hub<I> {
             }
         }
         self.answer();
+        self.write_dirty();
+        while !self.notices.is_empty() && self.notify() {
+            self.write_dirty();
+        }
+        self.counts.connections = self.clients.len() as u64;
+        self.counts.subscriptions = self.interest.len() as u64;
+        self.turn += 1;
+    }
+
+    fn write_dirty(&mut self) {
         while let Some(key) = self.dirty.pop() {
             if let Some(mut client) = self.clients.take(key) {
                 client.dirty = false;
@@ -139,9 +152,6 @@ impl<I: Intake> Hub<I> {
                 self.release(client);
             }
         }
-        self.counts.connections = self.clients.len() as u64;
-        self.counts.subscriptions = self.interest.len() as u64;
-        self.turn += 1;
     }
 
     fn is_accepted(&self, mark: &I::Mark, scope: Scope) -> bool {

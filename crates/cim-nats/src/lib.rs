@@ -33,6 +33,7 @@ mod intake;
 mod interest;
 mod lane;
 mod listener;
+mod notice;
 mod outbox;
 pub mod parser;
 mod publish;

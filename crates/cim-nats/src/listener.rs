@@ -86,7 +86,7 @@ impl Listener {
         if sockets.is_empty() {
             return Err(BindError::NoAddress);
         }
-        let shared = Arc::new(Shared::new(waker));
+        let shared = Arc::new(Shared::new(waker, config.max_payload));
         Ok(Self { config, poll, sockets, shared, stats: Arc::default() })
     }
 

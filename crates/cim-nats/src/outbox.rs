@@ -73,6 +73,8 @@ pub(crate) struct Outbox {
     /// Bytes of the first block that are written already.
     written: usize,
     len: usize,
+    /// Bytes that went into the socket since the connection began.
+    out: u64,
     /// Since when the socket takes nothing.
     blocked: Option<Instant>,
 }
@@ -88,6 +90,17 @@ impl Outbox {
 
     pub(crate) const fn blocked(&self) -> Option<Instant> {
         self.blocked
+    }
+
+    /// Names the end of what is here now, for [`Outbox::is_out`].
+    #[inline]
+    pub(crate) const fn mark(&self) -> u64 {
+        self.out + self.len as u64
+    }
+
+    /// Whether everything up to a mark went into the socket.
+    pub(crate) const fn is_out(&self, mark: u64) -> bool {
+        self.out >= mark
     }
 
     /// A block with room for `bytes` more, or `None` without memory. The caller appends exactly `bytes` bytes.
@@ -169,6 +182,7 @@ impl Outbox {
 
     fn advance(&mut self, count: usize, pool: &mut Pool, memory: &mut Allowance, intake: &impl Intake) {
         self.len -= count.min(self.len);
+        self.out += count as u64;
         pool.pending -= count.min(pool.pending);
         self.written += count;
         while let Some(front) = self.blocks.front_mut() {

@@ -4,7 +4,7 @@
 //! Leaves out who publishes. Invariants: a publisher never waits for a subscriber, it rests a few milliseconds at
 //! most; headers go only to clients that asked for them; a message lies whole in the output or not at all.
 
-use crate::client::{Client, Stage};
+use crate::client::{Client, Key, Stage};
 use crate::hub::{Hub, Subscription};
 use crate::intake::Intake;
 use crate::interest::{Matches, SubscriptionId};
@@ -33,29 +33,48 @@ pub(crate) struct Message<'a> {
     pub payload: &'a [u8],
 }
 
+/// Who has a message, and the mark in its output behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Receipt {
+    pub client: Key,
+    pub mark: u64,
+}
+
 impl<I: Intake> Hub<I> {
     /// Delivers to everybody concerned; says how many got it. `publisher` is the connection being served.
     pub(crate) fn route(
         &mut self,
-        mut publisher: Option<&mut Client>,
+        publisher: Option<&mut Client>,
         message: &Message<'_>,
         matches: &Matches,
     ) -> usize {
         let mut delivered = 0;
+        self.route_telling(publisher, message, matches, |_| delivered += 1);
+        delivered
+    }
+
+    /// The same, telling of each who got it.
+    #[inline]
+    pub(crate) fn route_telling(
+        &mut self,
+        mut publisher: Option<&mut Client>,
+        message: &Message<'_>,
+        matches: &Matches,
+        mut told: impl FnMut(Receipt),
+    ) {
         for id in &matches.every {
-            delivered += usize::from(self.deliver(publisher.as_deref_mut(), message, *id, false));
+            self.deliver(publisher.as_deref_mut(), message, *id, false).into_iter().for_each(&mut told);
         }
         for (_, members) in &matches.groups {
             let start = self.pick(members.len());
             let (before, after) = members.split_at_checked(start).unwrap_or((members, &[]));
             for id in after.iter().chain(before) {
-                if self.deliver(publisher.as_deref_mut(), message, *id, false) {
-                    delivered += 1;
+                if let Some(receipt) = self.deliver(publisher.as_deref_mut(), message, *id, false) {
+                    told(receipt);
                     break;
                 }
             }
         }
-        delivered
     }
 
     /// Delivers to the matching subscriptions of one client only, the one being served.
@@ -83,28 +102,25 @@ impl<I: Intake> Hub<I> {
         message: &Message<'_>,
         id: SubscriptionId,
         from_server: bool,
-    ) -> bool {
+    ) -> Option<Receipt> {
         let Self { subscriptions, clients, pool, memory, intake, counts, config, dirty, now, .. } = self;
-        let Some(Some(subscription)) = subscriptions.get_mut(id as usize) else { return false };
+        let subscription = subscriptions.get_mut(id as usize)?.as_mut()?;
         let mut own = None;
         let mut stall = None;
         let receiver = match publisher {
             Some(client) if client.key == subscription.client => {
                 if !client.options.echo && !from_server {
-                    return false;
+                    return None;
                 }
                 own.insert(client)
             }
             other => {
                 stall = other.map(|client| &mut client.stalled);
-                match clients.get_mut(subscription.client) {
-                    Some(client) => client,
-                    None => return false,
-                }
+                clients.get_mut(subscription.client)?
             }
         };
         if !matches!(receiver.stage, Stage::Open | Stage::PeerDone) {
-            return false;
+            return None;
         }
         let line = Line::new(message, subscription, receiver.options.headers);
         if receiver.outbox.len() >= WRITE_AT && receiver.outbox.blocked().is_none() {
@@ -124,9 +140,10 @@ impl<I: Intake> Hub<I> {
                 counts.slow_consumers += 1;
                 receiver.stage = Stage::Gone;
             }
-            return false;
+            return None;
         };
         line.append(block);
+        let receipt = Receipt { client: receiver.key, mark: receiver.outbox.mark() };
         counts.sent_messages += 1;
         counts.sent_bytes += message.payload.len() as u64;
         subscription.delivered += 1;
@@ -140,7 +157,7 @@ impl<I: Intake> Hub<I> {
             receiver.subscribed_bytes -= subscription.cost().min(receiver.subscribed_bytes);
             self.forget(id);
         }
-        true
+        Some(receipt)
     }
 }
 

@@ -13,8 +13,8 @@ use rdkafka::error::KafkaError;
 
 use crate::settings::{KafkaSettings, Mechanism, SaslSettings, TlsSettings};
 
-/// What is never left to chance: property and value.
-const FIXED: &[(&str, &str)] = &[
+/// What is never left to chance of a producer: property and value.
+const PRODUCER: &[(&str, &str)] = &[
     ("acks", "all"),
     ("enable.idempotence", "true"),
     // A refused record stops the producer before anything behind it can overtake its neighbours.
@@ -24,6 +24,26 @@ const FIXED: &[(&str, &str)] = &[
     ("linger.ms", "0"),
     ("queue.buffering.max.kbytes", "8192"),
     ("queue.buffering.max.messages", "0"),
+];
+
+/// And of a consumer.
+const CONSUMER: &[(&str, &str)] = &[
+    ("partition.assignment.strategy", "cooperative-sticky"),
+    ("enable.auto.commit", "false"),
+    ("enable.auto.offset.store", "false"),
+    // Where reading begins is fixed before it does. What is not known then, a partition that was added or a place that the
+    // topic does not keep any longer, is read from its oldest record: nothing that is still there is passed over.
+    ("auto.offset.reset", "earliest"),
+    // A single record does not wait for company.
+    ("fetch.min.bytes", "1"),
+    ("queued.max.messages.kbytes", "4096"),
+    // A process that was killed is waited for so long by a group that does not know it again.
+    ("session.timeout.ms", "10000"),
+    ("check.crcs", "true"),
+];
+
+/// Of both.
+const FIXED: &[(&str, &str)] = &[
     ("allow.auto.create.topics", "false"),
     // Health page and metrics read them; the client says in no other way that a connection is back.
     ("statistics.interval.ms", "1000"),
@@ -60,10 +80,24 @@ impl Recipe {
         Self { settings, client_id: format!("cim-{}", identity.pod), files: Vec::new() }
     }
 
-    /// The configuration with the secrets of this moment.
+    /// The configuration of a producer, with the secrets of this moment.
     pub(crate) fn client_config(&mut self) -> Result<ClientConfig, String> {
-        self.files = files(&self.settings).into_iter().map(|file| (file.clone(), print(&file))).collect();
+        let config = producer(&self.settings, &self.client_id);
+        self.with_secrets(config)
+    }
+
+    /// That of a consumer in a group, which knows this one again by `instance`.
+    pub(crate) fn consumer_config(&mut self, group: &str, instance: &str) -> Result<ClientConfig, String> {
         let mut config = plain(&self.settings, &self.client_id);
+        for (key, value) in CONSUMER {
+            config.set(*key, *value);
+        }
+        config.set("group.id", group).set("group.instance.id", instance);
+        self.with_secrets(config)
+    }
+
+    fn with_secrets(&mut self, mut config: ClientConfig) -> Result<ClientConfig, String> {
+        self.files = files(&self.settings).into_iter().map(|file| (file.clone(), print(&file))).collect();
         if let Some(sasl) = &self.settings.sasl
             && let Some(password) = pick(sasl.password.as_ref(), sasl.password_file.as_ref())?
         {
@@ -104,7 +138,18 @@ fn print(file: &PathBuf) -> Option<Print> {
     Some((metadata.len(), metadata.modified().ok()))
 }
 
-/// The configuration without secrets.
+/// The configuration of a producer without secrets.
+fn producer(settings: &KafkaSettings, client_id: &str) -> ClientConfig {
+    let mut config = plain(settings, client_id);
+    for (key, value) in PRODUCER {
+        config.set(*key, *value);
+    }
+    config.set("compression.type", settings.compression.as_str());
+    config.set("message.max.bytes", settings.max_message.get().to_string());
+    config
+}
+
+/// What any client needs, without secrets.
 fn plain(settings: &KafkaSettings, client_id: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
     // The library writes nothing by itself; what it says is an event.
@@ -120,8 +165,6 @@ fn plain(settings: &KafkaSettings, client_id: &str) -> ClientConfig {
         config.set(*key, *value);
     }
     config.set("bootstrap.servers", settings.brokers.join(","));
-    config.set("compression.type", settings.compression.as_str());
-    config.set("message.max.bytes", settings.max_message.get().to_string());
     let protocol = match (&settings.tls, &settings.sasl) {
         (None, None) => "plaintext",
         (Some(_), None) => "ssl",
@@ -174,7 +217,7 @@ pub(crate) fn problems(settings: &KafkaSettings) -> Vec<Problem> {
         problems.push(Problem::new("sasl.mechanism", format!("{} {missing}", sasl.mechanism.as_str())));
     }
     if problems.is_empty()
-        && let Err(error) = plain(settings, "cim").create_native_config()
+        && let Err(error) = producer(settings, "cim").create_native_config()
     {
         problems.push(refused(settings, error));
     }

@@ -11,7 +11,7 @@
 //! offers the same record again, it is recognised and waited for, so the broker sees each record once. What a producer
 //! had not delivered when it had to be replaced is sent again and counted (`cim_kafka_possible_duplicates_total`).
 //!
-//! [`read_back()`] reads a topic again, for `cim verify`.
+//! [`FEED`] reads the events that applications subscribe to from a topic of the same cluster; [`read_back()`] reads a topic again, for `cim verify`.
 //!
 //! Left out: retry, batching and queueing (the engine's), creating topics. Invariant: per partition, records are in the
 //! order they were offered in; a record that `deliver` does not report is acknowledged by all in-sync replicas.
@@ -20,6 +20,7 @@ mod client_config;
 mod delivery;
 mod entering;
 pub mod error_table;
+mod feed;
 mod headers;
 mod keeper;
 mod ledger;
@@ -39,6 +40,7 @@ use std::sync::Arc;
 
 use cim_core::{LogFormat, Problem, Sink, SinkContext, SinkKind};
 
+pub use feed::{FEED, KafkaFeed};
 pub use partition::Partitioning;
 pub use read_back::{ReadBack, ReadBackError, TopicRecord, read_back};
 pub use settings::{Compression, KafkaSettings, Mechanism, SaslSettings, TlsSettings};

@@ -259,7 +259,7 @@ fn check_broker(broker: &str) -> Result<(), String> {
     }
 }
 
-fn check_topic(topic: &str) -> Result<(), String> {
+pub(crate) fn check_topic(topic: &str) -> Result<(), String> {
     let legal = topic.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
     if topic.is_empty() || topic.len() > 249 || !legal || topic == "." || topic == ".." {
         return Err("a topic has letters, digits, `.`, `_` and `-`, at most 249".to_owned());

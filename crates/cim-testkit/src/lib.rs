@@ -12,7 +12,8 @@
 //!
 //! Sources of configuration have a suite of their own: `cim_testkit::source_conformance!(my_source, MyHarness::new());`
 //! with a [`SourceHarness`]; and orchestrators: `cim_testkit::orchestrator_conformance!(mine, MyHarness::new());` with an
-//! [`OrchestratorHarness`]. An engine is tested with a [`MemorySource`] and a [`FakeOrchestrator`].
+//! [`OrchestratorHarness`]; and sources of subscribed events: `cim_testkit::feed_conformance!(mine, MyHarness::new());` with a
+//! [`FeedHarness`]. An engine is tested with a [`MemorySource`] and a [`FakeOrchestrator`].
 //!
 //! Between a client and a real server stands a [`ChaosProxy`]: a TCP proxy that delays, cuts, garbles or goes silent
 //! when a test says so, and is byte-exact otherwise. A [`null_broker`] stands in for Kafka where a real broker cannot be made
@@ -25,6 +26,7 @@
 
 mod cancel;
 mod canned_http;
+mod feed;
 mod flaky;
 mod harness;
 mod memory;
@@ -44,6 +46,10 @@ mod subject;
 pub use canned_http::CannedHttp;
 #[doc(hidden)]
 pub use cim_core::Class;
+pub use feed::{
+    FeedFlaw, FeedHarness, FeedProperty, FeedRecord, FeedViolation, MemoryFeed, check_feed,
+    check_feed_in_test, first_feed_violation,
+};
 pub use flaky::FlakySink;
 pub use harness::{CannotExpress, Fault, Harness};
 pub use memory::{Kept, MemoryHarness, MemorySink, Step};
@@ -83,6 +89,29 @@ macro_rules! orchestrator_conformance {
         $(#[test]
         fn $test() {
             $crate::check_orchestrator_in_test($crate::OrchestratorProperty::$property, || $harness);
+        })*
+    };
+}
+
+/// Runs every property of the contract against a source of subscribed events: one line, one test per property.
+///
+/// `feed_conformance!(name, harness)`; `harness` is an expression that builds a fresh [`FeedHarness`] for each test.
+#[macro_export]
+macro_rules! feed_conformance {
+    ($name:ident, $harness:expr) => {
+        mod $name {
+            #[allow(unused_imports, reason = "the harness expression may use what stands beside the macro")]
+            use super::*;
+            $crate::feed_conformance!(@tests $harness,
+                beginning Beginning, order Order, exact_bytes ExactBytes, left_out LeftOut, resume Resume,
+                uncommitted Uncommitted, rest Rest, absent Absent, recovery Recovery, cancellation Cancellation,
+                close_twice CloseTwice, secrets_hidden SecretsHidden);
+        }
+    };
+    (@tests $harness:expr, $($test:ident $property:ident),*) => {
+        $(#[test]
+        fn $test() {
+            $crate::check_feed_in_test($crate::FeedProperty::$property, || $harness);
         })*
     };
 }

@@ -36,7 +36,7 @@ use std::time::{Duration, Instant};
 pub use certificate::{Authority, Identity};
 pub use etcd::{Etcd, EtcdPlan, EtcdVersion};
 pub use home::Home;
-pub use kafka::{Broker, Kafka, KafkaPlan, Record, Version};
+pub use kafka::{Broker, Kafka, KafkaPlan, Outgoing, Record, Version};
 pub use kubernetes::Kubernetes;
 pub use nats::NatsServer;
 pub use ports::free_port;

@@ -8,6 +8,7 @@ mod broker;
 mod jars;
 mod listener;
 mod plan;
+mod produce;
 mod records;
 mod wire;
 
@@ -20,6 +21,7 @@ pub use broker::Broker;
 pub use jars::Version;
 pub use listener::Listener;
 pub use plan::KafkaPlan;
+pub use produce::Outgoing;
 pub use records::Record;
 
 use crate::home::Home;

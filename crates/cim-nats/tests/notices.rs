@@ -1,0 +1,143 @@
+//! Notifications from inside the process: who gets them, when they count as taken, and what is given out again.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code: a failed step is the failure"
+)]
+
+mod support;
+
+use std::time::Duration;
+
+use cim_core::Values;
+use cim_core::subscriptions::{Outlet, Taken};
+use support::{PATIENCE, Peer, Server};
+use tokio::sync::oneshot::Receiver;
+use tokio::time::timeout;
+
+const SHORT: Duration = Duration::from_millis(200);
+
+/// Hands values over; ready once they are taken.
+fn hand_over(server: &Server, values: &[&str]) -> Receiver<()> {
+    let mut parcel = Values::default();
+    values.iter().for_each(|value| parcel.push(value.as_bytes()));
+    let (taken, hears) = Taken::channel();
+    server.control.hand_over(parcel, taken);
+    hears
+}
+
+async fn is_taken(hears: &mut Receiver<()>) {
+    timeout(PATIENCE, hears).await.expect("taken in time").expect("taken");
+}
+
+async fn is_waiting(hears: &mut Receiver<()>) {
+    assert!(timeout(SHORT, hears).await.is_err(), "it has to wait");
+}
+
+fn subscriber(server: &Server) -> Peer {
+    let mut peer = server.client();
+    peer.send("SUB EVENT-NOTIFICATION 1\r\n");
+    peer.flush();
+    peer
+}
+
+fn messages(values: &[&str]) -> String {
+    values.iter().map(|value| format!("MSG EVENT-NOTIFICATION 1 {}\r\n{value}\r\n", value.len())).collect()
+}
+
+#[tokio::test]
+async fn what_nobody_listens_to_waits_and_comes_in_order() {
+    let server = Server::start();
+    let mut hears = [hand_over(&server, &["a", "", "c"]), hand_over(&server, &["d"])];
+    is_waiting(&mut hears[0]).await;
+    // Another subject is no reason.
+    let mut other = server.client();
+    other.send("SUB EVENT 1\r\n");
+    other.flush();
+    is_waiting(&mut hears[0]).await;
+    let mut peer = subscriber(&server);
+    peer.expect(messages(&["a", "", "c", "d"]));
+    for hears in &mut hears {
+        is_taken(hears).await;
+    }
+    let mut later = hand_over(&server, &["e"]);
+    peer.expect(messages(&["e"]));
+    is_taken(&mut later).await;
+}
+
+#[tokio::test]
+async fn every_connection_gets_it_and_one_that_reads_is_enough() {
+    let server = Server::start();
+    let deaf = subscriber(&server);
+    let mut peer = subscriber(&server);
+    let large = "x".repeat(900_000);
+    for round in 0..20 {
+        let mut hears = hand_over(&server, &[&large]);
+        peer.expect(messages(&[&large]));
+        timeout(PATIENCE, &mut hears).await.unwrap_or_else(|_| panic!("round {round}")).expect("taken");
+    }
+    drop(deaf);
+}
+
+#[tokio::test]
+async fn what_only_connections_had_that_ended_is_given_out_again() {
+    let server = Server::start();
+    let deaf = subscriber(&server);
+    let large = ["x".repeat(1_000_000), "y".repeat(1_000_000), "z".repeat(1_000_000)];
+    let values: Vec<&str> = (0..24).map(|number| large[number % 3].as_str()).collect();
+    let mut hears = hand_over(&server, &values);
+    // It takes none of it for longer than a subscriber may.
+    server.wait_for("the deaf connection to be ended", |counts| counts.slow_consumers > 0);
+    is_waiting(&mut hears).await;
+    drop(deaf);
+    let mut peer = subscriber(&server);
+    // What the socket of the other one took is not repeated; the rest is whole and in order.
+    let (_, first) =
+        peer.line().rsplit_once(' ').map(|(line, size)| (line.to_owned(), size.to_owned())).unwrap();
+    assert_eq!(first, "1000000");
+    let payload = peer.exact(1_000_002);
+    let mut at = large.iter().position(|value| value.as_bytes()[0] == payload[0]).unwrap() + 1;
+    while timeout(Duration::from_millis(1), &mut hears).await.is_err() {
+        peer.expect(messages(&[&large[at % 3]]));
+        at += 1;
+        assert!(at < 30, "more than were handed over");
+    }
+    assert_eq!((at - 1) % 3, 23 % 3, "the last one is the last one");
+}
+
+#[tokio::test]
+async fn what_nobody_awaits_any_more_is_not_given_out() {
+    let server = Server::start();
+    drop(hand_over(&server, &["gone"]));
+    let mut hears = hand_over(&server, &["here"]);
+    let mut peer = subscriber(&server);
+    peer.expect(messages(&["here"]));
+    is_taken(&mut hears).await;
+}
+
+#[tokio::test]
+async fn the_end_of_the_listener_is_heard() {
+    let server = Server::start();
+    let control = server.control.clone();
+    let hears = hand_over(&server, &["a"]);
+    server.finish();
+    assert!(hears.await.is_err());
+    let (taken, hears) = Taken::channel();
+    control.hand_over(Values::default(), taken);
+    assert!(hears.await.is_err());
+}
+
+#[tokio::test]
+async fn a_subscription_with_a_maximum_gets_its_share() {
+    let server = Server::start();
+    let mut peer = server.client();
+    peer.send("SUB EVENT-NOTIFICATION 1\r\nUNSUB 1 2\r\n");
+    peer.flush();
+    let mut hears = hand_over(&server, &["a", "b", "c"]);
+    peer.expect(messages(&["a", "b"]));
+    is_waiting(&mut hears).await;
+    subscriber(&server).expect(messages(&["c"]));
+    is_taken(&mut hears).await;
+}
