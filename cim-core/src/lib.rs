@@ -38,9 +38,9 @@ pub use configuration::Configuration;
 pub use contract::{
     Answer, Application, Batch, CallError, ChangeState, ChangeStatus, CloseError, Commit, Component,
     ConfigEntry, ConfigOutcome, ConfigScope, ConfigSource, ConfigStream, ConfigUpdate, DeliveryError,
-    DeliveryErrorKind, Document, Durability, Event, EventSink, Health, Identity, Lease, Level, LogRecord,
+    DeliveryErrorKind, Departure, Document, Durability, Event, EventSink, Health, Identity, Lease, Level, LogRecord,
     LogSink, Meta, Neighbours, Notice, Orchestrator, OrchestratorError, OrchestratorErrorKind, Ordering,
-    Peer, PeerQuery, Push, Record, Reported, RestartReason, Revision, SinkProfile, SourceError,
+    Peer, PeerQuery, PodEnd, Push, Record, Reported, RestartReason, Revision, SinkProfile, SourceError,
     SourceErrorKind, Tmaas, Undelivered,
 };
 pub use delivery::{DeliveryState, DeliveryStatus};

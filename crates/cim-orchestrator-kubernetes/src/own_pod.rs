@@ -3,7 +3,7 @@
 //! Owns which annotations and labels are read, and what is said when one is missing. Left out: asking for it. Invariant: a
 //! pod that is described wrongly is told apart from one that is not known, and still has its uid and its node.
 
-use cim_core::{Identity, Tmaas};
+use cim_core::{Identity, PodEnd, Tmaas};
 use k8s_openapi::api::core::v1::Pod;
 use serde::Deserialize as _;
 use serde_json::{Map, Value};
@@ -21,6 +21,7 @@ pub(crate) struct OwnPod {
     pub(crate) uid: String,
     /// Empty before the pod has a node.
     pub(crate) node: String,
+    pub(crate) end: PodEnd,
     /// Who it is, or what has to be changed about the pod.
     pub(crate) identity: Result<Identity, String>,
 }
@@ -32,7 +33,7 @@ impl OwnPod {
         let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).unwrap_or_default();
         let identity = identity(namespace, name, pod, &uid, &node)
             .map_err(|problem| format!("pod {namespace}/{name} is not described as it must be: {problem}"));
-        Self { uid, node, identity }
+        Self { uid, node, end: crate::leaving::pod_end(pod), identity }
     }
 }
 

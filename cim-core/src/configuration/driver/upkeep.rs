@@ -92,10 +92,14 @@ impl Driver {
         }
     }
 
-    /// Stores what is on its way, as far as that can be done soon, and saves.
+    /// Stores and announces what is on its way, as far as that can be done soon, and saves.
     pub(super) async fn stop(&mut self) {
         let until = Instant::now() + LAST_COMMITS;
-        while self.commits.waiting() > 0 && self.plan.source.is_some() {
+        // Taken before the end was asked for: what they say is still stored.
+        while let Ok(signal) = self.signals.try_recv() {
+            self.signal(signal);
+        }
+        while self.announcing > 0 || (self.commits.waiting() > 0 && self.plan.source.is_some()) {
             self.turn();
             match timeout_at(until, self.work.next()).await {
                 Ok(Some(done)) => self.done(done),
