@@ -32,7 +32,7 @@ pub mod supervisor;
 
 pub use async_trait::async_trait;
 pub use chain::chain;
-pub use cim::{Cim, CimBuilder, ClassStatus, MemberStatus, StartError, Status, StopReport};
+pub use cim::{Cim, CimBuilder, ClassStatus, MemberStatus, Progress, StartError, Status, StopReport};
 pub use cim_wire::{Class, LogFormat};
 pub use configuration::Configuration;
 pub use contract::{

@@ -6,6 +6,7 @@
 mod builder;
 mod generation;
 mod health;
+mod heritage;
 mod publish;
 mod replay;
 mod routes;
@@ -28,6 +29,7 @@ use tokio::sync::watch;
 
 pub use builder::{CimBuilder, StartError};
 use generation::Generation;
+pub use heritage::Progress;
 pub use stop::StopReport;
 use storage::Storage;
 
