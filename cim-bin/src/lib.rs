@@ -15,6 +15,7 @@ pub mod engine;
 pub mod exit;
 pub mod face;
 pub mod letters;
+pub mod lifecycle;
 pub mod limits;
 pub mod listeners;
 mod lost_receivers;

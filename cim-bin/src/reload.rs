@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use cim_core::configuration::OwnChange;
-use cim_core::{Cim, Identity, Neighbours, Registry};
+use cim_core::{Cim, Identity, Neighbours, Problem, Registry, Sink};
 use serde_json::Value;
 
 use crate::application::{self, CurrentApplication};
@@ -25,7 +25,7 @@ type Look = Option<(u64, u64, u64, i64, i64)>;
 /// Before the reason why nothing changes.
 const KEPT: &str = "the configuration stays as it was";
 /// Sections that a running process can take over.
-const LIVE: [&str; 4] = ["routes", "sinks", "application", "log"];
+const LIVE: [&str; 5] = ["routes", "sinks", "application", "lifecycle", "log"];
 
 /// Why a configuration is not put into force.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +89,14 @@ impl Reload {
     #[must_use]
     pub fn in_force(&self) -> &Settings {
         &self.in_force
+    }
+
+    /// A sink of the settings in force, for text, apart from those that routes use.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn spare_sink(&self, name: &str, registry: &Registry) -> Result<Sink, Problem> {
+        engine::spare(&self.in_force, name, &self.who, &self.neighbours, registry)
     }
 
     /// Whether there is anything to watch.
@@ -208,6 +216,7 @@ impl Reload {
             routes: new.settings.routes.clone(),
             sinks: new.settings.sinks.clone(),
             application: new.settings.application.clone(),
+            lifecycle: new.settings.lifecycle.clone(),
             log: new.settings.log.clone(),
             ..self.in_force.clone()
         };

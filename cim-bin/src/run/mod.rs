@@ -4,8 +4,10 @@
 //! then the end, in stages: no new messages, deliver or keep what is there, close, and the HTTP server last.
 
 mod ending;
+mod farewell;
 mod serve;
 mod signals;
+mod spilling;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,6 +21,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::interval;
 
 use crate::application::CurrentApplication;
+use crate::control::Served;
 use crate::exit::{self, Failure, chain};
 use crate::face::Face;
 use crate::listeners::Listeners;
@@ -29,11 +32,14 @@ use crate::said::{self, HttpAddresses};
 use crate::settings::{Loaded, Request};
 use crate::who::{self, Who};
 use crate::{backends, configuration, diagnostics, engine, limits, listeners, metrics_page, own_document};
+use ending::Cause;
 use serve::{serve_control, serve_http, serve_nats};
 use signals::Signals;
 
 /// Name of the listener thread on the status page.
 pub const NATS_PART: &str = "nats listener";
+/// Names of the servers there, in the order in which they are told to end.
+const SERVERS: [&str; 3] = ["http api", "http health", "control socket"];
 /// How often files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -42,17 +48,21 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// # Errors
 /// [`Failure`] when the process cannot start, or lost a part it cannot work without.
 pub fn run(files: Vec<PathBuf>) -> Result<u8, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::cannot_start(format!("cannot start the runtime: {error}")))?;
+    // Before anything that takes time: a signal during the start ends the process in order, too.
+    let signals = {
+        let _within = runtime.enter();
+        Signals::new().map_err(|error| Failure::cannot_start(chain(&error)))?
+    };
     let registry = backends::registry();
     let in_force = begin(&Request::of_process(files.clone()), &registry).map_err(Failure::cannot_start)?;
     let loaded = in_force.loaded.clone();
     let level = diagnostics::start(&loaded.settings.log);
     let open = listeners::open(&loaded)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::cannot_start(format!("cannot start the runtime: {error}")))?;
     runtime.block_on(async {
-        let signals = Signals::new().map_err(|error| Failure::cannot_start(chain(&error)))?;
         limits::survive_file_size_limit().map_err(|error| Failure::cannot_start(chain(&error)))?;
         let settings = &loaded.settings;
         let wrong = |problem: cim_core::Problem| Failure::cannot_start(problem.to_string());
@@ -84,7 +94,6 @@ struct Process {
     cim: Cim,
     face: Arc<Face>,
     nats: cim_nats::ListenerControl,
-    nats_ended: oneshot::Receiver<()>,
     stop_http: watch::Sender<bool>,
     http: HttpAddresses,
     has_spool: bool,
@@ -108,7 +117,7 @@ impl Process {
         let has_spool = settings.spool.dir.is_some();
         let (nats, stats, addresses) = (open.nats.control(), open.nats.stats(), open.nats.local_addrs());
         // First, for applications wait: the clock inside the recorder takes milliseconds to calibrate itself.
-        let nats_ended = serve_nats(&cim, open.nats)?;
+        serve_nats(&cim, open.nats)?;
         let engine = watch::Sender::new(None);
         if who.is_known {
             configuration::start(&engine, &cim, plan.clone());
@@ -131,15 +140,18 @@ impl Process {
             health: open.health.as_ref().and_then(|health| health.local_addr().ok()),
         };
         let (stop_http, stopping) = watch::channel(false);
-        serve_http(&cim, "http api", &open.api, Paths::Full, &face, &stopping);
+        let [api, health_part, control] = SERVERS;
+        serve_http(&cim, api, &open.api, Paths::Full, &face, &stopping);
         if let Some(health) = &open.health {
-            serve_http(&cim, "http health", health, Paths::Probes, &face, &stopping);
+            serve_http(&cim, health_part, health, Paths::Probes, &face, &stopping);
         }
         if let Some(dir) = &loaded.settings.spool.dir {
-            serve_control(&cim, dir, &engine.subscribe(), &stopping);
+            let served =
+                Served { cim: cim.clone(), engine: engine.subscribe(), nats: Arc::clone(&face.nats) };
+            serve_control(&cim, control, dir, &served, &stopping);
         }
         let identity = Some(identity);
-        Ok(Self { cim, face, nats, nats_ended, stop_http, http, has_spool, plan, engine, identity })
+        Ok(Self { cim, face, nats, stop_http, http, has_spool, plan, engine, identity })
     }
 
     /// Works until a signal asks for the end or an essential part dies.
@@ -153,16 +165,16 @@ impl Process {
         let mut look = interval(LOOK_EVERY);
         let mut lost = LostReceivers::default();
         let engine = self.engine.subscribe();
-        let died = loop {
+        let cause = loop {
             tokio::select! {
                 signal = signals.next() => match signal {
-                    Some(name) => {
-                        tracing::info!("{name}: stopping");
-                        break None;
+                    Some(end) => {
+                        tracing::info!("{}: stopping", end.name);
+                        break Cause::Signal(end);
                     }
                     None => reload.reload(&self.cim, registry).await,
                 },
-                what = self.cim.supervisor().failed() => break Some(what),
+                what = self.cim.supervisor().failed() => break Cause::Died(what),
                 identity = who::told(&mut self.identity) => self.known(identity, &mut reload, registry).await,
                 Some(wish) = wished.recv() => reload.fulfil(wish, &self.cim, registry).await,
                 _ = look.tick(), if reload.watches() || LostReceivers::watches(reload.in_force()) => {
@@ -173,10 +185,10 @@ impl Process {
                 }
             }
         };
-        let report = self.stop(&mut signals).await;
-        match died {
-            None => Ok(report.exit_code()),
-            Some(what) => Err(Failure { code: exit::FAILED, text: format!("{what}; the process ends") }),
+        let report = self.stop(&cause, &mut signals, &reload, registry).await;
+        match cause {
+            Cause::Signal(_) => Ok(report.exit_code()),
+            Cause::Died(what) => Err(Failure { code: exit::FAILED, text: format!("{what}; the process ends") }),
         }
     }
 

@@ -8,27 +8,23 @@ use std::sync::Arc;
 use cim_api::{Face as Paths, Limits};
 use cim_core::Cim;
 use cim_core::supervisor::OnPanic;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 use super::NATS_PART;
-use crate::control;
+use crate::control::{self, Served};
 use crate::exit::Failure;
 use crate::face::Face;
-use crate::registration::Engine;
 
-/// Runs the NATS listener on a thread of its own; the receiver is ready when it has ended.
-pub(super) fn serve_nats(cim: &Cim, listener: cim_nats::Listener) -> Result<oneshot::Receiver<()>, Failure> {
+/// Runs the NATS listener on a thread of its own.
+pub(super) fn serve_nats(cim: &Cim, listener: cim_nats::Listener) -> Result<(), Failure> {
     let lane = cim.lane();
-    let (ended, ending) = oneshot::channel();
     let thread = move || {
         if let Err(error) = listener.run(lane) {
             tracing::error!(%error, "the NATS listener ended");
         }
-        let _ = ended.send(());
     };
     let started = cim.supervisor().thread(NATS_PART, thread);
-    started.map_err(|error| Failure::cannot_start(format!("cannot start the listener thread: {error}")))?;
-    Ok(ending)
+    started.map_err(|error| Failure::cannot_start(format!("cannot start the listener thread: {error}")))
 }
 
 /// Serves HTTP on that listener until it is told to stop.
@@ -65,20 +61,20 @@ pub(super) fn serve_http(
 /// Serves the control socket in the spool directory.
 pub(super) fn serve_control(
     cim: &Cim,
+    name: &'static str,
     spool: &std::path::Path,
-    configuration: &Engine,
+    served: &Served,
     stopping: &watch::Receiver<bool>,
 ) {
     match control::open(spool) {
         Ok(listener) => {
-            let (engine, configuration, stopping) = (cim.clone(), configuration.clone(), stopping.clone());
-            cim.supervisor().task("control socket", OnPanic::Restart, move || {
-                let (listener, engine, configuration, mut stopping) =
-                    (listener.try_clone(), engine.clone(), configuration.clone(), stopping.clone());
+            let (served, stopping) = (served.clone(), stopping.clone());
+            cim.supervisor().task(name, OnPanic::Restart, move || {
+                let (listener, served, mut stopping) = (listener.try_clone(), served.clone(), stopping.clone());
                 async move {
                     let Ok(listener) = listener else { return };
                     tokio::select! {
-                        () = control::serve(listener, engine, configuration) => {}
+                        () = control::serve(listener, served) => {}
                         _ = stopping.wait_for(|stop| *stop) => {}
                     }
                 }

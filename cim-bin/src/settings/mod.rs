@@ -9,6 +9,7 @@ mod credentials;
 mod document;
 mod environment;
 mod identity;
+mod lifecycle;
 mod listen;
 mod load;
 mod original;
@@ -30,6 +31,7 @@ pub use configuration::{
 pub use credentials::Credentials;
 pub use environment::Variables;
 pub use identity::{IdentitySettings, TmaasSettings};
+pub use lifecycle::{LifecycleSettings, PodMode, SPILL_STDOUT, ShutdownCall};
 pub use listen::{Addresses, ApiSettings, HealthSettings, NatsAuth, NatsSettings};
 pub use load::{Loaded, Request, load};
 pub use original::CimJson;

@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 use super::check::check;
 use super::configuration::ConfigurationSettings;
 use super::credentials::Credentials;
+use super::lifecycle::{NO_SPILL, SPILL_STDOUT};
 use super::listen::NatsAuth;
 use super::path;
 use super::schema::Schema;
@@ -32,6 +33,7 @@ pub fn problems(merged: &Value, registry: &Registry) -> Vec<Problem> {
         problems.push(Problem::new("spool.dir", "must not be empty; leave it out for level `memory`"));
     }
     problems.extend(names(merged));
+    problems.extend(spill(merged));
     problems.extend(leftovers(merged, registry));
     let auth = merged.pointer("/nats/auth").filter(|auth| !auth.is_null());
     if let Some(Err(found)) =
@@ -58,6 +60,14 @@ fn names(merged: &Value) -> Vec<Problem> {
         _ => None,
     });
     wrong.collect()
+}
+
+/// What is undelivered at the end can go to a sink that there is.
+fn spill(merged: &Value) -> Option<Problem> {
+    let name = merged.pointer("/lifecycle/spill")?.as_str()?;
+    let known = [NO_SPILL, SPILL_STDOUT].contains(&name) || merged.pointer("/sinks")?.get(name).is_some();
+    let what = || format!("`{name}` is no sink; write `{SPILL_STDOUT}`, `{NO_SPILL}` or the name of one");
+    (!known).then(|| Problem::new("lifecycle.spill", what()))
 }
 
 /// Files of an earlier sidecar need a spool to be noted in, and a log route that does not lead back to them.

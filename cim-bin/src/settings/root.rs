@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::configuration::{ConfigurationSettings, OrchestratorSettings};
 use super::identity::IdentitySettings;
+use super::lifecycle::LifecycleSettings;
 use super::listen::{ApiSettings, HealthSettings, NatsSettings};
 use super::registration::RegistrationSettings;
 use cim_app::ApplicationSettings;
@@ -43,6 +44,8 @@ pub struct Settings {
     pub configuration: ConfigurationSettings,
     /// What runs the pod.
     pub orchestrator: OrchestratorSettings,
+    /// How the process and its pod end.
+    pub lifecycle: LifecycleSettings,
     /// What a registration is answered with.
     pub registration: RegistrationSettings,
     /// Diagnostics of CIM itself, on standard error.
