@@ -15,6 +15,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use crate::lifecycle::Rules;
 use crate::metrics_page;
 use crate::own_document::Wishes;
 use crate::registration::{self, Engine};
@@ -67,6 +68,7 @@ impl ApiState for Face {
             "version": env!("CARGO_PKG_VERSION"),
             "uptime_seconds": self.started.elapsed().as_secs(),
             "identity": self.identity(),
+            "lifecycle": self.lifecycle(),
             "orchestrator": { "type": self.settings.orchestrator.kind, "trouble": self.orchestrator_trouble() },
             "configuration": self.engine.borrow().as_ref().map(|(configuration, _)| configuration.view()),
             "nats": { "listen": self.addresses, "connections": self.nats.snapshot().connections },
@@ -114,6 +116,14 @@ impl Face {
             members.extend(more.map(|(name, value)| (name.to_owned(), value.into())));
         }
         document
+    }
+
+    /// How this container stands in its pod, and how long its end may take, as far as that is known.
+    fn lifecycle(&self) -> Value {
+        let end = self.orchestrator.pod_end().now_or_never().and_then(Result::ok);
+        let has_spool = self.settings.spool.dir.is_some();
+        let rules = Rules::of(&self.settings.lifecycle, end.as_ref(), has_spool);
+        json!({ "sidecar": rules.kind.as_str(), "grace_seconds": rules.grace.as_secs() })
     }
 
     /// What it tells from memory; one that would have to ask is not waited for.

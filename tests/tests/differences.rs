@@ -100,11 +100,9 @@ const CONFIGURATION: &str = "tests/tests/recorded_configuration.rs";
 const OWN: &str = "changes_of_the_own_document_end_as_recorded";
 
 /// Not served yet: area, file, beginnings of the names of its cases.
-const NOT_SERVED_YET: [(&str, &str, &[&str]); 8] = [
-    ("end of the pod", "config.json", &["shutdown: "]),
+const NOT_SERVED_YET: [(&str, &str, &[&str]); 6] = [
     ("files of the original", "config.json", &["ConfigMap created", "common-infra"]),
     ("configuration", "metrics.json", &["enable_kpi false"]),
-    ("end of the pod", "event.json", &["own event ApplicationShutdownInitiated"]),
     ("files of the original", "http.json", &["mandatory: "]),
     ("subscriptions", "http.json", &["subscription", "subscribe: ", "update: ", "get one ", "delete: "]),
     ("subscriptions", "nats.json", &["EVENT-NOTIFICATION: "]),

@@ -24,7 +24,7 @@ use super::relations;
 use super::root::Settings;
 use super::schema::{Schema, complete, of_structs};
 use super::sources::Sources;
-use super::{original, path};
+use super::{original, path, usual_spool};
 
 /// Name of the sink that exists without being defined.
 const CONSOLE: &str = "console";
@@ -88,6 +88,8 @@ impl Sources {
         console(&mut merged);
         let mut places = stack.places;
         warnings.extend(cluster::complete(&mut merged, &mut places, &self.environment, registry));
+        let logs = self.original.as_ref().map(original::Original::logs);
+        usual_spool::complete(&mut merged, &mut places, logs);
         let structs = of_structs();
         let mut found = check(Schema::new(&structs), &merged, "");
         found.extend(relations::problems(&merged, registry));

@@ -22,6 +22,7 @@ mod schema;
 mod sources;
 
 mod toml_text;
+mod usual_spool;
 mod yaml_text;
 
 pub use cim_core::settings::Secret;

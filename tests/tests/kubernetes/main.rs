@@ -11,6 +11,7 @@
 mod agents;
 mod answers;
 mod day_one;
+mod ending;
 mod identity;
 mod outages;
 mod quiet;

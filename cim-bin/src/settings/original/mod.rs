@@ -88,6 +88,12 @@ impl Original {
         Self { document: None, infra: None, infra_file, logs, files: Vec::new() }
     }
 
+    /// Where the original wrote logs.
+    #[must_use]
+    pub fn logs(&self) -> &Path {
+        &self.logs
+    }
+
     /// The same with another document in the place of the one that was read.
     #[must_use]
     pub fn with_document(self, name: impl Into<String>, value: Value) -> Self {

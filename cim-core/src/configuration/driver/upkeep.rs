@@ -27,6 +27,12 @@ impl Driver {
         self.note();
     }
 
+    /// Something changed that is said only once, and has to be remembered before anything can happen to this process.
+    pub(super) fn urgent(&mut self) {
+        self.unsaved = true;
+        self.upkeep_at = Some(Instant::now());
+    }
+
     pub(super) fn upkeep(&mut self) {
         self.upkeep_at = None;
         self.show();
@@ -77,6 +83,7 @@ impl Driver {
         self.memory.set_settled(self.desk.settled());
         self.memory.marks = self.commits.marks().clone();
         self.memory.known = self.documents.known().clone();
+        self.memory.day_one = Some(self.day_one.state());
         self.memory.nf_revision = self.day_one.wanted().map(ToOwned::to_owned);
     }
 
