@@ -197,9 +197,8 @@ async fn exchange(mut stream: UnixStream, served: &Served) -> io::Result<()> {
     timeout(REQUEST_TIME, BufReader::new(reading.take(MAX_REQUEST)).read_line(&mut line)).await??;
     let answer = match serde_json::from_str(&line) {
         Ok(Request::Progress) => Answer::Ok(json!(progress(served))),
-        Ok(Request::TakeBack { class, records }) => {
-            take_back(&served.cim, class, &records).map_or_else(Answer::Error, |taken| Answer::Ok(json!(taken)))
-        }
+        Ok(Request::TakeBack { class, records }) => take_back(&served.cim, class, &records)
+            .map_or_else(Answer::Error, |taken| Answer::Ok(json!(taken))),
         Ok(request) => match about_configuration(&request, &served.engine).await {
             Some(answer) => answer.map_or_else(Answer::Error, Answer::Ok),
             None => carry_out(&request, &served.cim).unwrap_or_else(Answer::Error),

@@ -38,10 +38,10 @@ pub use configuration::Configuration;
 pub use contract::{
     Answer, Application, Batch, CallError, ChangeState, ChangeStatus, CloseError, Commit, Component,
     ConfigEntry, ConfigOutcome, ConfigScope, ConfigSource, ConfigStream, ConfigUpdate, DeliveryError,
-    DeliveryErrorKind, Departure, Document, Durability, Event, EventSink, Health, Identity, Lease, Level, LogRecord,
-    LogSink, Meta, Neighbours, Notice, Orchestrator, OrchestratorError, OrchestratorErrorKind, Ordering,
-    Peer, PeerQuery, PodEnd, Push, Record, Reported, RestartReason, Revision, SinkProfile, SourceError,
-    SourceErrorKind, Tmaas, Undelivered,
+    DeliveryErrorKind, Departure, Document, Durability, Event, EventSink, Health, Identity, Lease, Level,
+    LogRecord, LogSink, Meta, Neighbours, Notice, Orchestrator, OrchestratorError, OrchestratorErrorKind,
+    Ordering, Peer, PeerQuery, PodEnd, Push, Record, Reported, RestartReason, Revision, SinkProfile,
+    SourceError, SourceErrorKind, Tmaas, Undelivered,
 };
 pub use delivery::{DeliveryState, DeliveryStatus};
 pub use registry::{

@@ -140,7 +140,8 @@ impl Supervisor {
     pub async fn ended(&self, name: &str) {
         let mut running = self.running.subscribe();
         // The sender lives in `self`, so the wait cannot fail.
-        let is_over = |_: &usize| !self.lock().iter().any(|part| part.name == name && part.state == "running");
+        let is_over =
+            |_: &usize| !self.lock().iter().any(|part| part.name == name && part.state == "running");
         let _ = running.wait_for(is_over).await;
     }
 

@@ -80,14 +80,16 @@ fn progress(dir: &Path) -> Result<ProgressAnswer, Failure> {
 
 /// Waits for the end of the application: nobody listens at its address, and nobody is connected to the listener.
 pub(super) fn wait(wait: &Wait, files: &[PathBuf]) -> Result<Answer, Failure> {
-    let loaded =
-        load(&LoadRequest::of_process(files.to_vec()), &backends::registry()).map_err(Failure::cannot_start)?;
+    let loaded = load(&LoadRequest::of_process(files.to_vec()), &backends::registry())
+        .map_err(Failure::cannot_start)?;
     let (address, spool) = (loaded.settings.application.authority(), loaded.settings.spool.dir);
     let until = Instant::now() + wait.timeout.get();
     loop {
-        let clients = spool.as_deref().map_or(0, |dir| progress(dir).map_or(0, |progress| progress.connections));
+        let clients =
+            spool.as_deref().map_or(0, |dir| progress(dir).map_or(0, |progress| progress.connections));
         let listens = listens(&address);
-        let document = |gone: bool| -> Value { json!({ "gone": gone, "listens": listens, "connections": clients }) };
+        let document =
+            |gone: bool| -> Value { json!({ "gone": gone, "listens": listens, "connections": clients }) };
         if !listens && clients == 0 {
             return Ok(Answer::done("the application has ended", document(true)));
         }

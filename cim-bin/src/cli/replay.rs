@@ -64,7 +64,8 @@ pub(super) fn answer(arguments: &Arguments, files: &[PathBuf]) -> Result<Answer,
     let Found { damaged, lost } = found;
     let mut text = format!("{replayed} records replayed");
     if damaged + lost > 0 {
-        text = format!("{text}; {damaged} lines were cut or damaged, {lost} records are missing in the spool");
+        text =
+            format!("{text}; {damaged} lines were cut or damaged, {lost} records are missing in the spool");
     }
     let document = json!({ "replayed": replayed, "damaged": damaged, "lost": lost });
     Ok(Answer { text, document, code: if damaged + lost == 0 { DONE } else { FAILED } })
@@ -92,7 +93,8 @@ fn of_spool(dir: &Path, into: &Path, replay: &mut Replay) -> io::Result<Found> {
         return Err(io::Error::other("it is the spool of the running cim"));
     }
     let report = cim_spool::check(dir).map_err(io::Error::other)?;
-    let owner = report.identity.ok_or_else(|| io::Error::other("it is no spool: whose it is cannot be read"))?;
+    let owner =
+        report.identity.ok_or_else(|| io::Error::other("it is no spool: whose it is cannot be read"))?;
     let options = SpoolOptions::new(dir, owner);
     let mut spool = Spool::open(Arc::new(RealFiles), options).map_err(io::Error::other)?;
     let mut found = Found::default();

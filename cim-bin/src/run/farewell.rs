@@ -15,7 +15,13 @@ use crate::lifecycle::{Ending, Step, Verdict};
 
 impl Process {
     /// Tells the application, and returns when nobody is waited for any more. `began`: when the signal came.
-    pub(super) async fn farewell(&self, ending: &mut Ending, end: End, began: Instant, signals: &mut Signals) {
+    pub(super) async fn farewell(
+        &self,
+        ending: &mut Ending,
+        end: End,
+        began: Instant,
+        signals: &mut Signals,
+    ) {
         let mut farewell = self.cim.farewell();
         let mut departure = pin!(self.plan.orchestrator.departure());
         let mut call = pin!(self.plan.application.shutdown());
@@ -59,8 +65,12 @@ impl Process {
         };
         let configuration = self.engine.borrow().as_ref().map(|(configuration, _)| configuration.clone());
         match configuration {
-            Some(configuration) => configuration.announce(Announcement::of_shutdown(accepted, end.text)).await,
-            None => tracing::warn!("that the application was told is not announced: it is not known who this pod is"),
+            Some(configuration) => {
+                configuration.announce(Announcement::of_shutdown(accepted, end.text)).await
+            }
+            None => tracing::warn!(
+                "that the application was told is not announced: it is not known who this pod is"
+            ),
         }
     }
 }
@@ -68,7 +78,9 @@ impl Process {
 /// What the call came to; `None`: it was cut off.
 fn verdict(answer: Option<Result<cim_core::Answer, CallError>>) -> Verdict {
     match &answer {
-        Some(Ok(answer)) => tracing::info!(status = answer.status, "the application was told that the pod ends"),
+        Some(Ok(answer)) => {
+            tracing::info!(status = answer.status, "the application was told that the pod ends")
+        }
         Some(Err(error)) => tracing::info!(%error, "the application was not told that the pod ends"),
         None => tracing::warn!("the application did not say in time whether it ends"),
     }

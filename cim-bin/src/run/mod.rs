@@ -188,7 +188,9 @@ impl Process {
         let report = self.stop(&cause, &mut signals, &reload, registry).await;
         match cause {
             Cause::Signal(_) => Ok(report.exit_code()),
-            Cause::Died(what) => Err(Failure { code: exit::FAILED, text: format!("{what}; the process ends") }),
+            Cause::Died(what) => {
+                Err(Failure { code: exit::FAILED, text: format!("{what}; the process ends") })
+            }
         }
     }
 

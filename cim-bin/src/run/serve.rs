@@ -70,7 +70,8 @@ pub(super) fn serve_control(
         Ok(listener) => {
             let (served, stopping) = (served.clone(), stopping.clone());
             cim.supervisor().task(name, OnPanic::Restart, move || {
-                let (listener, served, mut stopping) = (listener.try_clone(), served.clone(), stopping.clone());
+                let (listener, served, mut stopping) =
+                    (listener.try_clone(), served.clone(), stopping.clone());
                 async move {
                     let Ok(listener) = listener else { return };
                     tokio::select! {

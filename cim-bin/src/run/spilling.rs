@@ -44,14 +44,18 @@ pub(super) async fn all(cim: &Cim, destination: Destination, limit: Duration) ->
 }
 
 /// Goes through what is left on a thread of its own, until `tell` or whoever waits has had enough.
-fn read(cim: &Cim, mut tell: impl FnMut(String) -> ControlFlow<()> + Send + 'static) -> oneshot::Receiver<()> {
+fn read(
+    cim: &Cim,
+    mut tell: impl FnMut(String) -> ControlFlow<()> + Send + 'static,
+) -> oneshot::Receiver<()> {
     let (done, doing) = oneshot::channel::<()>();
     let engine = cim.clone();
     let thread = move || {
         let mut flow = ControlFlow::Continue(());
         for class in [Class::Log, Class::Event] {
             let each = |record: &[u8]| {
-                flow = if done.is_closed() { ControlFlow::Break(()) } else { tell(spill::line(class, record)) };
+                flow =
+                    if done.is_closed() { ControlFlow::Break(()) } else { tell(spill::line(class, record)) };
                 flow
             };
             if let Err(error) = engine.undelivered(class, each) {

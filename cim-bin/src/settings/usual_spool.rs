@@ -15,7 +15,9 @@ const HOME: &str = ".cim";
 
 /// Fills in the directory unless somebody gave one. `logs` is the directory of logs, where there are files of the original.
 pub fn complete(merged: &mut Value, places: &mut Places, logs: Option<&Path>) {
-    let Some(logs) = logs.filter(|logs| access(*logs, Access::WRITE_OK | Access::EXEC_OK).is_ok()) else { return };
+    let Some(logs) = logs.filter(|logs| access(*logs, Access::WRITE_OK | Access::EXEC_OK).is_ok()) else {
+        return;
+    };
     let name = |key: &str| {
         let name = merged.pointer(&format!("/identity/{key}"))?.as_str()?;
         (!name.is_empty() && !name.contains('/')).then(|| name.to_owned())
@@ -23,7 +25,8 @@ pub fn complete(merged: &mut Value, places: &mut Places, logs: Option<&Path>) {
     let (Some(namespace), Some(pod)) = (name("namespace"), name("pod")) else { return };
     let Some(sections) = merged.as_object_mut() else { return };
     let spool = sections.entry("spool").or_insert_with(|| json!({}));
-    let Some(spool) = spool.as_object_mut().filter(|spool| spool.get("dir").is_none_or(Value::is_null)) else {
+    let Some(spool) = spool.as_object_mut().filter(|spool| spool.get("dir").is_none_or(Value::is_null))
+    else {
         return;
     };
     let dir = logs.join(HOME).join(format!("{namespace}_{pod}"));

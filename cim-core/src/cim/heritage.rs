@@ -95,7 +95,8 @@ impl Cim {
             }
         }
         let queue = self.inner.entrance.queue(class);
-        let no_room = || io::Error::new(io::ErrorKind::WouldBlock, format!("no room for more {}", route_name(class)));
+        let no_room =
+            || io::Error::new(io::ErrorKind::WouldBlock, format!("no room for more {}", route_name(class)));
         if !self.has_half_its_room(class, queue) {
             return Err(no_room());
         }

@@ -183,9 +183,7 @@ mod tests {
             "CimConfigUpdateUnused" => Announcement::of_result(&outcome(ChangeState::Unused, "")),
             "CimConfigUpdateFailure" => Announcement::of_result(&outcome(ChangeState::Failed, "")),
             "CimCommitConfigSuccess" => Some(Announcement::of_commit(info(0))),
-            "ApplicationShutdownInitiated" => {
-                Some(Announcement::of_shutdown(info(0) == "success", info(2)))
-            }
+            "ApplicationShutdownInitiated" => Some(Announcement::of_shutdown(info(0) == "success", info(2))),
             "LoadConfigRequestFailure" => {
                 Some(Announcement::of_load_failure(info(1) == "Load config failed"))
             }

@@ -339,7 +339,8 @@ mod tests {
                 assert!(matches!(day_one.poll(at(n * 60_000 + 30_000), true), Some(DayOneStep::Load { .. })));
             }
         }
-        for state in [None, Some(DayOneState::Idle), Some(DayOneState::Loaded), Some(DayOneState::Configured)] {
+        for state in [None, Some(DayOneState::Idle), Some(DayOneState::Loaded), Some(DayOneState::Configured)]
+        {
             let mut day_one = DayOne::new(DayOneRules::default(), None).restored(state);
             day_one.document(entry(Some("1"), "{}", 1), false);
             assert_eq!(day_one.poll(at(0), true), None, "{state:?}");

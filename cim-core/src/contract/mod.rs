@@ -22,8 +22,8 @@ pub use error::{DeliveryError, DeliveryErrorKind, Undelivered};
 pub use identity::{Identity, Tmaas};
 pub use neighbours::Neighbours;
 pub use orchestrator::{
-    Departure, Document, Notice, Orchestrator, OrchestratorError, OrchestratorErrorKind, Peer, PeerQuery, PodEnd,
-    RestartReason,
+    Departure, Document, Notice, Orchestrator, OrchestratorError, OrchestratorErrorKind, Peer, PeerQuery,
+    PodEnd, RestartReason,
 };
 pub use outcome::{ChangeState, ChangeStatus, Commit, ConfigOutcome, Reported};
 pub use profile::{Durability, Level, Ordering, SinkProfile};

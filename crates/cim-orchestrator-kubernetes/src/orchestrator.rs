@@ -256,9 +256,7 @@ impl Orchestrator for KubernetesOrchestrator {
             }
             // Gone already, or replaced: nobody waits for this one any more.
             Ok(_) => Ok(Some(Departure::Leaving(Duration::ZERO))),
-            Err(failure) if failure.is(StatusCode::NOT_FOUND) => {
-                Ok(Some(Departure::Leaving(Duration::ZERO)))
-            }
+            Err(failure) if failure.is(StatusCode::NOT_FOUND) => Ok(Some(Departure::Leaving(Duration::ZERO))),
             Err(failure) => Err(failure.into()),
         }
     }

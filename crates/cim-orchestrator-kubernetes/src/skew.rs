@@ -21,7 +21,8 @@ pub struct Skew {
 impl Skew {
     /// What the clock of the server says when ours says `now`.
     pub(crate) fn their_time(self, now: SystemTime) -> SystemTime {
-        let time = if self.is_ahead { now.checked_add(self.difference) } else { now.checked_sub(self.difference) };
+        let time =
+            if self.is_ahead { now.checked_add(self.difference) } else { now.checked_sub(self.difference) };
         time.unwrap_or(now)
     }
 }

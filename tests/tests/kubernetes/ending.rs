@@ -72,7 +72,11 @@ fn a_native_sidecar_is_known_by_the_object_of_its_pod() {
     berth.grant(&[]);
     berth.create_native_pod("cim");
     let (app, mut daemon) = start(&berth, "");
-    assert!(daemon.get("/statusz").unwrap().contains("\"sidecar\": \"native\""), "{:?}", daemon.get("/statusz"));
+    assert!(
+        daemon.get("/statusz").unwrap().contains("\"sidecar\": \"native\""),
+        "{:?}",
+        daemon.get("/statusz")
+    );
     berth.namespace.kubectl(&["delete", "pod", POD, "--grace-period=20", "--wait=false"]);
     until("the deletion", PATIENCE, || berth.is_pod_leaving());
     assert!(end(&mut daemon) < Duration::from_secs(2));

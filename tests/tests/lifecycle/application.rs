@@ -72,7 +72,8 @@ fn a_result_that_comes_while_the_application_is_waited_for_is_committed() {
     pod.daemon.signal("TERM");
     is_told(&pod);
     let mut wire = pod.daemon.connect();
-    let result = r#"{"change-set-key":"change-set/ns1/svc/v1/ms/app.json/4","revision":"4","status":"success"}"#;
+    let result =
+        r#"{"change-set-key":"change-set/ns1/svc/v1/ms/app.json/4","revision":"4","status":"success"}"#;
     wire.publish("CONFIG", result.as_bytes());
     wire.publish("EVENT", br#"{"eventName":"ShutdownSuccess"}"#);
     wire.flush();

@@ -56,15 +56,17 @@ fn a_dead_receiver_is_waited_for_no_longer_than_it_is_said_and_the_rest_is_held(
 
 #[test]
 fn without_a_spool_a_dead_receiver_costs_the_grace_and_what_is_left_is_told_and_written_out() {
-    let mut daemon =
-        Daemon::start(&to_nobody("grace = \"4s\"\ntermination_log = \"{home}/last-word\""));
+    let mut daemon = Daemon::start(&to_nobody("grace = \"4s\"\ntermination_log = \"{home}/last-word\""));
     std::fs::write(daemon.home().join("last-word"), "").unwrap();
     publish(&daemon, 0, 100);
     let (code, took) = end(&mut daemon, "TERM");
     assert_eq!(code, Some(3), "{}", daemon.stderr());
     assert!(took < Duration::from_secs(4), "{took:?}");
     let word = last_word(&daemon);
-    assert_eq!((&word["exit_code"], &word["dropped"], &word["spilled"]), (&3.into(), &100.into(), &100.into()));
+    assert_eq!(
+        (&word["exit_code"], &word["dropped"], &word["spilled"]),
+        (&3.into(), &100.into(), &100.into())
+    );
     assert_eq!(daemon.stdout().lines().filter(|line| line.starts_with("cim-spill1 L ")).count(), 100);
 }
 
@@ -87,7 +89,8 @@ fn a_dead_broker_is_waited_for_no_longer_than_it_is_said() {
 fn catches(pid: u32, signal: u32) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
 #[test]

@@ -59,7 +59,11 @@ fn the_application_is_told_announced_and_waited_for_as_recorded() {
         assert_eq!(calls.len(), 1, "{name}");
         assert_eq!((calls[0].path.as_str(), calls[0].body.as_str()), ("/api/v1/_operations/shutdown", ""));
         let recorded: Vec<_> = expected["kafka_events"].as_array().unwrap().iter().collect();
-        assert_eq!(announced(&pod), recorded.iter().map(|text| text.as_str().unwrap()).collect::<Vec<_>>(), "{name}");
+        assert_eq!(
+            announced(&pod),
+            recorded.iter().map(|text| text.as_str().unwrap()).collect::<Vec<_>>(),
+            "{name}"
+        );
         let log = std::fs::read_to_string(pod.daemon.home().join("logs/pod-x_ns1_wire-.log")).unwrap();
         assert_eq!(log, "buffered\n", "{name}");
     }

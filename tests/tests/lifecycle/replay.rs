@@ -20,7 +20,8 @@ fn assert_replayed(heir: &Daemon, arguments: &[&str], records: usize) {
 
 /// A life without a spool whose receivers are dead, ended: what its container wrote.
 fn spilled(lifecycle: &str) -> Daemon {
-    let settings = to_nobody(&format!("grace = \"3s\"\n{lifecycle}")).replace("type = \"null\"", "type = \"file\"\ndir = \"/proc/stuck\"");
+    let settings = to_nobody(&format!("grace = \"3s\"\n{lifecycle}"))
+        .replace("type = \"null\"", "type = \"file\"\ndir = \"/proc/stuck\"");
     let mut daemon = Daemon::start(&settings);
     publish(&daemon, 0, 50);
     let mut wire = daemon.connect();
@@ -46,7 +47,10 @@ fn assert_inherited(heir: &Daemon) {
     let binary = std::fs::read(heir.home().join("logs/pod-1_ns1_binary-c8.log")).unwrap();
     assert_eq!(binary, b"\xff\x00 bytes\n");
     let events = events(heir);
-    assert_eq!((events.len(), &events[0]["eventName"], &events[0]["eventTime"]), (1, &"Last".into(), &7.into()));
+    assert_eq!(
+        (events.len(), &events[0]["eventName"], &events[0]["eventTime"]),
+        (1, &"Last".into(), &7.into())
+    );
 }
 
 #[test]
@@ -54,7 +58,11 @@ fn lines_that_a_life_wrote_at_its_end_are_delivered_by_another_under_the_same_na
     let dead = spilled("");
     let heir = heir();
     // As a container runtime keeps it, between other lines.
-    let lines = dead.stdout().lines().map(|line| format!("2026-01-01T00:00:00Z stdout F {line}\n")).collect::<String>();
+    let lines = dead
+        .stdout()
+        .lines()
+        .map(|line| format!("2026-01-01T00:00:00Z stdout F {line}\n"))
+        .collect::<String>();
     let file = heir.home().join("captured");
     std::fs::write(&file, format!("2026-01-01T00:00:00Z stderr F stopped\n{lines}")).unwrap();
     assert_replayed(&heir, &["replay", file.to_str().unwrap()], 53);

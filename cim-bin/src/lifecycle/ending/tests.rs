@@ -11,7 +11,12 @@ fn rules(grace: u64) -> Rules {
 }
 
 /// When nobody is waited for any more: the call is answered at `answered`, the farewell comes at `farewell`.
-fn closes_at(mut ending: Ending, verdict: Verdict, answered: Duration, farewell: Option<Duration>) -> Duration {
+fn closes_at(
+    mut ending: Ending,
+    verdict: Verdict,
+    answered: Duration,
+    farewell: Option<Duration>,
+) -> Duration {
     let (mut now, mut is_answered) = (Duration::ZERO, false);
     loop {
         let until = match ending.step(now) {
@@ -83,7 +88,8 @@ fn a_late_answer_shortens_the_wait_and_not_the_share_of_cim() {
 
 #[test]
 fn a_native_sidecar_waits_for_nobody() {
-    for rules in [Rules { kind: Kind::Native, ..rules(30) }, Rules { call: ShutdownCall::Never, ..rules(30) }] {
+    for rules in [Rules { kind: Kind::Native, ..rules(30) }, Rules { call: ShutdownCall::Never, ..rules(30) }]
+    {
         let mut ending = Ending::new(rules);
         assert_eq!(ending.step(Duration::ZERO), Step::Learn(s(1)), "how much time there is");
         assert_eq!(ending.step(s(1)), Step::Close);
@@ -119,7 +125,9 @@ fn a_second_signal_ends_every_wait() {
 #[test]
 fn phases_that_use_all_their_time_end_before_the_kill() {
     const ORDER: [Phase; 5] = [Phase::Listener, Phase::Commits, Phase::Drain, Phase::Spill, Phase::Close];
-    for (grace, drain) in (0..100).flat_map(|grace| [None, Some(s(5)), Some(s(60))].map(|drain| (grace, drain))) {
+    for (grace, drain) in
+        (0..100).flat_map(|grace| [None, Some(s(5)), Some(s(60))].map(|drain| (grace, drain)))
+    {
         let ending = Ending::new(Rules { drain, ..rules(grace) });
         for wait in 0..=grace.saturating_sub(3) {
             let gone = ORDER.into_iter().fold(s(wait), |now, phase| {
