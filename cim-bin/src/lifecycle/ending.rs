@@ -1,6 +1,6 @@
 //! What is done at the end, and how long: one deadline, cut into phases.
 //!
-//! Pure: time is what passed since the signal. Owns the decisions of wire contract §11.3. Left out: calls, sockets, clocks. The
+//! Pure: time is what passed since the signal. Owns the decisions of wire contract §11. Left out: calls, sockets, clocks. The
 //! invariants: every wait ends before the deadline; once nobody is waited for any more, nobody is waited for again.
 
 use std::time::Duration;
@@ -210,7 +210,7 @@ impl Ending {
         self.grace().saturating_sub(MARGIN).max(SHORTEST)
     }
 
-    /// Until when the application is waited for (wire contract §11.3). A pod that lives on is no reason to wait.
+    /// Until when the application is waited for (wire contract §11). A pod that lives on is no reason to wait.
     fn wait_until(&self) -> Duration {
         if self.stays() { Duration::ZERO } else { self.grace().saturating_sub(OWN_SHARE) }
     }

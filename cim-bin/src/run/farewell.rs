@@ -1,4 +1,4 @@
-//! The application's last words: it is told that the pod ends, and listened to until it has ended (wire contract §11.3).
+//! The application's last words: it is told that the pod ends, and listened to until it has ended (wire contract §11).
 //!
 //! Left out: how long, which `lifecycle::Ending` says. The invariant: logs, events, results and new connections are taken all
 //! the while, so nothing that the application says before its farewell is missed.

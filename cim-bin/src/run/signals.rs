@@ -37,6 +37,9 @@ impl Signals {
     }
 
     /// Waits for any signal; `None` asks for another load of the configuration, anything else asks for the end.
+    ///
+    /// # Cancel safety
+    /// May be dropped and called again: no signal is lost.
     pub async fn next(&mut self) -> Option<End> {
         tokio::select! {
             _ = self.terminate.recv() => Some(TERMINATE),
@@ -46,6 +49,9 @@ impl Signals {
     }
 
     /// Waits for a signal that asks for the end.
+    ///
+    /// # Cancel safety
+    /// As [`Signals::next`].
     pub async fn end(&mut self) -> End {
         loop {
             if let Some(end) = self.next().await {
