@@ -69,6 +69,10 @@ impl Application for CurrentApplication {
         self.now().load_config(document).await
     }
 
+    async fn shutdown(&self) -> Result<Answer, CallError> {
+        self.now().shutdown().await
+    }
+
     async fn get(&self, path: &str) -> Result<Answer, CallError> {
         self.now().get(path).await
     }

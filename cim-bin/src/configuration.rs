@@ -15,9 +15,6 @@ use crate::backends;
 use crate::registration::Engine;
 use crate::settings::{self, ConfigurationSettings, Settings};
 
-/// Time for results that are on their way at the end.
-const COMMIT_TIME: Duration = Duration::from_secs(3);
-
 /// The orchestrator that the settings choose.
 ///
 /// # Errors
@@ -103,13 +100,13 @@ pub fn start(engine: &watch::Sender<Option<(Configuration, Identity)>>, cim: &Ci
     }
 }
 
-/// Takes the last results and announcements, before delivery ends.
+/// Takes the last results and announcements within `limit`, before delivery ends.
 ///
 /// # Cancel safety
 /// When dropped, the engine ends nevertheless.
-pub async fn stop(engine: &Engine) {
+pub async fn stop(engine: &Engine, limit: Duration) {
     let configuration = engine.borrow().as_ref().map(|(configuration, _)| configuration.clone());
     if let Some(configuration) = configuration {
-        configuration.stop(COMMIT_TIME).await;
+        configuration.stop(limit).await;
     }
 }

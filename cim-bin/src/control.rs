@@ -1,5 +1,5 @@
-//! The control socket of a running CIM: `<spool>/cim.sock`, for commands about its dead letters, its configuration and
-//! its own messages.
+//! The control socket of a running CIM: `<spool>/cim.sock`, for commands about its records, its configuration and its own
+//! messages.
 //!
 //! One line of JSON in, one line of JSON out, then the connection ends. Left out: what a command prints. The
 //! invariant: only who may write into the spool directory (mode 0700) reaches the socket (mode 0600).
@@ -10,8 +10,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use cim_api::ApiState as _;
-use cim_core::Cim;
+use cim_core::{Cim, Class, Progress};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -21,8 +23,8 @@ use tokio::time::timeout;
 use crate::face::Face;
 use crate::registration::Engine;
 
-/// Longest request, in bytes.
-const MAX_REQUEST: u64 = 4096;
+/// Longest request, in bytes: a few records of another life.
+const MAX_REQUEST: u64 = 8 << 20;
 /// Longest answer, in bytes.
 const MAX_ANSWER: u64 = 16 << 20;
 /// Time for one request to arrive, and for one answer to leave.
@@ -34,6 +36,15 @@ const ANSWER_TIME: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
+    /// Tells how far delivery has come, and how many clients there are.
+    Progress,
+    /// Takes records of another life into their queue; answered by [`TakenBack`].
+    TakeBack {
+        /// `logs` or `events`.
+        class: Route,
+        /// The records as they are stored, in base64.
+        records: Vec<String>,
+    },
     /// Puts the dead letters back into their queues.
     DlqReplay,
     /// Forgets the dead letters.
@@ -58,6 +69,64 @@ pub enum Request {
         /// Name of the document.
         document: String,
     },
+}
+
+/// The class of records, by the name of its route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Route {
+    /// Logs.
+    Logs,
+    /// Events.
+    Events,
+}
+
+impl From<Class> for Route {
+    fn from(class: Class) -> Self {
+        match class {
+            Class::Log => Self::Logs,
+            Class::Event => Self::Events,
+        }
+    }
+}
+
+impl From<Route> for Class {
+    fn from(route: Route) -> Self {
+        match route {
+            Route::Logs => Self::Log,
+            Route::Events => Self::Event,
+        }
+    }
+}
+
+/// How far a class has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClassProgress {
+    /// Its route.
+    pub class: Route,
+    /// First sequence that does not exist yet.
+    pub next: u64,
+    /// First sequence that some sink has not settled.
+    pub settled: u64,
+}
+
+/// How far delivery has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProgressAnswer {
+    /// Both classes.
+    pub classes: Vec<ClassProgress>,
+    /// Clients of the listener.
+    pub connections: u64,
+}
+
+/// What came of [`Request::TakeBack`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TakenBack {
+    /// All of them are accepted.
+    Taken,
+    /// There is no room now; none was taken.
+    NoRoom,
 }
 
 /// What it answers.
@@ -125,6 +194,10 @@ async fn exchange(mut stream: UnixStream, face: &Face) -> io::Result<()> {
     timeout(REQUEST_TIME, BufReader::new(reading.take(MAX_REQUEST)).read_line(&mut line)).await??;
     let answer = match serde_json::from_str(&line) {
         Ok(Request::LogLevel { level }) => log_level(level, face).map_or_else(Answer::Error, Answer::Ok),
+        Ok(Request::Progress) => Answer::Ok(json!(progress(face))),
+        Ok(Request::TakeBack { class, records }) => {
+            take_back(&face.cim, class, &records).map_or_else(Answer::Error, |taken| Answer::Ok(json!(taken)))
+        }
         Ok(request) => match about_configuration(&request, &face.engine).await {
             Some(answer) => answer.map_or_else(Answer::Error, Answer::Ok),
             None => carry_out(&request, &face.cim).unwrap_or_else(Answer::Error),
@@ -141,6 +214,26 @@ async fn exchange(mut stream: UnixStream, face: &Face) -> io::Result<()> {
 fn log_level(level: Option<String>, face: &Face) -> Result<Value, String> {
     level.map_or(Ok(()), |level| face.set_log_level(&level))?;
     Ok(json!({ "level": face.log_level() }))
+}
+
+fn progress(face: &Face) -> ProgressAnswer {
+    let classes = face.cim.progress().map(|Progress { class, next, settled }| ClassProgress {
+        class: class.into(),
+        next,
+        settled,
+    });
+    ProgressAnswer { classes: classes.into(), connections: face.nats.snapshot().connections }
+}
+
+fn take_back(cim: &Cim, class: Route, records: &[String]) -> Result<TakenBack, String> {
+    let decode = |record: &String| STANDARD.decode(record);
+    let records: Result<Vec<_>, _> = records.iter().map(decode).collect();
+    let records = records.map_err(|error| format!("a record is not base64: {error}"))?;
+    match cim.take_back(class.into(), &records) {
+        Ok(()) => Ok(TakenBack::Taken),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(TakenBack::NoRoom),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// Answers a request about configuration; `None` for any other.

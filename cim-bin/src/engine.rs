@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use cim_core::settings::SinkSettings;
-use cim_core::{Cim, Neighbours, Problem, Registry, Sink, SinkContext, SniffRules, StartError};
+use cim_core::{Cim, LogFormat, Neighbours, Problem, Registry, Sink, SinkContext, SniffRules, StartError};
 use serde_json::Value;
 
 use crate::awaiting;
@@ -83,6 +83,28 @@ pub fn sinks(
         problems = unfit(settings, &built);
     }
     if problems.is_empty() { Ok(built) } else { Err(Failure::cannot_start(list(&problems))) }
+}
+
+/// A sink that no route needs to name, for logs as text.
+///
+/// # Errors
+/// What is wrong with its section.
+pub fn spare(
+    settings: &Settings,
+    name: &str,
+    who: &Who,
+    neighbours: &Neighbours,
+    registry: &Registry,
+) -> Result<Sink, Problem> {
+    let at = format!("sinks.{name}");
+    let table = settings.sinks.get(name).ok_or_else(|| Problem::new(at, "there is no such sink"))?;
+    let context = SinkContext {
+        name: name.to_owned(),
+        identity: Arc::new(who.identity.clone()),
+        log_format: LogFormat::Text,
+        neighbours: neighbours.clone(),
+    };
+    build(table, context, registry)
 }
 
 /// The sinks that routes name.

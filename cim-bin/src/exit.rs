@@ -10,7 +10,7 @@ pub const DONE: u8 = 0;
 pub const FAILED: u8 = 1;
 /// Cannot start: configuration, port, spool, or a command line that is not understood.
 pub const CANNOT_START: u8 = 2;
-/// Accepted records were dropped, or the stop took longer than its deadline.
+/// Accepted records were dropped, or the stop took longer than its deadline; for commands that wait: the time was over.
 pub const DROPPED: u8 = 3;
 
 /// The codes as `cim --help` shows them.
@@ -20,7 +20,8 @@ pub const HELP: &str = "Exit codes:
      for `cim doctor`: something is not as it must be
   2  cannot start: configuration, port, spool directory, or command line;
      for `cim verify`: what it is to read cannot be read
-  3  `cim run` dropped accepted records, or did not stop in time";
+  3  `cim run` dropped accepted records, or did not stop in time;
+     for `cim drain` and `cim wait`: the time was over before";
 
 /// Why a command failed.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use crate::aligned::Aligned;
 use crate::diagnostics::Diagnostics;
 use crate::external::ExternalIntake;
+use crate::lifecycle::Rules;
 use crate::metrics_page::{self, MetricsSwitch};
 use crate::own_document::Wishes;
 use crate::registration::{self, Engine};
@@ -96,6 +97,7 @@ impl ApiState for Face {
             "version": env!("CARGO_PKG_VERSION"),
             "uptime_seconds": self.started.elapsed().as_secs(),
             "identity": self.identity(),
+            "lifecycle": self.lifecycle(),
             "orchestrator": { "type": self.settings.orchestrator.kind, "trouble": self.orchestrator_trouble() },
             "configuration": self.engine.borrow().as_ref().map(|(configuration, _)| configuration.view()),
             "subscriptions": self.subscriptions.view(),
@@ -184,6 +186,14 @@ impl Face {
     fn subscribed(&self) -> Readiness {
         let text = subscriptions::line(&self.subscriptions.view());
         Readiness { name: "subscriptions".to_owned(), ready: true, text }
+    }
+
+    /// How this container stands in its pod, and how long its end may take, as far as that is known.
+    fn lifecycle(&self) -> Value {
+        let end = self.orchestrator.pod_end().now_or_never().and_then(Result::ok);
+        let has_spool = self.settings.spool.dir.is_some();
+        let rules = Rules::of(&self.settings.lifecycle, end.as_ref(), has_spool);
+        json!({ "sidecar": rules.kind.as_str(), "grace_seconds": rules.grace.as_secs() })
     }
 
     /// What it tells from memory; one that would have to ask is not waited for.

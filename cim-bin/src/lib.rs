@@ -20,6 +20,7 @@ mod fresh;
 pub mod http;
 mod infra;
 pub mod letters;
+pub mod lifecycle;
 pub mod limits;
 pub mod listeners;
 mod look;

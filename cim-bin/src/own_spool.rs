@@ -12,7 +12,7 @@ use crate::settings::{Loaded, Place};
 
 /// Makes the directory, or does without one.
 pub fn prepare(loaded: &mut Loaded) {
-    if !matches!(loaded.place("spool.dir"), Place::Name(_)) {
+    if !matches!(loaded.place("spool.dir"), Place::Name(_) | Place::Document(_)) {
         return;
     }
     let Some(dir) = loaded.settings.spool.dir.clone() else { return };

@@ -49,7 +49,7 @@ case. A list in a variable is a JSON list, or its items with commas between them
 What a cluster gives every pod fills gaps of `[orchestrator] type = \"kubernetes\"` without `kubeconfig`: `KUBERNETES_SERVICE_HOST` and
 `KUBERNETES_SERVICE_PORT` for `host` and `port`, the file `namespace` beside `token_file` for the namespace of `[identity]`.
 
-`cim run` loads again on SIGHUP and when a file changes. `[routes]`, `[sinks]`, `[application]`, `enabled` in `[metrics]` and `level` in `[log]` change at once;
+`cim run` loads again on SIGHUP and when a file changes. `[routes]`, `[sinks]`, `[application]`, `[registration]`, `[lifecycle]`, `enabled` in `[metrics]` and `level` in `[log]` change at once;
 for everything else it says that a restart is needed. A configuration with any problem changes nothing.
 
 ";

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use cim_core::configuration::{OwnChange, Plan};
-use cim_core::{Cim, Identity, Neighbours, Problem, Registry};
+use cim_core::{Cim, Identity, Neighbours, Problem, Registry, Sink};
 use serde_json::Value;
 use tokio::sync::watch;
 
@@ -117,6 +117,14 @@ impl Reload {
     #[must_use]
     pub fn in_force(&self) -> &Settings {
         &self.in_force
+    }
+
+    /// A sink of the settings in force, for text, apart from those that routes use.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn spare_sink(&self, name: &str, registry: &Registry) -> Result<Sink, Problem> {
+        engine::spare(&self.in_force, name, &self.who, &self.neighbours, registry)
     }
 
     /// Whether there is anything to watch.
@@ -277,6 +285,7 @@ impl Reload {
             sinks: new.settings.sinks.clone(),
             application: new.settings.application.clone(),
             registration: new.settings.registration.clone(),
+            lifecycle: new.settings.lifecycle.clone(),
             log: new.settings.log.clone(),
             metrics: MetricsSettings {
                 enabled: new.settings.metrics.enabled,

@@ -71,16 +71,18 @@ pub fn routes(settings: &Settings) {
 }
 
 /// The last word: what was delivered, what waits, what is lost.
-pub fn end(report: &StopReport) {
+/// `spilled`: records that were written out because they could not be delivered.
+pub fn end(report: &StopReport, spilled: u64) {
     let StopReport { delivered, dead_lettered, held, dropped, overdue } = *report;
     if report.exit_code() == exit::DONE {
-        tracing::info!(delivered, dead_lettered, held, "stopped");
+        tracing::info!(delivered, dead_lettered, held, spilled, "stopped");
     } else {
         tracing::error!(
             delivered,
             dead_lettered,
             held,
             dropped,
+            spilled,
             overdue,
             "stopped; records were lost or a part was late"
         );

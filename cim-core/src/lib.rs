@@ -33,16 +33,17 @@ pub mod supervisor;
 
 pub use async_trait::async_trait;
 pub use chain::chain;
-pub use cim::{Cim, CimBuilder, ClassStatus, MemberStatus, StartError, Status, StopReport};
+pub use cim::{Cim, CimBuilder, ClassStatus, MemberStatus, Progress, StartError, Status, StopReport};
 pub use cim_wire::{Class, LogFormat, SniffRules, publish_answer};
 pub use configuration::Configuration;
 pub use contract::{
     Answer, Application, Batch, CallError, ChangeState, ChangeStatus, CloseError, Commit, Component,
     ConfigEntry, ConfigOutcome, ConfigScope, ConfigSource, ConfigStream, ConfigUpdate, DeliveryError,
-    DeliveryErrorKind, Document, Durability, Event, EventReader, EventSink, EventSource, FeedBatch,
-    FeedPosition, Health, Identity, Lease, Level, LogRecord, LogSink, Meta, Neighbours, Notice, Orchestrator,
-    OrchestratorError, OrchestratorErrorKind, Ordering, Peer, PeerQuery, Push, Record, Reported,
-    RestartReason, Revision, Sift, SinkProfile, SourceError, SourceErrorKind, Tmaas, Undelivered, Values,
+    DeliveryErrorKind, Departure, Document, Durability, Event, EventReader, EventSink, EventSource,
+    FeedBatch, FeedPosition, Health, Identity, Lease, Level, LogRecord, LogSink, Meta, Neighbours, Notice,
+    Orchestrator, OrchestratorError, OrchestratorErrorKind, Ordering, Peer, PeerQuery, PodEnd, Push, Record,
+    Reported, RestartReason, Revision, Sift, SinkProfile, SourceError, SourceErrorKind, Tmaas, Undelivered,
+    Values,
 };
 pub use delivery::{DeliveryState, DeliveryStatus};
 pub use registry::{

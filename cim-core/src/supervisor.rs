@@ -133,6 +133,18 @@ impl Supervisor {
         let _ = running.wait_for(|running| *running == 0).await;
     }
 
+    /// Waits until no part of that name runs.
+    ///
+    /// # Cancel safety
+    /// May be dropped and called again.
+    pub async fn ended(&self, name: &str) {
+        let mut running = self.running.subscribe();
+        // The sender lives in `self`, so the wait cannot fail.
+        let is_over =
+            |_: &usize| !self.lock().iter().any(|part| part.name == name && part.state == "running");
+        let _ = running.wait_for(is_over).await;
+    }
+
     fn fail(&self, text: String) {
         self.fatal.send_if_modified(|fatal| {
             let first = fatal.is_none();

@@ -82,6 +82,17 @@ impl<'k> Berth<'k> {
         self.namespace.create_pod(POD, NODE, LABELS, ANNOTATIONS);
     }
 
+    /// The same with a native sidecar of that name beside the application.
+    pub fn create_native_pod(&self, sidecar: &str) {
+        self.namespace.create_pod_with(
+            POD,
+            NODE,
+            LABELS,
+            ANNOTATIONS,
+            &format!("  initContainers: [{{name: '{sidecar}', image: none, restartPolicy: Always}}]\n"),
+        );
+    }
+
     /// Ends the pod at once, as its kubelet does when its time is over.
     pub fn end_pod(&self) {
         self.namespace.kubectl(&["delete", "pod", POD, "--grace-period=0", "--force"]);

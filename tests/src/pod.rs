@@ -39,8 +39,14 @@ impl Pod {
     /// The same with another application.
     #[must_use]
     pub fn with(manners: Manners, more: &str) -> Self {
+        Self::as_told(manners, more, IDENTITY)
+    }
+
+    /// The same as another pod: `identity` is that section.
+    #[must_use]
+    pub fn as_told(manners: Manners, more: &str, identity: &str) -> Self {
         let app = Application::start(manners);
-        let daemon = Daemon::start(&format!("{}{SOURCE}{more}{IDENTITY}", app.setting()));
+        let daemon = Daemon::start(&format!("{}{SOURCE}{more}{identity}", app.setting()));
         app.connect(daemon.nats());
         std::fs::create_dir_all(daemon.home().join("store")).unwrap();
         Self { daemon, app }

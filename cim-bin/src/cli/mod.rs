@@ -7,10 +7,12 @@ mod change;
 mod config;
 mod dlq;
 mod doctor;
+mod drain;
 mod log_level;
 mod manifest;
 mod migrate;
 mod print;
+mod replay;
 mod spool;
 mod verify;
 
@@ -66,6 +68,13 @@ enum Command {
     /// Looks into a spool directory; also while a CIM uses it.
     #[command(subcommand)]
     Spool(spool::Command),
+    /// Waits until a running CIM has delivered what it had accepted when it was asked. Exit code 3 when that takes too long.
+    Drain(drain::Drain),
+    /// Waits until the application has ended: for the preStop hook of a classic sidecar. Exit code 3 when that takes too long.
+    Wait(drain::Wait),
+    /// Puts records that another life could not deliver into a running CIM: from what a container wrote when it ended, or from
+    /// the spool of a pod that is gone. Exit code 1 when some are damaged or missing.
+    Replay(replay::Arguments),
     /// Dead letters: records that a sink refused for good.
     #[command(subcommand)]
     Dlq(dlq::Command),
@@ -124,6 +133,9 @@ pub fn main() -> u8 {
         Command::Validate => config::validate(&options.config),
         Command::Config(command) => config::answer(&command, &options.config),
         Command::Spool(command) => spool::answer(&command, &options.config),
+        Command::Drain(command) => drain::drain(&command, &options.config),
+        Command::Wait(command) => drain::wait(&command, &options.config),
+        Command::Replay(arguments) => replay::answer(&arguments, &options.config),
         Command::Dlq(command) => dlq::answer(&command, &options.config),
         Command::Verify(command) => verify::answer(&command),
         Command::Doctor => doctor::answer(&options.config),

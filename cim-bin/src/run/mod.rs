@@ -4,10 +4,12 @@
 //! then the end, in stages: no new messages, deliver or keep what is there, close, and the HTTP server last.
 
 mod ending;
+mod farewell;
 mod feed;
 mod learning;
 mod serve;
 mod signals;
+mod spilling;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -34,6 +36,7 @@ use crate::said::{self, HttpAddresses};
 use crate::settings::{Infra, Loaded, RegistrationSettings, Request};
 use crate::who::{self, Who};
 use crate::{backends, configuration, engine, infra, limits, listeners, own_document, own_spool};
+use ending::Cause;
 use serve::{Pages, serve_control, serve_external, serve_nats, serve_pages};
 use signals::Signals;
 
@@ -47,6 +50,15 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// # Errors
 /// [`Failure`] when the process cannot start, or lost a part it cannot work without.
 pub fn run(files: Vec<PathBuf>) -> Result<u8, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::cannot_start(format!("cannot start the runtime: {error}")))?;
+    // Before anything that takes time: a signal during the start ends the process in order, too.
+    let signals = {
+        let _within = runtime.enter();
+        Signals::new().map_err(|error| Failure::cannot_start(chain(&error)))?
+    };
     let registry = backends::registry();
     let mut in_force =
         begin(&Request::of_process(files.clone()), &registry).map_err(Failure::cannot_start)?;
@@ -54,12 +66,7 @@ pub fn run(files: Vec<PathBuf>) -> Result<u8, Failure> {
     own_spool::prepare(&mut in_force.loaded);
     let loaded = in_force.loaded.clone();
     let open = listeners::open(&loaded)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::cannot_start(format!("cannot start the runtime: {error}")))?;
     runtime.block_on(async {
-        let signals = Signals::new().map_err(|error| Failure::cannot_start(chain(&error)))?;
         limits::survive_file_size_limit().map_err(|error| Failure::cannot_start(chain(&error)))?;
         let settings = &loaded.settings;
         let wrong = |problem: cim_core::Problem| Failure::cannot_start(problem.to_string());
@@ -110,7 +117,6 @@ struct Process {
     cim: Cim,
     face: Arc<Face>,
     nats: cim_nats::ListenerControl,
-    nats_ended: oneshot::Receiver<()>,
     stop_http: watch::Sender<bool>,
     http: HttpAddresses,
     has_spool: bool,
@@ -145,7 +151,7 @@ impl Process {
         let pages = Pages { api: open.api, socket: open.socket, health: open.health };
         let (nats, stats, addresses) = (open.nats.control(), open.nats.stats(), open.nats.local_addrs());
         // First, for applications wait: the clock inside the recorder takes milliseconds to calibrate itself.
-        let nats_ended = serve_nats(&cim, open.nats)?;
+        serve_nats(&cim, open.nats)?;
         let engine = watch::Sender::new(None);
         if who.is_known {
             configuration::start(&engine, &cim, plan.clone());
@@ -189,7 +195,6 @@ impl Process {
             cim,
             face,
             nats,
-            nats_ended,
             stop_http,
             http,
             has_spool,
@@ -213,16 +218,16 @@ impl Process {
         let mut look = interval(LOOK_EVERY);
         let mut lost = LostReceivers::default();
         let engine = self.engine.subscribe();
-        let died = loop {
+        let cause = loop {
             tokio::select! {
                 signal = signals.next() => match signal {
-                    Some(name) => {
-                        tracing::info!("{name}: stopping");
-                        break None;
+                    Some(end) => {
+                        tracing::info!("{}: stopping", end.name);
+                        break Cause::Signal(end);
                     }
                     None => reload.reload(&self.cim, registry).await,
                 },
-                what = self.cim.supervisor().failed() => break Some(what),
+                what = self.cim.supervisor().failed() => break Cause::Died(what),
                 identity = who::told(&mut self.identity) => {
                     self.told = Some(identity);
                     self.settle(&mut reload, registry).await;
@@ -240,10 +245,12 @@ impl Process {
                 }
             }
         };
-        let report = self.stop(&mut signals).await;
-        match died {
-            None => Ok(report.exit_code()),
-            Some(what) => Err(Failure { code: exit::FAILED, text: format!("{what}; the process ends") }),
+        let report = self.stop(&cause, &mut signals, &reload, registry).await;
+        match cause {
+            Cause::Signal(_) => Ok(report.exit_code()),
+            Cause::Died(what) => {
+                Err(Failure { code: exit::FAILED, text: format!("{what}; the process ends") })
+            }
         }
     }
 

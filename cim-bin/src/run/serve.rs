@@ -10,7 +10,7 @@ use std::sync::Arc;
 use cim_api::{ApiState, Face as Paths, Listener, Server};
 use cim_core::Cim;
 use cim_core::supervisor::OnPanic;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 use super::NATS_PART;
 use crate::exit::Failure;
@@ -20,19 +20,23 @@ use crate::said::HttpAddresses;
 use crate::settings::{ApiPaths, ApiSettings};
 use crate::{control, http};
 
-/// Runs the NATS listener on a thread of its own; the receiver is ready when it has ended.
-pub(super) fn serve_nats(cim: &Cim, listener: cim_nats::Listener) -> Result<oneshot::Receiver<()>, Failure> {
+const API_PART: &str = "http api";
+const SOCKET_PART: &str = "http socket";
+const HEALTH_PART: &str = "http health";
+const CONTROL_PART: &str = "control socket";
+/// The parts that answer until the very end.
+pub(super) const SERVERS: [&str; 4] = [API_PART, SOCKET_PART, HEALTH_PART, CONTROL_PART];
+
+/// Runs the NATS listener on a thread of its own.
+pub(super) fn serve_nats(cim: &Cim, listener: cim_nats::Listener) -> Result<(), Failure> {
     let lane = cim.lane();
-    let (ended, ending) = oneshot::channel();
     let thread = move || {
         if let Err(error) = listener.run(lane) {
             tracing::error!(%error, "the NATS listener ended");
         }
-        let _ = ended.send(());
     };
     let started = cim.supervisor().thread(NATS_PART, thread);
-    started.map_err(|error| Failure::cannot_start(format!("cannot start the listener thread: {error}")))?;
-    Ok(ending)
+    started.map_err(|error| Failure::cannot_start(format!("cannot start the listener thread: {error}")))
 }
 
 /// The open sockets of HTTP.
@@ -65,13 +69,13 @@ pub(super) fn serve_pages(
         ApiPaths::Contract => Paths::Contract,
     };
     for api in open.api {
-        serve_http(cim, "http api", api.into(), paths, &server, stopping);
+        serve_http(cim, API_PART, api.into(), paths, &server, stopping);
     }
     if let Some(socket) = open.socket {
-        serve_http(cim, "http socket", socket.into(), Paths::Full, &server, stopping);
+        serve_http(cim, SOCKET_PART, socket.into(), Paths::Full, &server, stopping);
     }
     if let Some(health) = open.health {
-        serve_http(cim, "http health", health.into(), Paths::Probes, &server, stopping);
+        serve_http(cim, HEALTH_PART, health.into(), Paths::Probes, &server, stopping);
     }
     Ok(addresses)
 }
@@ -113,7 +117,7 @@ pub(super) fn serve_control(
     match control::open(spool) {
         Ok(listener) => {
             let (face, stopping) = (Arc::clone(face), stopping.clone());
-            cim.supervisor().task("control socket", OnPanic::Restart, move || {
+            cim.supervisor().task(CONTROL_PART, OnPanic::Restart, move || {
                 let (listener, face, mut stopping) =
                     (listener.try_clone(), Arc::clone(&face), stopping.clone());
                 async move {

@@ -24,7 +24,7 @@ use super::relations;
 use super::root::Settings;
 use super::schema::{Schema, complete, of_structs};
 use super::sources::Sources;
-use super::{name, original, path};
+use super::{name, original, path, usual_spool};
 
 /// Name of the sink that exists without being defined.
 const CONSOLE: &str = "console";
@@ -91,9 +91,11 @@ impl Sources {
         console(&mut merged);
         let mut places = stack.places;
         warnings.extend(cluster::complete(&mut merged, &mut places, &self.environment, registry));
-        if let (true, Some(root)) = (self.as_original, &self.root) {
-            name::complete(&mut merged, &mut places, root);
-        }
+        let logs = match (self.as_original, &self.root) {
+            (true, Some(root)) => Some(root.join(original::LOGS)),
+            _ => self.original.as_ref().map(|original| original.logs().to_owned()),
+        };
+        usual_spool::complete(&mut merged, &mut places, logs.as_deref(), self.as_original);
         let structs = of_structs();
         let mut found = check(Schema::new(&structs), &merged, "");
         found.extend(relations::problems(&merged, registry));

@@ -10,6 +10,7 @@ mod document;
 mod environment;
 mod external_nats;
 mod identity;
+mod lifecycle;
 mod listen;
 mod load;
 mod metrics;
@@ -25,6 +26,7 @@ mod schema;
 mod sources;
 
 mod toml_text;
+mod usual_spool;
 mod yaml_text;
 
 pub use cim_core::settings::Secret;
@@ -35,13 +37,14 @@ pub use credentials::Credentials;
 pub use environment::Variables;
 pub use external_nats::{ExternalNatsSettings, JetStreamSettings};
 pub use identity::{IdentitySettings, TmaasSettings};
+pub use lifecycle::{LifecycleSettings, PodMode, SPILL_STDOUT, ShutdownCall};
 pub use listen::{
     Addresses, ApiPaths, ApiSettings, ApiTls, HealthSettings, NatsAuth, NatsSettings, reachable,
 };
 pub use load::{Loaded, Request, load};
 pub use metrics::{AlignedSettings, MetricsSettings};
 pub use migration::Migration;
-pub use name::{ORIGINAL, SPOOLS, is_original};
+pub use name::{ORIGINAL, is_original};
 pub use original::CimJson;
 pub use path::member as member_path;
 pub use place::{Located, Place, Places, Problems};

@@ -16,6 +16,7 @@ use super::check::check;
 use super::configuration::ConfigurationSettings;
 use super::credentials::Credentials;
 use super::external_nats::ExternalNatsSettings;
+use super::lifecycle::{NO_SPILL, SPILL_STDOUT};
 use super::listen::NatsAuth;
 use super::metrics::AlignedSettings;
 use super::path;
@@ -36,6 +37,7 @@ pub fn problems(merged: &Value, registry: &Registry) -> Vec<Problem> {
         problems.push(Problem::new("spool.dir", "must not be empty; leave it out for level `memory`"));
     }
     problems.extend(names(merged));
+    problems.extend(spill(merged));
     problems.extend(leftovers(merged, registry));
     problems.extend(aligned(merged));
     let auth = merged.pointer("/nats/auth").filter(|auth| !auth.is_null());
@@ -89,6 +91,15 @@ fn aligned(merged: &Value) -> Option<Problem> {
     let table = merged.pointer("/metrics/aligned").filter(|table| !table.is_null())?;
     let problem = AlignedSettings::deserialize(table).ok()?.plan().err()?;
     Some(problem.beneath("metrics.aligned"))
+}
+
+/// What is undelivered at the end can go to a sink that there is.
+fn spill(merged: &Value) -> Option<Problem> {
+    let name = merged.pointer("/lifecycle/spill")?.as_str()?;
+    let known = [NO_SPILL, SPILL_STDOUT].contains(&name) || merged.pointer("/sinks")?.get(name).is_some();
+    let what =
+        || format!("no sink is called `{name}`; write `{SPILL_STDOUT}`, `{NO_SPILL}` or the name of one");
+    (!known).then(|| Problem::new("lifecycle.spill", what()))
 }
 
 /// Files of an earlier sidecar need a spool to be noted in, and a log route that does not lead back to them.

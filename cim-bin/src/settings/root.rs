@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::configuration::{ConfigurationSettings, OrchestratorSettings};
 use super::identity::IdentitySettings;
+use super::lifecycle::LifecycleSettings;
 use super::listen::{ApiSettings, HealthSettings, NatsSettings};
 use super::metrics::MetricsSettings;
 use super::registration::RegistrationSettings;
@@ -48,6 +49,8 @@ pub struct Settings {
     pub orchestrator: OrchestratorSettings,
     /// Events of others that the application may subscribe to.
     pub subscriptions: SubscriptionSettings,
+    /// How the process and its pod end.
+    pub lifecycle: LifecycleSettings,
     /// What a registration is answered with.
     pub registration: RegistrationSettings,
     /// What is told in numbers.

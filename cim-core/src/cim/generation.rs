@@ -97,8 +97,9 @@ fn component(sink: &Sink) -> Option<Arc<dyn Component>> {
     }
 }
 
+/// Closes all of them at the same time.
 pub(super) async fn close_all(components: &[Arc<dyn Component>], within: Duration) {
-    for component in components {
+    let closing = components.iter().map(|component| async move {
         match tokio::time::timeout(within, component.close()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
@@ -106,7 +107,8 @@ pub(super) async fn close_all(components: &[Arc<dyn Component>], within: Duratio
             }
             Err(_) => tracing::warn!(part = component.name(), "a part did not close in time"),
         }
-    }
+    });
+    futures_util::future::join_all(closing).await;
 }
 
 impl Inner {

@@ -6,6 +6,7 @@
 mod builder;
 mod generation;
 mod health;
+mod heritage;
 mod publish;
 mod replay;
 mod routes;
@@ -19,14 +20,16 @@ use crate::budget::Budget;
 use crate::contract::Level;
 use crate::deadletter::DeadLetters;
 use crate::delivery::{Condition, DeliveryStatus};
-use crate::intake::{Entrance, Intake, IntakeCounts, Lane};
+use crate::intake::{Entrance, Farewell, Intake, IntakeCounts, Lane};
 use crate::leftovers;
 use crate::queue::ClassQueue;
 use crate::supervisor::{PartStatus, Supervisor};
 use cim_wire::Class;
+use tokio::sync::watch;
 
 pub use builder::{CimBuilder, StartError};
 use generation::Generation;
+pub use heritage::Progress;
 pub use stop::StopReport;
 use storage::Storage;
 
@@ -152,6 +155,12 @@ impl Cim {
     /// What of the intake means something to the configuration engine.
     pub(crate) fn signals(&self) -> &crate::intake::Signals {
         &self.inner.entrance.signals
+    }
+
+    /// Watches for what the application says of its end, from now on (wire contract §5.3).
+    #[must_use]
+    pub fn farewell(&self) -> watch::Receiver<Option<Farewell>> {
+        self.inner.entrance.signals.farewell()
     }
 
     /// What was offered and refused.

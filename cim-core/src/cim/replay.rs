@@ -5,9 +5,8 @@
 
 use std::io;
 
-use cim_spool::FrameBuf;
-
 use super::Cim;
+use super::heritage::put;
 use crate::deadletter::Letter;
 
 /// Most letters in one frame of a queue.
@@ -26,19 +25,14 @@ impl Cim {
             for letters in run.chunks(RUN) {
                 let [(_, first), ..] = letters else { continue };
                 let queue = self.inner.entrance.queue(first.class);
-                let mut buf = FrameBuf::with_target(0);
-                for (_, letter) in letters {
-                    buf.push(&[Letter::record(letter)]);
-                }
-                let Ok((end, _)) = queue.commit(buf, true) else {
+                let records = letters.iter().map(|(_, letter)| Letter::record(letter));
+                let Some(()) = put(queue, records) else {
                     let class = super::route_name(first.class);
                     let why = format!(
                         "no room for more {class}; {replayed} letters were put back, the others are kept"
                     );
                     return Err(io::Error::other(why));
                 };
-                queue.sync_once();
-                queue.announce(end);
                 if let [.., (last, _)] = letters {
                     store.forget_through(*last)?;
                 }

@@ -1,7 +1,9 @@
-//! The end, in stages under one deadline.
+//! The end, in stages.
 //!
-//! Nothing new comes in → workers deliver what is there → at the deadline they stop, and the rest stays in the spool →
-//! positions and data are made durable → components close. The caller has stopped its listeners before.
+//! Nothing new comes in → workers deliver what is there → at their limit they stop, and the rest stays in the spool →
+//! positions and data are made durable → components close. [`Cim::drain`] is the first half, [`Cim::close`] the second; between
+//! them [`Cim::undelivered`] tells what is left. The caller has stopped its listeners before. Invariant: each half ends within
+//! the time it was given, whatever a sink does, apart from disks that do not answer.
 
 use std::time::{Duration, Instant};
 
@@ -35,6 +37,8 @@ impl StopReport {
 }
 
 const CLOSE_TIME: Duration = Duration::from_secs(2);
+/// Time for workers to notice that delivery is over.
+const LAST_LOOK: Duration = Duration::from_millis(500);
 
 impl Cim {
     /// Ends the engine within about `deadline`. A second call returns at once with the same books.
@@ -42,18 +46,47 @@ impl Cim {
     /// # Cancel safety
     /// When dropped, the engine is left without intake; call it again to finish.
     pub async fn stop(&self, deadline: Duration) -> StopReport {
+        let until = Instant::now() + deadline;
+        let drained = self.drain(deadline).await;
+        let rest = until.saturating_duration_since(Instant::now()).max(CLOSE_TIME);
+        self.close(drained, rest).await
+    }
+
+    /// Takes nothing more in, delivers what is there for `limit` at most, and ends delivery. Returns whether everything was
+    /// delivered or given up by then.
+    ///
+    /// # Cancel safety
+    /// When dropped, the engine is left without intake; call it again to finish.
+    pub async fn drain(&self, limit: Duration) -> bool {
         let inner = &self.inner;
         inner.entrance.close();
-        let until = Instant::now() + deadline;
-        let (workers, components) = {
+        let workers = {
             let generation = inner.generation();
             let _ = generation.phase.send_replace(Phase::Draining);
+            generation.workers.clone()
+        };
+        let drained = tokio::time::timeout(limit, workers.all_ended()).await.is_ok();
+        inner.generation().stop();
+        if !drained {
+            let _ = tokio::time::timeout(LAST_LOOK, workers.all_ended()).await;
+        }
+        drained
+    }
+
+    /// Makes durable what is left after [`Cim::drain`], and closes everything within `limit`. `drained` is what that returned:
+    /// without a spool it is overdue not to be.
+    ///
+    /// # Cancel safety
+    /// When dropped, what is left may not be durable yet; call it again to finish.
+    pub async fn close(&self, drained: bool, limit: Duration) -> StopReport {
+        let inner = &self.inner;
+        let until = tokio::time::Instant::now() + limit;
+        let (workers, components) = {
+            let generation = inner.generation();
+            generation.stop();
             (generation.workers.clone(), generation.components.clone())
         };
-        let drained = tokio::time::timeout(deadline, workers.all_ended()).await.is_ok();
-        inner.generation().stop();
-        let rest = until.saturating_duration_since(Instant::now()).max(CLOSE_TIME);
-        let mut overdue = tokio::time::timeout(rest, workers.all_ended()).await.is_err();
+        let mut overdue = tokio::time::timeout_at(until, workers.all_ended()).await.is_err();
         overdue |= !drained && !inner.storage.is_persistent();
         for class in [Class::Log, Class::Event] {
             let queue = inner.entrance.queue(class);
@@ -63,8 +96,8 @@ impl Cim {
             }
             queue.drop_unstored();
         }
-        overdue |= tokio::time::timeout(rest, inner.upkeep.all_ended()).await.is_err();
-        close_all(&components, rest).await;
+        overdue |= tokio::time::timeout_at(until, inner.upkeep.all_ended()).await.is_err();
+        close_all(&components, until.saturating_duration_since(tokio::time::Instant::now())).await;
         self.report(overdue)
     }
 

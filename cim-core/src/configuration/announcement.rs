@@ -112,6 +112,28 @@ impl Announcement {
         }
     }
 
+    /// The application was told that the pod ends; `accepted`: it will say when it is done. `signal` is the text that the
+    /// system has for it.
+    #[must_use]
+    pub fn of_shutdown(accepted: bool, signal: &str) -> Self {
+        let (status, description) = if accepted {
+            ("success", "Application shutdown initiated successfully")
+        } else {
+            ("failure", "Application shutdown initiation failed")
+        };
+        let plain = |name: &'static str, value: &str| (name, value.to_owned());
+        Self {
+            name: "ApplicationShutdownInitiated",
+            managed_object: Vec::new(),
+            additional_info: vec![
+                plain("status", status),
+                plain("reason", "cim_termination"),
+                plain("signal", signal),
+                plain("description", description),
+            ],
+        }
+    }
+
     /// The event, raised now by the container of that id.
     #[must_use]
     pub fn event(&self, now_ms: u64, container_id: &str) -> Event<'static> {
@@ -161,6 +183,7 @@ mod tests {
             "CimConfigUpdateUnused" => Announcement::of_result(&outcome(ChangeState::Unused, "")),
             "CimConfigUpdateFailure" => Announcement::of_result(&outcome(ChangeState::Failed, "")),
             "CimCommitConfigSuccess" => Some(Announcement::of_commit(info(0))),
+            "ApplicationShutdownInitiated" => Some(Announcement::of_shutdown(info(0) == "success", info(2))),
             "LoadConfigRequestFailure" => {
                 Some(Announcement::of_load_failure(info(1) == "Load config failed"))
             }
@@ -200,6 +223,6 @@ mod tests {
             assert_eq!(String::from_utf8(json).unwrap(), text, "{name}");
             played += 1;
         }
-        assert!(played >= 9, "{played}");
+        assert!(played >= 10, "{played}");
     }
 }

@@ -57,7 +57,7 @@ pub enum DayOneStep {
 }
 
 /// How far the first configuration has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DayOneState {
     /// The application did not ask.
@@ -90,6 +90,8 @@ pub struct DayOne {
     reason: Option<String>,
     /// The document that was given up.
     bad: Option<Revision>,
+    /// The state is that of an earlier process.
+    inherited: bool,
 }
 
 /// Documents kept: the ones with the latest revisions.
@@ -111,7 +113,19 @@ impl DayOne {
             pause_until: None,
             reason: None,
             bad: None,
+            inherited: false,
         }
+    }
+
+    /// Goes on where an earlier process stopped, if its application is still there. What was being loaded then, or was given
+    /// up, is tried again, and without end: whether this is the application that asked, only its next word tells.
+    #[must_use]
+    pub fn restored(self, state: Option<DayOneState>) -> Self {
+        let state = match state {
+            Some(DayOneState::Loading | DayOneState::GivenUp) => DayOneState::Waiting,
+            state => state.unwrap_or(DayOneState::Idle),
+        };
+        Self { state, inherited: true, ..self }
     }
 
     /// How far it is.
@@ -135,6 +149,7 @@ impl DayOne {
     /// The application registered: what it said before is forgotten.
     pub fn registered(&mut self) {
         self.enter(DayOneState::Idle);
+        self.inherited = false;
         self.bad = None;
         // The verdict of a call to the application that is gone means nothing.
         self.calling = false;
@@ -142,6 +157,7 @@ impl DayOne {
 
     /// The application says how it is.
     pub fn said(&mut self, said: AppState) {
+        self.inherited = false;
         match said {
             AppState::Configured => self.enter(DayOneState::Configured),
             AppState::NotConfigured if matches!(self.state, DayOneState::Loading | DayOneState::Waiting) => {}
@@ -194,7 +210,7 @@ impl DayOne {
             let reason = "the document is not a JSON object".to_owned();
             return Some(self.give_up(entry.written, reason, true));
         }
-        if self.attempts >= self.rules.attempts {
+        if self.attempts >= self.rules.attempts && !self.inherited {
             let reason = self.reason.clone().unwrap_or_default();
             return Some(self.give_up(entry.written, reason, false));
         }
@@ -307,6 +323,28 @@ mod tests {
         assert_eq!(machine.poll(at(0), false), None, "not before it can be called");
         machine.said(AppState::Configured);
         assert_eq!(machine.poll(at(0), true), None);
+    }
+
+    #[test]
+    fn what_an_application_said_to_an_earlier_process_still_counts() {
+        for state in [DayOneState::Waiting, DayOneState::Loading, DayOneState::GivenUp] {
+            let mut day_one = DayOne::new(DayOneRules::default(), None).restored(Some(state));
+            day_one.document(entry(Some("1"), "{}", 1), false);
+            assert!(load(day_one.poll(at(0), true)).0.starts_with('{'), "{state:?}");
+            // It may be another application by now, which must not lose its pod for what it never asked.
+            for n in 1..100 {
+                let now = at(n * 60_000);
+                day_one.loaded(u32::try_from(n).unwrap(), Err("refused".to_owned()), now);
+                assert_eq!(day_one.poll(now, true), None);
+                assert!(matches!(day_one.poll(at(n * 60_000 + 30_000), true), Some(DayOneStep::Load { .. })));
+            }
+        }
+        for state in [None, Some(DayOneState::Idle), Some(DayOneState::Loaded), Some(DayOneState::Configured)]
+        {
+            let mut day_one = DayOne::new(DayOneRules::default(), None).restored(state);
+            day_one.document(entry(Some("1"), "{}", 1), false);
+            assert_eq!(day_one.poll(at(0), true), None, "{state:?}");
+        }
     }
 
     #[test]

@@ -116,7 +116,7 @@ impl Driver {
         orders: mpsc::Receiver<Order>,
         view: Arc<Mutex<ConfigurationView>>,
     ) -> Self {
-        let memory = plan.dir.as_deref().map(Memory::load).unwrap_or_default();
+        let memory = plan.dir.as_deref().map(Memory::load).unwrap_or_default().in_pod(&plan.identity.uid);
         let rules = Rules { confirms: plan.confirmation.is_some(), ..plan.rules };
         let mut desk = Desk::new(plan.identity.clone(), rules, plan.on_failure, memory.settled());
         if memory.registration.is_some() {
@@ -130,7 +130,7 @@ impl Driver {
         let nf_revision = memory.nf_revision.clone().or_else(|| plan.nf_revision.clone());
         let mut this = Self {
             desk,
-            day_one: DayOne::new(plan.day_one, nf_revision),
+            day_one: DayOne::new(plan.day_one, nf_revision).restored(memory.day_one),
             commits: Commits::new(memory.marks.clone()),
             documents: Documents::new(memory.known.clone(), plan.dry_run, plan.check.clone()),
             subscription: plan.source.clone().map(|source| Subscription::new(source, scope)),

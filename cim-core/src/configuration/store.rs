@@ -9,6 +9,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::day_one::DayOneState;
 use super::key::{DocumentId, MapLevel};
 use crate::contract::{ChangeStatus, Level};
 
@@ -42,6 +43,8 @@ pub struct SettledDocument {
 #[serde(default)]
 pub struct Memory {
     format: u32,
+    /// `metadata.uid` of the pod it was remembered in; empty when unknown.
+    pod_uid: String,
     /// The last registration; `None` before the first.
     pub registration: Option<Registration>,
     /// The values of the start were committed (wire contract §4.4).
@@ -49,6 +52,8 @@ pub struct Memory {
     /// Highest revision stored per commit key.
     pub marks: BTreeMap<String, i32>,
     documents: Vec<SettledDocument>,
+    /// How far the first configuration of the registered application has come.
+    pub day_one: Option<DayOneState>,
     /// Revision of the network function's map.
     pub nf_revision: Option<String>,
     /// The documents as the application has them, as far as they are known.
@@ -80,6 +85,15 @@ impl Memory {
                 Self::default()
             }
         }
+    }
+
+    /// What of it holds in the pod of that uid. In another pod of the same name the application is another one, which has
+    /// said nothing yet.
+    #[must_use]
+    pub fn in_pod(self, uid: &str) -> Self {
+        let is_another = !uid.is_empty() && !self.pod_uid.is_empty() && self.pod_uid != uid;
+        let said = if is_another { (None, None) } else { (self.registration, self.day_one) };
+        Self { pod_uid: uid.to_owned(), registration: said.0, day_one: said.1, ..self }
     }
 
     /// Replaces the file. It is not forced to the disk: an application waits for this when it registers, and what it is for
@@ -143,6 +157,17 @@ mod tests {
         let read = Memory::load(dir.path());
         assert_eq!(read.settled().get(&id), Some(&(7, None)));
         assert_eq!(read.nf_revision.as_deref(), Some("0"));
+    }
+
+    #[test]
+    fn what_the_application_said_holds_for_its_own_pod_only() {
+        let registration = Some(Registration::default());
+        let day_one = Some(DayOneState::Configured);
+        let memory = Memory { registration, day_one, ..Memory::default() }.in_pod("u-1");
+        assert_eq!(memory.clone().in_pod("u-1"), memory);
+        assert_eq!(memory.clone().in_pod("").registration, memory.registration, "nobody tells the uid");
+        let other = memory.in_pod("u-2");
+        assert_eq!((other.registration, other.day_one), (None, None));
     }
 
     #[test]

@@ -73,6 +73,16 @@ pub trait Application: Component {
     /// As for [`update_config`](Self::update_config).
     async fn load_config(&self, document: &[u8]) -> Result<Answer, CallError>;
 
+    /// Tells it that the pod ends: `POST /api/v1/_operations/shutdown` with an empty body (wire contract §5.3). 200 means
+    /// that it will say when it is done.
+    ///
+    /// # Errors
+    /// As for [`update_config`](Self::update_config).
+    ///
+    /// # Cancel safety
+    /// As for [`update_config`](Self::update_config).
+    async fn shutdown(&self) -> Result<Answer, CallError>;
+
     /// Reads a path of the application, for checks after a push.
     ///
     /// # Errors

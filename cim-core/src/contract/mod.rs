@@ -24,7 +24,8 @@ pub use feed::{EventReader, EventSource, FeedBatch, FeedPosition, Sift, Values};
 pub use identity::{Identity, Tmaas};
 pub use neighbours::Neighbours;
 pub use orchestrator::{
-    Document, Notice, Orchestrator, OrchestratorError, OrchestratorErrorKind, Peer, PeerQuery, RestartReason,
+    Departure, Document, Notice, Orchestrator, OrchestratorError, OrchestratorErrorKind, Peer, PeerQuery,
+    PodEnd, RestartReason,
 };
 pub use outcome::{ChangeState, ChangeStatus, Commit, ConfigOutcome, Reported};
 pub use profile::{Durability, Level, Ordering, SinkProfile};

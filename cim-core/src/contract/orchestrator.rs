@@ -4,6 +4,7 @@
 
 use std::error::Error;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -51,6 +52,24 @@ pub struct RestartReason {
     pub reason: String,
     /// For people.
     pub message: String,
+}
+
+/// How this pod is made to end.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PodEnd {
+    /// Time that its containers get between SIGTERM and SIGKILL; `None` when nobody tells.
+    pub grace: Option<Duration>,
+    /// Init containers that are restarted always: native sidecars, which end after the containers of the application.
+    pub sidecars: Vec<String>,
+}
+
+/// Whether the pod goes, asked when it is told to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Departure {
+    /// Nobody deletes it: only this container is stopped.
+    Staying,
+    /// It is being deleted; its containers are killed after this time.
+    Leaving(Duration),
 }
 
 /// Something an operator should find where they look first (a Kubernetes Event).
@@ -120,6 +139,29 @@ pub trait Orchestrator: Component {
     /// # Cancel safety
     /// May be dropped at any await point.
     async fn topology_gateway(&self) -> Result<Option<String>, OrchestratorError> {
+        Ok(None)
+    }
+
+    /// How this pod is made to end. Read once with the identity, then answered from memory. By default nothing is known.
+    ///
+    /// # Errors
+    /// [`OrchestratorError`] when it cannot be told yet.
+    ///
+    /// # Cancel safety
+    /// May be dropped and called again.
+    async fn pod_end(&self) -> Result<PodEnd, OrchestratorError> {
+        Ok(PodEnd::default())
+    }
+
+    /// Whether the pod is being deleted at this moment, and how long its containers have. Asked once, at the end of the
+    /// process. `None`, which is the default, where nobody knows.
+    ///
+    /// # Errors
+    /// [`OrchestratorError`] when it cannot be told.
+    ///
+    /// # Cancel safety
+    /// May be dropped at any await point.
+    async fn departure(&self) -> Result<Option<Departure>, OrchestratorError> {
         Ok(None)
     }
 

@@ -24,6 +24,7 @@ pub use cim_wire::Class;
 pub use counts::{ClassCounts, ClassTotals, IntakeCounts, SIZE_BOUNDS};
 pub use handle::{Accepted, Intake, Refused};
 pub use lane::{Lane, Mark, Offer, Offered};
+pub use signals::Farewell;
 pub(crate) use signals::{Signal, Signals};
 
 /// What all lanes share.

@@ -1,12 +1,12 @@
 //! What of the intake means something to CIM itself: results of changes, and four events of the application.
 //!
-//! Owns recognising them. Left out: what they lead to. Invariants: a listener thread never waits here; a result that cannot
-//! be taken is refused and counted; events go their usual way besides.
+//! Owns recognising them. Left out: what they lead to. Invariants: a listener thread never waits here, whoever listens and
+//! whoever has stopped to; a result that cannot be taken is refused and counted; events go their usual way besides.
 
 use std::sync::OnceLock;
 
 use cim_wire::{Encoding, Event};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::RefusedReason;
 
@@ -26,20 +26,39 @@ pub(crate) enum Signal {
     Configured,
 }
 
+/// What the application said of its end (wire contract §5.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Farewell {
+    /// Event `ShutdownSuccess`.
+    Success,
+    /// Event `ShutdownFailure`.
+    Failure,
+}
+
 /// The way from the intake to whoever listens.
-#[derive(Debug, Default)]
-pub(crate) struct Signals(OnceLock<mpsc::Sender<Signal>>);
+#[derive(Debug)]
+pub(crate) struct Signals {
+    listener: OnceLock<mpsc::Sender<Signal>>,
+    /// The last farewell. Only the last one counts, so that nobody waits for its being read.
+    farewell: watch::Sender<Option<Farewell>>,
+}
+
+impl Default for Signals {
+    fn default() -> Self {
+        Self { listener: OnceLock::new(), farewell: watch::Sender::new(None) }
+    }
+}
 
 impl Signals {
     /// Listens from now on; `None` when somebody does already.
     pub(crate) fn listen(&self) -> Option<mpsc::Receiver<Signal>> {
         let (sender, receiver) = mpsc::channel(ROOM);
-        self.0.set(sender).ok().map(|()| receiver)
+        self.listener.set(sender).ok().map(|()| receiver)
     }
 
     /// Hands on a message of CONFIG.
     pub(crate) fn result(&self, payload: &[u8]) -> Result<(), RefusedReason> {
-        let sender = self.0.get().ok_or(RefusedReason::NoConfiguration)?;
+        let sender = self.listener.get().ok_or(RefusedReason::NoConfiguration)?;
         if payload.len() > MAX_RESULT {
             return Err(RefusedReason::TooLarge);
         }
@@ -49,16 +68,50 @@ impl Signals {
         })
     }
 
+    /// Watches for what the application says of its end, from now on.
+    pub(crate) fn farewell(&self) -> watch::Receiver<Option<Farewell>> {
+        self.farewell.subscribe()
+    }
+
     /// Looks at an event that was taken.
     pub(crate) fn event(&self, encoding: Encoding, payload: &[u8]) {
-        let Some(sender) = self.0.get() else { return };
-        let signal = match Event::name(encoding, payload).as_deref() {
-            Some(b"NotConfigured") => Signal::NotConfigured,
-            Some(b"Configured") => Signal::Configured,
-            _ => return,
-        };
+        match Event::name(encoding, payload).as_deref() {
+            Some(b"NotConfigured") => self.about_configuration(Signal::NotConfigured),
+            Some(b"Configured") => self.about_configuration(Signal::Configured),
+            Some(b"ShutdownSuccess") => drop(self.farewell.send_replace(Some(Farewell::Success))),
+            Some(b"ShutdownFailure") => drop(self.farewell.send_replace(Some(Farewell::Failure))),
+            _ => {}
+        }
+    }
+
+    fn about_configuration(&self, signal: Signal) {
+        let Some(sender) = self.listener.get() else { return };
         if sender.try_send(signal).is_err() {
             tracing::warn!("an event on configuration was not looked at, because too much waits");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn farewells_are_heard_however_many_come_and_whoever_listens() {
+        let signals = Signals::default();
+        let event = |name: &str| {
+            signals.event(Encoding::Json, format!(r#"{{"eventName":"{name}"}}"#).as_bytes());
+        };
+        event("ShutdownSuccess");
+        let mut farewell = signals.farewell();
+        assert!(!farewell.has_changed().unwrap(), "what was said before does not count");
+        for _ in 0..10_000 {
+            event("ShutdownSuccess");
+        }
+        event("ShutdownFailure");
+        assert_eq!(*farewell.borrow_and_update(), Some(Farewell::Failure));
+        drop(farewell);
+        event("ShutdownSuccess");
+        event("Configured");
     }
 }

@@ -11,7 +11,7 @@ use cim_core::{Answer, Application, CallError, CloseError, Component, Health, Pr
 use cim_wire::UpdateConfig;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, Response};
 use tokio::time::{Instant, timeout_at};
 
@@ -155,6 +155,14 @@ impl Application for HttpApplication {
 
     async fn load_config(&self, document: &[u8]) -> Result<Answer, CallError> {
         self.post("/api/v1/_operations/loadConfig", document.to_vec()).await
+    }
+
+    async fn shutdown(&self) -> Result<Answer, CallError> {
+        let mut call = self.call(Method::POST, "/api/v1/_operations/shutdown", Vec::new())?;
+        call.headers_mut().insert(CONTENT_TYPE, JSON);
+        // A body without a byte is left out, and its length with it, unless it is named.
+        call.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        self.exchange(call).await.map(|(answer, _)| answer)
     }
 
     async fn get(&self, path: &str) -> Result<Answer, CallError> {

@@ -37,6 +37,12 @@ impl ApplicationSettings {
         Self::deserialize(table).map_err(|error| Problem::new("", error.to_string()))
     }
 
+    /// Host and port, as `url` names them.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        Target::parse(&self.url).map(|target| format!("{}:{}", target.host, target.port)).unwrap_or_default()
+    }
+
     /// What the schema cannot say.
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {

@@ -20,26 +20,18 @@ async fn status(application: &impl Application) -> u16 {
     application.update_config(&PUSH).await.unwrap().status
 }
 
-#[tokio::test]
-async fn a_change_arrives_as_it_was_recorded() {
-    let server = Server::answering(OK);
-    let application = server.client();
-    let answer = application.update_config(&PUSH).await.unwrap();
-    assert_eq!((answer.status, answer.body.as_slice()), (200, &b"ok"[..]));
+/// The only request that the server saw is the recorded one of that case.
+fn assert_recorded(server: &Server, name: &str) {
     let recorded: serde_json::Value =
         serde_json::from_str(include_str!("../../../tests/vectors/config.json")).unwrap();
-    let case = recorded["cases"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .find(|case| case["name"] == "app change, unused")
-        .unwrap();
+    let case = recorded["cases"].as_array().unwrap().iter().find(|case| case["name"] == name).unwrap();
     let recorded = case["expected"]["requests_to_app"][0]["text"].as_str().unwrap();
     let recorded = recorded.replace("<port>", &server.address.port().to_string());
     let request = server.requests().remove(0);
     let ((head, body), (recorded_head, recorded_body)) =
         (request.split_once("\r\n\r\n").unwrap(), recorded.split_once("\r\n\r\n").unwrap());
     assert_eq!(body, recorded_body);
+    assert_eq!(head.lines().next(), recorded_head.lines().next());
     // Not the agent, and no compression, which nothing here could read.
     let sorted = |head: &str| {
         let mut lines: Vec<_> = head.lines().map(ToOwned::to_owned).collect();
@@ -48,6 +40,22 @@ async fn a_change_arrives_as_it_was_recorded() {
         lines
     };
     assert_eq!(sorted(head), sorted(recorded_head));
+}
+
+#[tokio::test]
+async fn a_change_arrives_as_it_was_recorded() {
+    let server = Server::answering(OK);
+    let application = server.client();
+    let answer = application.update_config(&PUSH).await.unwrap();
+    assert_eq!((answer.status, answer.body.as_slice()), (200, &b"ok"[..]));
+    assert_recorded(&server, "app change, unused");
+}
+
+#[tokio::test]
+async fn a_shutdown_arrives_as_it_was_recorded() {
+    let server = Server::answering(OK);
+    assert_eq!(server.client().shutdown().await.unwrap().status, 200);
+    assert_recorded(&server, "shutdown: app 200, no grace");
 }
 
 #[tokio::test]

@@ -2,7 +2,8 @@
 //!
 //! | asked by the engine | call | how often |
 //! |---|---|---|
-//! | identity (wire contract §9.1) | get of the own pod | once |
+//! | identity (wire contract §9.1), grace, kind of container | get of the own pod | once |
+//! | whether the pod is being deleted (wire contract §11) | get of the own pod | once, at the end of the process |
 //! | node agents (wire contract §8.4) | list of the pods of the node | when a connection is made |
 //! | document (wire contract §9.4) | get, create of a ConfigMap | at registration |
 //! | restart (wire contract §9.3) | delete of the own pod, by uid | as the last resort |
@@ -17,6 +18,7 @@ mod client;
 mod config_map;
 mod documents;
 mod failure;
+mod leaving;
 mod notices;
 mod orchestrator;
 mod own_pod;

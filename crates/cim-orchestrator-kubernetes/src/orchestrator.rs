@@ -1,15 +1,15 @@
 //! The orchestrator itself: what the engine asks, as calls to the API server.
 //!
 //! Owns which call answers which question, and the memory of the own pod. Left out: how a call is made (`server`), what
-//! objects look like (a file each). Invariant: the own pod is read once; nothing is called unless somebody asks, and a
+//! objects look like (a file each). Invariant: the own pod is read once, and once more at the end; nothing is called unless somebody asks, and a
 //! delete names the uid of the pod that this process runs in.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use cim_core::{
-    CloseError, Component, Document, Health, Identity, Notice, Orchestrator, OrchestratorError,
-    OrchestratorErrorKind, Peer, PeerQuery, RestartReason, async_trait, chain,
+    CloseError, Component, Departure, Document, Health, Identity, Notice, Orchestrator, OrchestratorError,
+    OrchestratorErrorKind, Peer, PeerQuery, PodEnd, RestartReason, async_trait, chain,
 };
 use http::StatusCode;
 use k8s_openapi::api::authorization::v1::SelfSubjectAccessReview;
@@ -30,7 +30,7 @@ use crate::rights::{self, Features, Right};
 use crate::server::{Built, Server};
 use crate::settings::KubernetesSettings;
 use crate::skew::Skew;
-use crate::{agents, documents, notices};
+use crate::{agents, documents, leaving, notices};
 
 /// Longest time that telling of a restart may hold the restart up.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -103,13 +103,22 @@ impl KubernetesOrchestrator {
         if let Some(own) = self.known().filter(enough) {
             return Ok(own);
         }
-        let object = format!("pod {}/{}", self.namespace, self.pod);
-        let request =
-            Request::new(Pod::url_path(&(), Some(&self.namespace))).get(&self.pod, &GetParams::default());
-        let pod: Pod = self.server.call(&rights::GET_POD, &object, request).await?;
+        let pod = self.read().await?;
         let own = Arc::new(OwnPod::read(&self.namespace, &self.pod, &pod));
         *self.own.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&own));
         Ok(own)
+    }
+
+    async fn read(&self) -> Result<Pod, CallFailure> {
+        let object = format!("pod {}/{}", self.namespace, self.pod);
+        let request =
+            Request::new(Pod::url_path(&(), Some(&self.namespace))).get(&self.pod, &GetParams::default());
+        self.server.call(&rights::GET_POD, &object, request).await
+    }
+
+    /// Whether that is the pod that was read first, as far as it was; another one of its name may follow it.
+    fn is_own(&self, pod: &Pod) -> bool {
+        self.known().is_none_or(|own| pod.metadata.uid.as_ref() == Some(&own.uid))
     }
 
     fn known(&self) -> Option<Arc<OwnPod>> {
@@ -253,6 +262,24 @@ impl Orchestrator for KubernetesOrchestrator {
                 Ok(annotations.get("topo-gw.fqdn").and_then(given))
             }
             Err(failure) if failure.is(StatusCode::NOT_FOUND) => Ok(None),
+            Err(failure) => Err(failure.into()),
+        }
+    }
+
+    async fn pod_end(&self) -> Result<PodEnd, OrchestratorError> {
+        Ok(self.own(false).await?.end.clone())
+    }
+
+    async fn departure(&self) -> Result<Option<Departure>, OrchestratorError> {
+        match self.read().await {
+            Ok(pod) if self.is_own(&pod) => {
+                let now = cim_core::clock::now();
+                let now = self.server.skew().map_or(now, |skew| skew.their_time(now));
+                Ok(Some(leaving::departure(&pod, now)))
+            }
+            // Gone already, or replaced: nobody waits for this one any more.
+            Ok(_) => Ok(Some(Departure::Leaving(Duration::ZERO))),
+            Err(failure) if failure.is(StatusCode::NOT_FOUND) => Ok(Some(Departure::Leaving(Duration::ZERO))),
             Err(failure) => Err(failure.into()),
         }
     }

@@ -3,7 +3,7 @@
 //! Owns which annotations and labels are read, and what is said when one is missing. Left out: asking for it. Invariant: a
 //! pod that is described wrongly is told apart from one that is not known, and still has its uid and its node.
 
-use cim_core::{Identity, Tmaas};
+use cim_core::{Identity, PodEnd, Tmaas};
 use k8s_openapi::api::core::v1::Pod;
 use serde::Deserialize as _;
 use serde_json::{Map, Value};
@@ -25,6 +25,7 @@ pub(crate) struct OwnPod {
     pub(crate) node: String,
     /// Annotation `topogw.fqdn`; empty when absent.
     pub(crate) topology_gateway: String,
+    pub(crate) end: PodEnd,
     /// Who it is, or what has to be changed about the pod.
     pub(crate) identity: Result<Identity, String>,
 }
@@ -38,7 +39,7 @@ impl OwnPod {
             .map_err(|problem| format!("pod {namespace}/{name} is not described as it must be: {problem}"));
         let annotations = pod.metadata.annotations.as_ref();
         let topology_gateway = annotations.and_then(|all| all.get(GATEWAY)).cloned().unwrap_or_default();
-        Self { uid, node, topology_gateway, identity }
+        Self { uid, node, topology_gateway, end: crate::leaving::pod_end(pod), identity }
     }
 }
 

@@ -18,6 +18,15 @@ pub struct Skew {
     pub is_ahead: bool,
 }
 
+impl Skew {
+    /// What the clock of the server says when ours says `now`.
+    pub(crate) fn their_time(self, now: SystemTime) -> SystemTime {
+        let time =
+            if self.is_ahead { now.checked_add(self.difference) } else { now.checked_sub(self.difference) };
+        time.unwrap_or(now)
+    }
+}
+
 /// By an answer that came at `now`.
 pub(crate) fn of(headers: &HeaderMap, now: SystemTime) -> Option<Skew> {
     let date = rfc2822::parse(headers.get(DATE)?.to_str().ok()?).ok()?;

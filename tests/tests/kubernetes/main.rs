@@ -12,6 +12,7 @@ mod agents;
 mod aligned;
 mod answers;
 mod day_one;
+mod ending;
 mod identity;
 mod original;
 mod outages;

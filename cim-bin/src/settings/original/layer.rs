@@ -237,10 +237,8 @@ impl Mapping<'_> {
         if self.infra.sends_again() {
             let from = self.infra("enable_retrx");
             self.set(&["routes", "logs", "fallback_mode"], "copy", from.clone());
-            if (self.operator)(&["spool", "dir"]) || self.around.as_original {
-                let logs = self.original.logs.display().to_string();
-                self.set(&["leftovers", "dir"], logs, from);
-            }
+            let logs = self.original.logs.display().to_string();
+            self.set(&["leftovers", "dir"], logs, from);
         }
     }
 

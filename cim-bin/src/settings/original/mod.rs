@@ -119,6 +119,12 @@ impl Original {
         Self { infra: Some(Layer { name, value, places }), gateway: Some(gateway.to_owned()), ..self }
     }
 
+    /// Where the original wrote logs.
+    #[must_use]
+    pub fn logs(&self) -> &Path {
+        &self.logs
+    }
+
     /// The same with another document in the place of the one that was read.
     #[must_use]
     pub fn with_document(self, name: impl Into<String>, value: Value) -> Self {

@@ -22,10 +22,15 @@ impl Driver {
     pub(super) fn signal(&mut self, signal: Signal) {
         match signal {
             Signal::Result(payload) => self.result(&payload),
-            Signal::NotConfigured => self.day_one.said(AppState::NotConfigured),
-            Signal::Configured => self.day_one.said(AppState::Configured),
+            Signal::NotConfigured => self.said(AppState::NotConfigured),
+            Signal::Configured => self.said(AppState::Configured),
         }
         self.note();
+    }
+
+    fn said(&mut self, state: AppState) {
+        self.day_one.said(state);
+        self.urgent();
     }
 
     fn result(&mut self, payload: &[u8]) {

@@ -27,6 +27,12 @@ impl Driver {
         self.note();
     }
 
+    /// Something changed that is said only once, and has to be remembered before anything can happen to this process.
+    pub(super) fn urgent(&mut self) {
+        self.unsaved = true;
+        self.upkeep_at = Some(Instant::now());
+    }
+
     pub(super) fn upkeep(&mut self) {
         self.upkeep_at = None;
         self.show();
@@ -77,6 +83,7 @@ impl Driver {
         self.memory.set_settled(self.desk.settled());
         self.memory.marks = self.commits.marks().clone();
         self.memory.known = self.documents.known().clone();
+        self.memory.day_one = Some(self.day_one.state());
         self.memory.nf_revision = self.day_one.wanted().map(ToOwned::to_owned);
     }
 
@@ -92,10 +99,14 @@ impl Driver {
         }
     }
 
-    /// Stores what is on its way, as far as that can be done soon, and saves.
+    /// Stores and announces what is on its way, as far as that can be done soon, and saves.
     pub(super) async fn stop(&mut self) {
         let until = Instant::now() + LAST_COMMITS;
-        while self.commits.waiting() > 0 && self.plan.source.is_some() {
+        // Taken before the end was asked for: what they say is still stored.
+        while let Ok(signal) = self.signals.try_recv() {
+            self.signal(signal);
+        }
+        while self.announcing > 0 || (self.commits.waiting() > 0 && self.plan.source.is_some()) {
             self.turn();
             match timeout_at(until, self.work.next()).await {
                 Ok(Some(done)) => self.done(done),

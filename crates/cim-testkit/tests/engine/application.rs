@@ -106,6 +106,10 @@ impl Application for Obedient {
         self.answer(manner).await
     }
 
+    async fn shutdown(&self) -> Result<Answer, CallError> {
+        Ok(Answer { status: 200, body: Vec::new() })
+    }
+
     async fn get(&self, _path: &str) -> Result<Answer, CallError> {
         Ok(Answer { status: 200, body: Vec::new() })
     }

@@ -167,6 +167,10 @@ impl Application for Moody {
         Ok(Answer { status: 200, body: Vec::new() })
     }
 
+    async fn shutdown(&self) -> Result<Answer, CallError> {
+        Ok(Answer { status: 200, body: Vec::new() })
+    }
+
     async fn get(&self, _path: &str) -> Result<Answer, CallError> {
         Ok(Answer { status: 200, body: Vec::new() })
     }

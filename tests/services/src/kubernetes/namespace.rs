@@ -31,6 +31,18 @@ impl<'a> Namespace<'a> {
 
     /// Makes a pod on that node, which runs nothing; an empty node leaves it unscheduled.
     pub fn create_pod(&self, name: &str, node: &str, labels: &[(&str, &str)], annotations: &[(&str, &str)]) {
+        self.create_pod_with(name, node, labels, annotations, "");
+    }
+
+    /// The same with more lines of its specification, indented by two blanks.
+    pub fn create_pod_with(
+        &self,
+        name: &str,
+        node: &str,
+        labels: &[(&str, &str)],
+        annotations: &[(&str, &str)],
+        more: &str,
+    ) {
         let mut manifest =
             format!("apiVersion: v1\nkind: Pod\nmetadata:\n  name: '{name}'\n  namespace: '{}'\n", self.name);
         for (title, members) in [("labels", labels), ("annotations", annotations)] {
@@ -39,7 +51,7 @@ impl<'a> Namespace<'a> {
             // JSON is YAML, and needs no thought about quotes.
             let _ = writeln!(manifest, "  {title}: {}", serde_json::Value::Object(members));
         }
-        let _ = write!(manifest, "spec:\n  containers: [{{name: app, image: none}}]\n");
+        let _ = write!(manifest, "spec:\n  containers: [{{name: app, image: none}}]\n{more}");
         if !node.is_empty() {
             let _ = writeln!(manifest, "  nodeName: '{node}'");
         }

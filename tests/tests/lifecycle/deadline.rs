@@ -1,0 +1,126 @@
+//! The end against the clock: nothing to do, targets that are dead, and signals that come early.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use cim_tests::{Daemon, binary, until};
+use serde_json::Value;
+
+use crate::stage::{FILES, end, publish, to_nobody};
+
+/// An end without anything to do.
+const QUICK: Duration = Duration::from_millis(50);
+
+fn last_word(daemon: &Daemon) -> Value {
+    serde_json::from_str(&std::fs::read_to_string(daemon.home().join("last-word")).unwrap()).unwrap()
+}
+
+#[test]
+fn with_empty_queues_the_process_is_gone_at_once() {
+    let mut times: Vec<Duration> = (0..5)
+        .map(|_| {
+            let mut daemon = Daemon::start(&format!("spool.dir = \"{{home}}/spool\"\n{FILES}"));
+            publish(&daemon, 0, 100);
+            until("delivery", || daemon.metric("cim_records_held") < 0.5);
+            let (code, took) = end(&mut daemon, "TERM");
+            assert_eq!(code, Some(0), "{}", daemon.stderr());
+            took
+        })
+        .collect();
+    times.sort();
+    println!("SIGTERM to exit with empty queues: {times:?}");
+    // The machine is shared: what it can do shows in the best of them.
+    assert!(times[0] <= QUICK, "{times:?}");
+}
+
+#[test]
+fn a_dead_receiver_is_waited_for_no_longer_than_it_is_said_and_the_rest_is_held() {
+    let settings = format!(
+        "spool.dir = \"{{home}}/spool\"\n{}",
+        to_nobody("drain = \"500ms\"\ntermination_log = \"{home}/last-word\"")
+    );
+    let mut daemon = Daemon::start(&settings);
+    std::fs::write(daemon.home().join("last-word"), "").unwrap();
+    publish(&daemon, 0, 100);
+    let (code, took) = end(&mut daemon, "TERM");
+    assert_eq!(code, Some(0), "{}", daemon.stderr());
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    let word = last_word(&daemon);
+    assert_eq!(
+        (&word["exit_code"], &word["held"], &word["dropped"], &word["spilled"], &word["overdue"]),
+        (&0.into(), &100.into(), &0.into(), &0.into(), &false.into()),
+        "{word}"
+    );
+}
+
+#[test]
+fn without_a_spool_a_dead_receiver_costs_the_grace_and_what_is_left_is_told_and_written_out() {
+    let mut daemon = Daemon::start(&to_nobody("grace = \"4s\"\ntermination_log = \"{home}/last-word\""));
+    std::fs::write(daemon.home().join("last-word"), "").unwrap();
+    publish(&daemon, 0, 100);
+    let (code, took) = end(&mut daemon, "TERM");
+    assert_eq!(code, Some(3), "{}", daemon.stderr());
+    assert!(took < Duration::from_secs(4), "{took:?}");
+    let word = last_word(&daemon);
+    assert_eq!(
+        (&word["exit_code"], &word["dropped"], &word["spilled"]),
+        (&3.into(), &100.into(), &100.into())
+    );
+    assert_eq!(daemon.stdout().lines().filter(|line| line.starts_with("cim-spill1 L ")).count(), 100);
+}
+
+#[test]
+fn a_dead_broker_is_waited_for_no_longer_than_it_is_said() {
+    let broker = cim_bench::server::free_port().unwrap();
+    let settings = format!(
+        "spool.dir = \"{{home}}/spool\"\n[lifecycle]\ndrain = \"500ms\"\n[sinks.broker]\ntype = \"kafka\"\nbrokers = [\"{broker}\"]\n\
+         [routes.logs]\nsink = \"broker\"\n[routes.events]\nsink = \"broker\"\n"
+    );
+    let mut daemon = Daemon::start(&settings);
+    publish(&daemon, 0, 100);
+    let (code, took) = end(&mut daemon, "TERM");
+    assert_eq!(code, Some(0), "{}", daemon.stderr());
+    assert!(took < Duration::from_secs(4), "{took:?}");
+    assert!(daemon.stderr().contains("held=100"), "{}", daemon.stderr());
+}
+
+/// Whether a signal of that number is caught by the process.
+fn catches(pid: u32, signal: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+}
+
+#[test]
+fn a_signal_during_the_start_ends_it_in_order() {
+    let home = tempfile::tempdir().unwrap();
+    // The program reads its configuration for as long as nobody writes it.
+    let config = home.path().join("cim.toml");
+    assert!(Command::new("mkfifo").arg(&config).status().unwrap().success());
+    let mut command = Command::new(binary());
+    command.env_clear().env("CIM_LEGACY_ROOT", home.path()).args(["run", "--config"]).arg(&config);
+    let stderr = std::fs::File::create(home.path().join("stderr")).unwrap();
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).spawn().unwrap();
+    until("the handler", || catches(child.id(), 15));
+    let kill = Command::new("kill").args(["-s", "TERM", &child.id().to_string()]).status().unwrap();
+    assert!(kill.success());
+    let text = format!(
+        "nats.listen = \"127.0.0.1:0\"\napi.listen = \"127.0.0.1:0\"\nspool.dir = \"{0}/spool\"\n\
+         identity = {{ namespace = \"ns1\", pod = \"pod-1\" }}\n",
+        home.path().display()
+    );
+    let mut pipe = std::fs::OpenOptions::new().write(true).open(&config).unwrap();
+    pipe.write_all(text.as_bytes()).unwrap();
+    drop(pipe);
+    let asked = Instant::now();
+    let mut code = None;
+    until("the end", || {
+        code = child.try_wait().unwrap();
+        code.is_some()
+    });
+    let stderr = std::fs::read_to_string(home.path().join("stderr")).unwrap();
+    assert_eq!(code.unwrap().code(), Some(0), "{stderr}");
+    assert!(asked.elapsed() < Duration::from_secs(5) && stderr.contains("stopped"), "{stderr}");
+}
