@@ -205,6 +205,12 @@ impl Daemon {
         self.nats
     }
 
+    /// Address of the HTTP server.
+    #[must_use]
+    pub fn api(&self) -> SocketAddr {
+        self.api
+    }
+
     /// Its directory.
     #[must_use]
     pub fn home(&self) -> &Path {

@@ -1,0 +1,43 @@
+"""The Python client against CIM: client.py URL survive COUNT
+
+Numbered lines and one flush, then it hears itself until it is ended.
+"""
+
+import asyncio
+import sys
+
+import nats
+from nats.errors import Error
+
+
+async def survive(client: nats.NATS, count: int) -> None:
+    for number in range(count):
+        await client.publish("LOG", f"line {number}".encode())
+    await client.flush()
+
+    async def heard(message: nats.aio.msg.Msg) -> None:
+        print("heard", message.data.decode(), flush=True)
+
+    await client.subscribe("echo", cb=heard)
+    print("flushed", flush=True)
+    number = 0
+    while True:
+        try:
+            await client.publish("echo", str(number).encode())
+            await client.flush(timeout=1)
+        except (Error, OSError, asyncio.TimeoutError):
+            pass  # nobody is there for now
+        number += 1
+        await asyncio.sleep(0.02)
+
+
+async def quiet(_: Exception) -> None:
+    """A connection that is lost comes back by itself."""
+
+
+async def main(url: str, count: int) -> None:
+    client = await nats.connect(url, name="python", max_reconnect_attempts=-1, reconnect_time_wait=0.05, error_cb=quiet)
+    await survive(client, count)
+
+
+asyncio.run(main(sys.argv[1], int(sys.argv[3])))
