@@ -18,6 +18,7 @@ pub mod letters;
 pub mod limits;
 pub mod listeners;
 mod lost_receivers;
+pub mod manifest;
 pub mod metrics_page;
 pub mod own_document;
 pub mod reference;

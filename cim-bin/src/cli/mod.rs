@@ -71,7 +71,7 @@ enum Command {
     /// Looks whether everything that the configuration needs is there: ports, disks, hosts, source, rights, certificates.
     /// Changes nothing, also beside a running CIM. Exit code 1 when something fails.
     Doctor,
-    /// Prints what the cluster must grant.
+    /// Prints what the cluster must grant, or manifests with CIM in their pods.
     Manifest(manifest::Manifest),
 }
 

@@ -1,12 +1,11 @@
 //! The official Rust client against CIM: `async-nats-client URL survive COUNT`
 //!
-//! Numbered lines, the last of which is answered when it is accepted, then it hears itself until it is ended. (The flush of this client empties
-//! its buffer and says nothing about the other end.)
+//! Numbered lines, the last of which is answered when it is accepted, then it hears itself until it is ended. (The flush of
+//! this client empties its buffer and says nothing about the other end.)
 #![allow(
-    clippy::unwrap_used,
     clippy::expect_used,
+    clippy::panic,
     clippy::print_stdout,
-    clippy::disallowed_methods,
     reason = "test code: a failed step is the failure, and the other process reads what is printed"
 )]
 

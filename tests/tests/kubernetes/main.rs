@@ -12,6 +12,7 @@ mod agents;
 mod answers;
 mod day_one;
 mod identity;
+mod manifests;
 mod outages;
 mod quiet;
 
