@@ -1,6 +1,7 @@
 """The Python client against CIM: client.py URL survive COUNT
 
-Numbered lines and one flush, then it hears itself until it is ended.
+Numbered lines, the last of which is answered when it is accepted, then it hears itself until it is ended. (The flush of
+this client sends its PING ahead of what it has buffered.)
 """
 
 import asyncio
@@ -11,9 +12,10 @@ from nats.errors import Error
 
 
 async def survive(client: nats.NATS, count: int) -> None:
-    for number in range(count):
+    for number in range(count - 1):
         await client.publish("LOG", f"line {number}".encode())
-    await client.flush()
+    answer = await client.request("LOG", f"line {count - 1}".encode(), timeout=5)
+    assert answer.data.startswith(b'{"stream":"LOG"'), answer.data
 
     async def heard(message: nats.aio.msg.Msg) -> None:
         print("heard", message.data.decode(), flush=True)

@@ -150,7 +150,8 @@ fn reconnect(library: Library, lines: usize) {
     assert!(daemon.books_balance());
 }
 
-/// 10,000 lines with one flush arrive once and in order; a subscription is served again after CIM was killed.
+/// 10,000 lines with one flush (or the answer to the last, where the flush of a library is no barrier) arrive once and in
+/// order; a subscription is served again after CIM was killed.
 fn survive(library: Library) {
     let mut daemon = Daemon::start(FILES);
     let Some(mut command) = library.command(&daemon, &["survive", "10000"]) else { return };

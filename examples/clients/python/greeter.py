@@ -90,18 +90,27 @@ class Application:
         await self.publish("LOG", messages.log(CONTAINER_ID, NAME, f"[{now}][{level}][-]-{text}"))
 
     async def publish(self, subject: str, message: bytes) -> None:
-        """Returns when CIM has accepted it. A flush that fails proves nothing, so the message is sent again."""
+        """Returns when CIM has accepted the message, which it answers when it was asked with a reply subject.
+
+        One that was not answered is sent again. (The flush of this client sends its PING ahead of what it has buffered, so
+        its PONG says nothing about the last messages.)
+        """
         while True:
             try:
-                await self.nats.publish(subject, message)
-                await self.nats.flush(timeout=2)
+                await self.nats.request(subject, message, timeout=2)
                 return
             except (Error, OSError, asyncio.TimeoutError):
                 await asyncio.sleep(0.1)
 
     async def result(self, change: dict, status: str, remarks: str) -> None:
         result = {"change-set-key": change["change-set-key"], "revision": change["revision"]}
-        await self.publish("CONFIG", json.dumps(result | {"status": status, "remarks": remarks}).encode())
+        message = json.dumps(result | {"status": status, "remarks": remarks}).encode()
+        while True:  # there is no answer on CONFIG
+            try:
+                await self.nats.publish("CONFIG", message)
+                return await self.nats.flush(timeout=2)
+            except (Error, OSError, asyncio.TimeoutError):
+                await asyncio.sleep(0.1)
 
 
 class Calls(http.server.BaseHTTPRequestHandler):
