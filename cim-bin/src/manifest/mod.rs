@@ -1,8 +1,8 @@
 //! Manifests of pods, with CIM beside the application.
 //!
-//! Owns what happens to a file as a whole. Left out: where pods are described (`workload`), what CIM needs in one (`sidecar`), YAML (`tree`).
-//! The invariant: applying it a second time changes nothing, and what is not of CIM stays as it was (comments and spelling
-//! apart).
+//! Owns what happens to a file as a whole. Left out: where pods are described (`workload`), what CIM needs in one
+//! (`sidecar`), YAML (`tree`). The invariant: applying it a second time changes nothing, and what is not of CIM stays as it
+//! was (comments and spelling apart).
 
 mod sidecar;
 mod tree;

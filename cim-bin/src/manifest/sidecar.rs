@@ -1,7 +1,7 @@
 //! What CIM needs in a pod: its container, the volume of its spool, the volume of its configuration.
 //!
-//! Owns `sidecar.yaml` and how it goes into a pod. The invariant: what somebody has set for the container of CIM stands, only what is missing
-//! is added; other containers, init containers and volumes are not touched.
+//! Owns `sidecar.yaml` and how it goes into a pod. The invariant: what somebody has set for the container of CIM stands, only
+//! what is missing is added; other containers, init containers and volumes are not touched.
 
 use super::{Tree, tree};
 
@@ -104,16 +104,10 @@ impl Sidecar {
     }
 
     fn volumes(&self, pod: &mut Tree) -> Result<(), String> {
-        let mut wanted = Tree::Table(Vec::new());
-        let volumes = wanted.list_mut("volumes").ok_or("no volumes")?;
-        let size = Tree::Table(vec![("sizeLimit".to_owned(), Tree::text(&self.spool_size))]);
-        volumes.push(volume("cim-spool", "emptyDir", size));
-        if let Some(map) = &self.config_map {
-            let map = Tree::Table(vec![("name".to_owned(), Tree::text(map))]);
-            volumes.push(volume("cim-config", "configMap", map));
-        }
-        for wanted in std::mem::take(volumes) {
-            let there = list(pod, "volumes")?;
+        let mut wanted = vec![volume("cim-spool", "emptyDir", "sizeLimit", &self.spool_size)];
+        wanted.extend(self.config_map.as_ref().map(|map| volume("cim-config", "configMap", "name", map)));
+        let there = list(pod, "volumes")?;
+        for wanted in wanted {
             if there.iter().all(|volume| volume.name() != wanted.name()) {
                 there.push(wanted);
             }
@@ -122,7 +116,9 @@ impl Sidecar {
     }
 }
 
-fn volume(name: &str, kind: &str, source: Tree) -> Tree {
+/// A volume of that kind, whose source has one member.
+fn volume(name: &str, kind: &str, member: &str, value: &str) -> Tree {
+    let source = Tree::Table(vec![(member.to_owned(), Tree::text(value))]);
     Tree::Table(vec![("name".to_owned(), Tree::text(name)), (kind.to_owned(), source)])
 }
 

@@ -1,7 +1,7 @@
 //! YAML as a tree that keeps the order of its members.
 //!
-//! Owns reading and writing. The invariant: a value keeps the type it has for Kubernetes, whose reader knows YAML 1.1: `0644` is a
-//! number, `yes` a truth value, and a text that looks like either is written in quotes.
+//! Owns reading and writing. The invariant: a value keeps the type it has for Kubernetes, whose reader knows YAML 1.1: `0644`
+//! is a number, `yes` a truth value, and a text that looks like either is written in quotes.
 
 use std::fmt;
 

@@ -1,6 +1,7 @@
 //! Where objects of Kubernetes describe pods.
 //!
-//! Owns the kinds and their paths. Left out: what is done with a pod. The invariant: an object of another kind is left alone.
+//! Owns the kinds and their paths. Left out: what is done with a pod. The invariant: an object of another kind is left
+//! alone.
 
 use super::Tree;
 

@@ -1,4 +1,5 @@
-//! What is offered to put CIM into a pod, judged by a real API server: `cim manifest`, the Helm library chart, the kustomize component.
+//! What is offered to put CIM into a pod, judged by a real API server: `cim manifest`, the Helm library chart, the kustomize
+//! component.
 //!
 //! The server checks everything but what a kubelet would do; it is asked what it would make of each manifest, and makes
 //! nothing. Invariant: the three ways lead to the same pod.
