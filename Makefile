@@ -4,7 +4,7 @@
 export CIM_CACHE ?= $(HOME)/.cache/cim
 export CARGO_TARGET_DIR ?= $(CIM_CACHE)/target
 
-.PHONY: help demo demo-config demo-kafka test test-kafka test-all quick lint bench bench-config bench-full bench-kafka bench-peers fuzz torture docs
+.PHONY: help demo demo-config demo-kafka test test-kafka test-kubernetes image test-all quick lint bench bench-config bench-full bench-kafka bench-peers fuzz torture docs
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -23,6 +23,12 @@ test: ## Everything that runs in minutes: unit, property, model, conformance, go
 
 test-kafka: ## Every fault of a Kafka cluster, also those that take minutes (45 minutes in all)
 	@scripts/test-kafka
+
+test-kubernetes: ## The program as a pod of a real API server; manifests, chart and component judged by it (needs Go, 6 minutes once)
+	@scripts/test-kubernetes
+
+image: ## The root file system of the image from a release build, and its size, which has a limit
+	@scripts/image
 
 test-all: ## As `test`, with the tests that wait for longer than 10 s, then every fuzz target
 	@CIM_LONG=1 scripts/test

@@ -25,6 +25,7 @@ pub mod limits;
 pub mod listeners;
 mod look;
 mod lost_receivers;
+pub mod manifest;
 pub mod metrics_page;
 pub mod own_document;
 mod own_spool;

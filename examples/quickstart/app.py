@@ -42,6 +42,8 @@ async def publish(client: nats.NATS, batch: list[tuple[str, bytes]]) -> bool:
     try:
         for subject, payload in batch:
             await client.publish(subject, payload)
+        # Twice, because this client sends the PING of a flush ahead of what it has buffered; the second comes after that.
+        await client.flush(timeout=1)
         await client.flush(timeout=1)
         return True
     except (Error, OSError, asyncio.TimeoutError):

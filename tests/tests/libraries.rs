@@ -26,6 +26,12 @@ enum Library {
     GoOld,
     /// jnats of that version.
     Java(&'static str),
+    /// `@nats-io/transport-node`, current.
+    JavaScript,
+    /// nats-py, current.
+    Python,
+    /// async-nats, current.
+    Rust,
 }
 
 impl Library {
@@ -35,23 +41,40 @@ impl Library {
             Self::Go => "go",
             Self::GoOld => "go-old",
             Self::Java(_) => "java",
+            Self::JavaScript => "js",
+            Self::Python => "python",
+            Self::Rust => "rust",
         }
     }
 
     fn command(self, daemon: &Daemon, arguments: &[&str]) -> Option<Command> {
-        let mut command = match self {
-            Self::Go | Self::GoOld => Command::new(tool(&format!("bin/cim-{}-client", self.name()))),
-            Self::Java(_) => Command::new("java"),
-        };
-        let present = match self {
-            Self::Go | Self::GoOld => Path::new(command.get_program()).exists(),
+        let (mut command, present) = match self {
+            Self::Go | Self::GoOld => {
+                let program = tool(&format!("bin/cim-{}-client", self.name()));
+                let present = program.exists();
+                (Command::new(program), present)
+            }
             Self::Java(version) => {
                 let home = tool(&format!("jnats-{version}"));
+                let mut command = Command::new("java");
                 // A small heap and the quick compiler: the machine is shared with the daemon under test.
                 command.args(["-Xmx64m", "-XX:TieredStopAtLevel=1", "-cp"]);
                 command.arg(format!("{0}:{0}/*", home.display())).arg("Client");
-                home.join("Client.class").exists()
+                (command, home.join("Client.class").exists())
             }
+            Self::JavaScript => {
+                let mut command = Command::new("node");
+                command.arg(tool("js-client/client.mjs"));
+                (command, tool("js-client/node_modules/.package-lock.json").exists())
+            }
+            Self::Python => {
+                let python = tool("venv/bin/python");
+                let present = python.exists();
+                let mut command = Command::new(python);
+                command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/client.py"));
+                (command, present)
+            }
+            Self::Rust => (Command::new(env!("CARGO_BIN_EXE_async-nats-client")), true),
         };
         if !present {
             let version = if let Self::Java(version) = self { version } else { "" };
@@ -127,6 +150,44 @@ fn reconnect(library: Library, lines: usize) {
     assert!(daemon.books_balance());
 }
 
+/// 10,000 lines with one flush (or the answer to the last, where the flush of a library is no barrier) arrive once and in
+/// order; a subscription is served again after CIM was killed.
+fn survive(library: Library) {
+    let mut daemon = Daemon::start(FILES);
+    let Some(mut command) = library.command(&daemon, &["survive", "10000"]) else { return };
+    let mut client = Ended(command.stdout(Stdio::piped()).spawn().unwrap());
+    let mut said = BufReader::new(client.0.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert_eq!(said.next().as_deref(), Some("flushed"));
+    // Flushed means accepted: it is counted already.
+    assert!(daemon.metric("cim_records_accepted_total") > 9_999.5);
+    assert!(said.next().is_some_and(|line| line.starts_with("heard ")));
+    until("delivery", || daemon.metric("cim_records_held") < 0.5);
+    daemon.kill_and_restart();
+    let connected = || daemon.metric("cim_nats_connections") > 0.5;
+    until("the client is back", connected);
+    // What it heard before the kill may still be unread; what it hears on the new connection comes after that.
+    until("the subscription is served", || daemon.metric("cim_nats_messages_out_total") > 0.5);
+    assert!(said.next().is_some_and(|line| line.starts_with("heard ")));
+    let file = daemon.home().join(format!("logs/pod-1_ns1_{}-.log", library.name()));
+    let text = std::fs::read_to_string(file).unwrap();
+    let lines: Vec<_> = text.lines().collect();
+    assert!(lines.len() >= 10_000, "{} lines", lines.len());
+    for (number, line) in lines.iter().take(10_000).enumerate() {
+        assert_eq!(*line, format!("line {number}"));
+    }
+    assert!(daemon.books_balance());
+}
+
+/// A client that is killed at the end of its test.
+struct Ended(std::process::Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[test]
 fn the_go_client_comes_back_after_a_kill_and_loses_no_accepted_line() {
     reconnect(Library::Go, 10_000);
@@ -165,4 +226,49 @@ fn the_current_java_client_comes_back_after_a_kill_and_loses_no_accepted_line() 
 #[test]
 fn the_go_client_finds_a_broker() {
     exchange(Library::Go);
+}
+
+#[test]
+fn the_javascript_client_finds_a_broker() {
+    exchange(Library::JavaScript);
+}
+
+#[test]
+fn the_javascript_client_comes_back_after_a_kill_and_loses_no_accepted_line() {
+    reconnect(Library::JavaScript, 10_000);
+}
+
+#[test]
+fn ten_thousand_lines_and_a_subscription_of_the_go_client_survive_a_kill() {
+    survive(Library::Go);
+}
+
+#[test]
+fn ten_thousand_lines_and_a_subscription_of_the_oldest_go_client_survive_a_kill() {
+    survive(Library::GoOld);
+}
+
+#[test]
+fn ten_thousand_lines_and_a_subscription_of_the_current_java_client_survive_a_kill() {
+    survive(Library::Java("2.26.2"));
+}
+
+#[test]
+fn ten_thousand_lines_and_a_subscription_of_the_oldest_java_client_survive_a_kill() {
+    survive(Library::Java("2.5.2"));
+}
+
+#[test]
+fn ten_thousand_lines_and_a_subscription_of_the_javascript_client_survive_a_kill() {
+    survive(Library::JavaScript);
+}
+
+#[test]
+fn ten_thousand_lines_and_a_subscription_of_the_python_client_survive_a_kill() {
+    survive(Library::Python);
+}
+
+#[test]
+fn ten_thousand_lines_and_a_subscription_of_the_rust_client_survive_a_kill() {
+    survive(Library::Rust);
 }

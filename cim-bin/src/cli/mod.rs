@@ -88,7 +88,7 @@ enum Command {
     Migrate(migrate::Migrate),
     /// Tells or changes the level of the messages of a running CIM.
     LogLevel(log_level::LogLevelCommand),
-    /// Prints what the cluster must grant.
+    /// Prints what the cluster must grant, or manifests with CIM in their pods.
     Manifest(manifest::Manifest),
 }
 

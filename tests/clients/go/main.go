@@ -2,6 +2,7 @@
 //
 //	go-client URL exchange SUBJECT=HEX ...  publishes the payloads, then talks to other clients as an application does
 //	go-client URL publish COUNT             numbered lines, each flushed, repeated until accepted
+//	go-client URL survive COUNT             numbered lines and one flush, then hears itself until it is ended
 //
 // Ends with 0 when everything went as the client's documentation says; says what did not, otherwise.
 package main
@@ -36,7 +37,7 @@ func want(what string, ok bool) {
 
 func main() {
 	if len(os.Args) < 3 {
-		fmt.Fprintln(os.Stderr, "usage: go-client URL exchange SUBJECT=HEX ... | publish COUNT")
+		fmt.Fprintln(os.Stderr, "usage: go-client URL exchange SUBJECT=HEX ... | publish COUNT | survive COUNT")
 		os.Exit(2)
 	}
 	connection, err := nats.Connect(os.Args[1], nats.Name("go"), nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond))
@@ -45,9 +46,12 @@ func main() {
 	switch os.Args[2] {
 	case "exchange":
 		exchange(connection, os.Args[3:])
-	case "publish":
+	case "publish", "survive":
 		count, err := strconv.Atoi(os.Args[3])
 		must("count", err)
+		if os.Args[2] == "survive" {
+			survive(connection, count)
+		}
 		publish(connection, count)
 	}
 }
@@ -117,4 +121,20 @@ func publish(connection *nats.Conn, count int) {
 		fmt.Println(n)
 	}
 	fmt.Println("reconnects:", connection.Stats().Reconnects)
+}
+
+func survive(connection *nats.Conn, count int) {
+	for n := range count {
+		must("publish", connection.Publish("LOG", []byte(fmt.Sprintf("line %d", n))))
+	}
+	must("flush", connection.FlushTimeout(patience))
+	_, err := connection.Subscribe("echo", func(message *nats.Msg) { fmt.Println("heard", string(message.Data)) })
+	must("subscribe", err)
+	fmt.Println("flushed")
+	for n := 0; ; n++ {
+		// It fails while nobody is there.
+		_ = connection.Publish("echo", []byte(strconv.Itoa(n)))
+		_ = connection.FlushTimeout(time.Second)
+		time.Sleep(20 * time.Millisecond)
+	}
 }

@@ -17,6 +17,7 @@ import java.util.concurrent.TimeoutException;
  * <pre>
  * Client URL exchange SUBJECT=HEX ...  publishes the payloads, then talks to other clients as an application does
  * Client URL publish COUNT             numbered lines, each flushed, repeated until accepted
+ * Client URL survive COUNT             numbered lines and one flush, then hears itself until it is ended
  * </pre>
  *
  * Ends with 0 when everything went as the client's documentation says; says what did not, otherwise.
@@ -35,6 +36,8 @@ public final class Client {
         want("the largest payload of INFO: " + connection.getMaxPayload(), connection.getMaxPayload() == 1 << 20);
         if (arguments[1].equals("exchange")) {
             exchange(connection, arguments);
+        } else if (arguments[1].equals("survive")) {
+            survive(connection, Integer.parseInt(arguments[2]));
         } else {
             publish(connection, Integer.parseInt(arguments[2]));
         }
@@ -102,6 +105,24 @@ public final class Client {
 
     private static String text(Message message) {
         return new String(message.getData(), StandardCharsets.UTF_8);
+    }
+
+    private static void survive(Connection connection, int count) throws Exception {
+        for (int n = 0; n < count; n++) {
+            connection.publish("LOG", bytes("line " + n));
+        }
+        connection.flush(PATIENCE);
+        connection.createDispatcher(message -> System.out.println("heard " + text(message))).subscribe("echo");
+        System.out.println("flushed");
+        for (int n = 0; true; n++) {
+            try {
+                connection.publish("echo", bytes(Integer.toString(n)));
+                connection.flush(Duration.ofSeconds(1));
+            } catch (TimeoutException | IllegalStateException away) {
+                // Nobody is there for now.
+            }
+            Thread.sleep(20);
+        }
     }
 
     private static void publish(Connection connection, int count) throws Exception {

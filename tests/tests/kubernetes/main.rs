@@ -14,6 +14,7 @@ mod answers;
 mod day_one;
 mod ending;
 mod identity;
+mod manifests;
 mod original;
 mod outages;
 mod quiet;

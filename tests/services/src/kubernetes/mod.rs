@@ -118,6 +118,17 @@ impl Kubernetes {
         self.kubectl(&["apply", "--validate=strict", "-f", &file.path().display().to_string()]);
     }
 
+    /// Helm; `None` when it is not built, after `skipped:` was said.
+    #[must_use]
+    pub fn helm() -> Option<PathBuf> {
+        let helm = programs::program("helm");
+        if !helm.exists() {
+            cim_testkit::skipped("Helm is not built: run scripts/services/kubernetes");
+            return None;
+        }
+        Some(helm)
+    }
+
     /// What that service account asked for so far.
     #[must_use]
     pub fn calls(&self, namespace: &str, account: &str) -> Vec<Call> {
