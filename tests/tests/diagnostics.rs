@@ -70,7 +70,7 @@ fn the_level_is_changed_over_http_and_by_the_command_and_has_its_effect_at_once(
 fn a_flood_from_one_place_is_held_back_counted_and_told_and_other_places_are_heard() {
     let daemon = Daemon::start("log.level = \"debug\"\n");
     provoke(&daemon, 300);
-    let held_back = daemon.metric("cim_diagnostics_suppressed_total{level=\"debug\"");
+    let held_back = daemon.metric("cim_diagnostics_suppressed_total{level=\"debug\"}");
     assert!((240.0..=280.0).contains(&held_back), "{held_back}");
     assert!((20..=60).contains(&said(&daemon)), "{}", said(&daemon));
     assert_eq!(put_level(&daemon, "info"), "{\"level\":\"info\"}\n");
@@ -113,7 +113,7 @@ fn copies_that_cannot_be_delivered_lead_to_no_further_copies() {
          [sinks.agent]\ntype = \"tcp\"\naddress = \"127.0.0.1:9\"\n[routes.logs]\nsink = \"agent\"\n",
     );
     put_level(&daemon, "trace");
-    let taken = || daemon.metric("cim_diagnostics_copies_total{result=\"taken\"");
+    let taken = || daemon.metric("cim_diagnostics_copies_total{result=\"taken\"}");
     until("retries", || daemon.get("/statusz").unwrap().contains("\"attempts\": 4"));
     let before = taken();
     until("more retries", || daemon.get("/statusz").unwrap().contains("\"attempts\": 6"));
@@ -130,13 +130,14 @@ fn a_spool_that_is_nearly_full_refuses_copies_first_and_the_application_loses_no
     let daemon = Daemon::start(&small);
     let mut wire = daemon.connect();
     let line = "x".repeat(1000);
-    while daemon.metric("cim_spool_bytes{class=\"logs\"") < 3.2 * 1024.0 * 1024.0 {
+    until("a spool that is nearly full", || {
         for _ in 0..100 {
             wire.publish("LOG", line.as_bytes());
         }
         wire.flush();
-    }
-    let count = |result: &str| daemon.metric(&format!("cim_diagnostics_copies_total{{result=\"{result}\""));
+        daemon.metric("cim_spool_bytes{class=\"logs\"}") > 3.2 * 1024.0 * 1024.0
+    });
+    let count = |result: &str| daemon.metric(&format!("cim_diagnostics_copies_total{{result=\"{result}\"}}"));
     let (taken, dropped) = (count("taken"), count("dropped"));
     put_level(&daemon, "debug");
     put_level(&daemon, "info");

@@ -178,7 +178,7 @@ fn with_a_token_nobody_registers_without_it_and_a_changed_file_counts_at_once() 
     std::fs::write(&token, "canary-two").unwrap();
     until("the new token", || with("canary-two") == "200");
     assert_eq!(with("canary-one"), "401");
-    assert!(daemon.metric("cim_http_turned_away_total{reason=\"token\"") > 2.5);
+    assert!(daemon.metric("cim_http_turned_away_total{reason=\"token\"}") > 2.5);
     assert_eq!(daemon.cim(&["log-level"]), "info\n", "the command reads the file, too");
     let printed = format!("{}{}{}", daemon.stderr(), daemon.stdout(), daemon.cim(&["config", "show"]));
     assert!(!printed.contains("canary"), "{printed}");
