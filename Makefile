@@ -7,7 +7,7 @@ export CARGO_TARGET_DIR ?= $(CIM_CACHE)/target
 .PHONY: help demo demo-config demo-kafka test test-kafka test-kubernetes image test-all quick lint bench bench-config bench-full bench-kafka bench-peers fuzz torture docs
 
 help: ## Lists the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 25
 
 demo: ## An application publishes, CIM is killed and restarted, nothing accepted is lost (no infrastructure needed)
 	@scripts/demo
