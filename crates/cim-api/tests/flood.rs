@@ -9,6 +9,7 @@
 
 mod support;
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use cim_api::{Face, Limits};
@@ -51,9 +52,9 @@ async fn connections_that_are_being_answered_stay_and_a_new_one_waits_for_its_tu
         }
         let waiting = get(address, "GET", "/livez");
         let answered = async {
-            // The registrations have begun when they can be told to end.
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            state.slow.notify_waiters();
+            while state.begun.load(Ordering::Relaxed) < 4 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
             state.slow.notify_one();
         };
         let (answer, ()) = tokio::join!(waiting, answered);

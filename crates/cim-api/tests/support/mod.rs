@@ -11,7 +11,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use cim_api::{
@@ -27,7 +27,9 @@ use tokio::time::timeout;
 pub struct Fake {
     pub broken: AtomicBool,
     pub loud: AtomicBool,
-    /// Registrations wait for it.
+    /// Registrations that came.
+    pub begun: AtomicUsize,
+    /// They wait for it, one each.
     pub slow: Notify,
 }
 
@@ -57,6 +59,7 @@ impl ApiState for Fake {
     }
     fn register(&self, _: RegistrationRequest) -> Option<Registering<'_>> {
         Some(Box::pin(async {
+            self.begun.fetch_add(1, Ordering::Relaxed);
             self.slow.notified().await;
             Ok(RegistrationAnswer::default())
         }))
