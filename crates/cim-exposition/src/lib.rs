@@ -1,11 +1,11 @@
 //! The Prometheus text format 0.0.4: a page of metrics taken apart, and one put together.
 //!
-//! Owns families, samples, escapes, and how a number is written (as the library of the original program writes it: wire
-//! contract §10). No I/O. Left out: compression, OpenMetrics and protobuf, which an exporter sends only to those that ask
-//! for them.
+//! Owns families, samples, escapes, and how a number is written: as the library of the original program writes it
+//! (wire contract §10). No I/O. Left out: compression, OpenMetrics and protobuf, which an exporter sends only to those that
+//! ask for them.
 //!
-//! A parser of our own, because what an exporter says has to come out of CIM as it went in: the crates there are either lose what
-//! they do not expect (comments, escapes, timestamps, the order of buckets) or copy every label.
+//! A parser of our own, because what an exporter says has to come out of CIM as it went in: the crates there are lose what
+//! they do not expect (escapes, timestamps, the order of buckets) or copy every label.
 //!
 //! Invariants: any text is read in time and memory proportional to its length, without a panic; a page that was written is
 //! read as what was written.

@@ -84,7 +84,7 @@ fn limits_become_those_of_the_files() {
 #[test]
 fn the_rest_goes_where_it_belongs() {
     let document = json!({
-        "cim_settings": {"log_level": "WARNING", "kafka_client_id": "me", "app_port": "7"},
+        "cim_settings": {"enable_kpi": false, "log_level": "WARNING", "kafka_client_id": "me", "app_port": "7"},
         "app_settings": {"app_port": 8080, "http2_enabled": true},
     });
     let infra = json!({
@@ -93,6 +93,7 @@ fn the_rest_goes_where_it_belongs() {
     });
     let settings = settings(document, infra);
     assert_eq!(settings["log"]["level"], "warn");
+    assert_eq!(settings["metrics"], json!({"enabled": false}));
     assert_eq!(settings["application"], json!({"url": "http://localhost:8080", "http2": true}));
     assert_eq!(settings["sinks"]["xgvela-kafka"]["properties"], json!({"client.id": "me"}));
     assert_eq!(settings["configuration"], json!({"source": "etcd", "etcd": {"endpoints": ["etcd:2379"]}}));
