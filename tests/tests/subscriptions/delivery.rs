@@ -52,7 +52,7 @@ fn recorded_headers_are_judged_as_recorded_and_each_record_by_its_own() {
     assert_eq!(received, expected);
     assert!(wire.silent_for(Duration::from_millis(300)), "nothing else");
     assert!(
-        (stage.daemon.metric("cim_subscription_records_left_out_total{reason=\"replay\"") - 1.0).abs() < 0.5
+        (stage.daemon.metric("cim_subscription_records_left_out_total{reason=\"replay\"}") - 1.0).abs() < 0.5
     );
 }
 
@@ -133,7 +133,7 @@ fn records_of_any_form_stop_nothing() {
         assert_eq!(String::from_utf8(wire.message()).unwrap(), value);
     }
     assert!(
-        (stage.daemon.metric("cim_subscription_records_left_out_total{reason=\"too_large\"") - 1.0).abs()
+        (stage.daemon.metric("cim_subscription_records_left_out_total{reason=\"too_large\"}") - 1.0).abs()
             < 0.5
     );
 }
