@@ -173,6 +173,9 @@ pub struct FeedContext {
     pub settings: SubscriptionSettings,
 }
 
+/// A source of subscribed events, or what is wrong with its table.
+pub type BuiltFeed = Result<Arc<dyn EventSource>, Problem>;
+
 /// One kind of source of subscribed events. It reads where sinks of the same `name` write, and is described by the same table.
 #[derive(Clone, Copy)]
 pub struct EventSourceKind {
@@ -181,7 +184,7 @@ pub struct EventSourceKind {
     /// What the schema cannot say of `[subscriptions]`. Paths are relative to it.
     pub validate: fn(&SubscriptionSettings) -> Vec<Problem>,
     /// Builds the source from the table under `[sinks.x]`. Opens nothing that may be absent.
-    pub build: fn(FeedContext, &serde_json::Value) -> Result<Arc<dyn EventSource>, Problem>,
+    pub build: fn(FeedContext, &serde_json::Value) -> BuiltFeed,
 }
 
 impl fmt::Debug for EventSourceKind {
