@@ -163,6 +163,8 @@ impl Driver {
             plan,
         };
         this.ask();
+        // Whoever looks before the first renewal sees what is remembered.
+        this.show();
         this.note();
         this
     }

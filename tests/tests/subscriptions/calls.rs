@@ -59,7 +59,7 @@ fn subscriptions_are_answered_as_recorded() {
         assert_eq!(outline(&known(&answer)), outline(recorded), "{name}");
         played += 1;
     }
-    assert!(played >= 18, "{played}");
+    assert!(played >= 17, "{played}");
 }
 
 #[test]
