@@ -66,7 +66,8 @@ fn names(merged: &Value) -> Vec<Problem> {
 fn spill(merged: &Value) -> Option<Problem> {
     let name = merged.pointer("/lifecycle/spill")?.as_str()?;
     let known = [NO_SPILL, SPILL_STDOUT].contains(&name) || merged.pointer("/sinks")?.get(name).is_some();
-    let what = || format!("no sink is called `{name}`; write `{SPILL_STDOUT}`, `{NO_SPILL}` or the name of one");
+    let what =
+        || format!("no sink is called `{name}`; write `{SPILL_STDOUT}`, `{NO_SPILL}` or the name of one");
     (!known).then(|| Problem::new("lifecycle.spill", what()))
 }
 
