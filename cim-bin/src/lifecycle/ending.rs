@@ -27,7 +27,7 @@ const LAST_FLUSH: Duration = Duration::from_millis(100);
 /// Longest time for one of the phases beside delivery.
 const PHASE: Duration = Duration::from_secs(3);
 /// What a phase gets though the time is over.
-const LAST_MOMENT: Duration = Duration::from_millis(500);
+const LAST_MOMENT: Duration = Duration::from_millis(100);
 
 /// What is known when the signal comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
