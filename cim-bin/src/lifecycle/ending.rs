@@ -22,10 +22,12 @@ const SHORTEST: Duration = Duration::from_secs(2);
 const CALL: Duration = Duration::from_secs(10);
 /// How long it is waited for the orchestrator's word.
 const MOMENT: Duration = Duration::from_secs(1);
+/// After its farewell an application waits for the answer to its last PING.
+const LAST_FLUSH: Duration = Duration::from_millis(100);
 /// Longest time for one of the phases beside delivery.
 const PHASE: Duration = Duration::from_secs(3);
 /// What a phase gets though the time is over.
-const LAST_MOMENT: Duration = Duration::from_millis(500);
+const LAST_MOMENT: Duration = Duration::from_millis(100);
 
 /// What is known when the signal comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,7 +118,8 @@ pub struct Ending {
     /// What the orchestrator said; the outer `None`: nothing yet.
     departure: Option<Option<Departure>>,
     verdict: Option<Verdict>,
-    said_farewell: bool,
+    /// When the application said that it has ended.
+    farewell: Option<Duration>,
     /// When the second signal came.
     hurried: Option<Duration>,
 }
@@ -125,7 +128,7 @@ impl Ending {
     /// Begins with the signal.
     #[must_use]
     pub fn new(rules: Rules) -> Self {
-        Self { rules, departure: None, verdict: None, said_farewell: false, hurried: None }
+        Self { rules, departure: None, verdict: None, farewell: None, hurried: None }
     }
 
     /// The orchestrator said whether the pod goes, or that it does not know.
@@ -139,8 +142,8 @@ impl Ending {
     }
 
     /// The application said that it has ended, whether well or not.
-    pub fn said_farewell(&mut self) {
-        self.said_farewell = true;
+    pub fn said_farewell(&mut self, now: Duration) {
+        self.farewell.get_or_insert(now);
     }
 
     /// A second signal: nothing is waited for any more.
@@ -163,9 +166,7 @@ impl Ending {
         let call_until = CALL.min(self.end().saturating_sub(MARGIN));
         match self.verdict {
             None if self.may_call() == Some(true) && now < call_until => Step::Call(call_until),
-            Some(Verdict::Accepted) if !self.said_farewell && now < self.wait_until() => {
-                Step::Wait(self.wait_until())
-            }
+            Some(Verdict::Accepted) if now < self.wait_until() => Step::Wait(self.wait_until()),
             // How much time the phases that follow have depends on it, too.
             _ if self.departure.is_none() && now < MOMENT => Step::Learn(MOMENT),
             None if self.may_call().is_none() && now < call_until => Step::Call(call_until),
@@ -212,7 +213,8 @@ impl Ending {
 
     /// Until when the application is waited for (wire contract §11). A pod that lives on is no reason to wait.
     fn wait_until(&self) -> Duration {
-        if self.stays() { Duration::ZERO } else { self.grace().saturating_sub(OWN_SHARE) }
+        let longest = if self.stays() { Duration::ZERO } else { self.grace().saturating_sub(OWN_SHARE) };
+        self.farewell.map_or(longest, |at| longest.min(at + LAST_FLUSH))
     }
 
     fn grace(&self) -> Duration {

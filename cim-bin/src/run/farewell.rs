@@ -25,7 +25,7 @@ impl Process {
         let mut farewell = self.cim.farewell();
         let mut departure = pin!(self.plan.orchestrator.departure());
         let mut call = pin!(self.plan.application.shutdown());
-        let (mut asks, mut calls) = (true, true);
+        let (mut asks, mut calls, mut listens) = (true, true, true);
         loop {
             let step = ending.step(began.elapsed());
             let until = match step {
@@ -43,9 +43,10 @@ impl Process {
                     self.announce(verdict, end).await;
                     ending.answered(verdict);
                 }
-                Ok(()) = farewell.changed() => {
+                Ok(()) = farewell.changed(), if listens => {
+                    listens = false;
                     tracing::info!(said = ?*farewell.borrow_and_update(), "the application has ended");
-                    ending.said_farewell();
+                    ending.said_farewell(began.elapsed());
                 }
                 again = signals.end() => {
                     tracing::warn!("{} again: leaving now", again.name);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use cim_tests::application::{Manners, Told};
 use cim_tests::until;
 
-use crate::stage::{delivered, events, pod};
+use crate::stage::{delivered, events, names, pod};
 
 /// The application's own connection: the official client, with its own way back.
 async fn client(address: std::net::SocketAddr) -> async_nats::Client {
@@ -51,6 +51,9 @@ fn an_application_that_registered_once_is_served_after_a_kill_as_before() {
         runtime.block_on(say(&client, "CONFIG", &result(round)));
         pod.commits(&round.to_string());
     }
+    // It follows the commit.
+    let announced = || names(&pod.daemon).iter().any(|name| name == "CimConfigUpdateSuccess");
+    until("the announcement", announced);
     until("delivery", || pod.daemon.metric("cim_records_held") < 0.5);
     // The container of a line of text is the one that the client named when it came back.
     assert_eq!(delivered(&pod.daemon, "pod-1_ns1_app-.log"), "before\nround 2\nround 3\n");

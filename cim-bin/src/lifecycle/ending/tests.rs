@@ -31,7 +31,7 @@ fn closes_at(
             ending.answered(verdict);
         }
         if farewell == Some(now) {
-            ending.said_farewell();
+            ending.said_farewell(now);
         }
     }
 }
@@ -42,7 +42,7 @@ fn the_application_is_waited_for_as_it_was_recorded() {
     let rows = [
         ("200, the pod is not deleted", Some(200), Some(Departure::Staying), None, s(0)),
         ("200, silent, 8 s", Some(200), leaving(8), None, s(5)),
-        ("200, ShutdownSuccess after 2 s, 20 s", Some(200), leaving(20), Some(s(2)), s(2)),
+        ("200, ShutdownSuccess after 2 s, 20 s", Some(200), leaving(20), Some(s(2)), s(2) + LAST_FLUSH),
         ("204", Some(204), leaving(20), None, s(0)),
         ("404", Some(404), leaving(20), None, s(0)),
         ("500", Some(500), leaving(20), None, s(0)),
