@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 pub struct MetricsSettings {
     /// Whether `/metrics` tells anything; off: an empty page. Changes at run time, and nothing else depends on it.
     pub enabled: bool,
-    /// Most bytes of pages that wait to be fetched as clock-aligned metrics, a part of the budget in [memory]. Needs a restart to change.
+    /// Most bytes of pages that wait to be fetched as clock-aligned metrics, a part of `budget` in `[memory]`. Needs a restart to change.
     pub aligned_memory: ByteSize,
     /// Clock-aligned metrics. Absent: as annotation `xgvela.com/mmaas` of the pod says, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
