@@ -93,10 +93,10 @@ impl Wire {
         self.try_line().unwrap()
     }
 
-    /// Subscribes to a subject.
+    /// Subscribes to a subject. In one write with its PING, so that what waits for a subscriber comes behind the PONG.
     pub fn subscribe(&mut self, subject: &str) {
-        self.send(format!("SUB {subject} 1\r\n").as_bytes());
-        self.flush();
+        self.send(format!("SUB {subject} 1\r\nPING\r\n").as_bytes());
+        self.pong();
     }
 
     /// The payload of the next message. Answers a PING of the other side meanwhile.

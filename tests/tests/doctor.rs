@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use cim_services::{Authority, Etcd, Kubernetes};
 use cim_tests::application::{Application, Manners};
 use cim_tests::cluster::{ACCOUNT, Berth, PATIENCE};
-use cim_tests::{Daemon, Mount, binary};
+use cim_tests::{Daemon, Mount, binary, until};
 use serde_json::Value;
 
 /// Ports that nobody has to hold.
@@ -83,6 +83,8 @@ fn beside_a_running_program_all_is_well_and_nothing_is_disturbed() {
         app.setting(),
         etcd.endpoints()[0]
     ));
+    let is_well = || daemon.get("/readyz").is_some_and(|page| !page.contains("degraded"));
+    until("the store is watched", is_well);
     let examined = Examined::file(&daemon.home().join("cim.toml"));
     examined.assert_well();
     for port in ["port nats", "port api"] {

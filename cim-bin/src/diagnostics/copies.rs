@@ -22,8 +22,15 @@ const CONTAINER: &str = "cim";
 /// Lines that wait for their turn; further ones are dropped and counted.
 const WAITING: usize = 256;
 /// Parts of the program that are on no way of a log record.
-const COPIED: [&str; 6] =
-    ["cim_bin", "cim_core::configuration", "cim_app", "cim_api", "cim_nats", "cim_config_"];
+const COPIED: [&str; 7] = [
+    "cim_bin",
+    "cim_core::configuration",
+    "cim_core::subscriptions",
+    "cim_app",
+    "cim_api",
+    "cim_nats",
+    "cim_config_",
+];
 /// Parts among them that watch it.
 const LEFT_OUT: [&str; 3] = ["cim_bin::diagnostics::", "cim_bin::lost_receivers", "cim_bin::backends"];
 
@@ -99,18 +106,22 @@ impl Copies {
     }
 }
 
+impl Copies {
+    /// Queues a line, unless it is not to be copied or there is no room.
+    fn offer(&self, target: &str, line: impl FnOnce() -> String) {
+        let Self { shared, lines } = self;
+        if shared.on.load(Ordering::Relaxed) && is_copied(target) && lines.try_send(line()).is_err() {
+            shared.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
 /// The copies among the layers of the subscriber.
 pub(super) struct CopyLayer(Copies);
 
 impl<S: Subscriber> Layer<S> for CopyLayer {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let Copies { shared, lines } = &self.0;
-        if !shared.on.load(Ordering::Relaxed) || !is_copied(event.metadata().target()) {
-            return;
-        }
-        if lines.try_send(line::of(event, clock::now())).is_err() {
-            shared.dropped.fetch_add(1, Ordering::Relaxed);
-        }
+        self.0.offer(event.metadata().target(), || line::of(event, clock::now()));
     }
 }
 
@@ -122,22 +133,17 @@ fn is_copied(target: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tracing_subscriber::layer::SubscriberExt;
 
     #[test]
     fn a_flood_without_anybody_to_take_it_is_dropped_and_counted_and_nobody_waits() {
         let copies = Copies::new(true);
-        tracing::subscriber::with_default(tracing_subscriber::registry().with(copies.layer()), || {
-            for number in 0..1000 {
-                tracing::info!(target: "cim_bin::reload", number, "again");
-                tracing::warn!(target: "cim_core::delivery::worker", "about a record");
-            }
-        });
+        for number in 0..1000 {
+            copies.offer("cim_bin::reload", || number.to_string());
+            copies.offer("cim_core::delivery::worker", || "about a record".to_owned());
+        }
         assert_eq!(copies.shared.dropped.load(Ordering::Relaxed), 1000 - WAITING as u64);
         copies.set(false);
-        tracing::subscriber::with_default(tracing_subscriber::registry().with(copies.layer()), || {
-            tracing::info!(target: "cim_bin::reload", "switched off");
-        });
+        copies.offer("cim_bin::reload", || "switched off".to_owned());
         assert_eq!(copies.shared.dropped.load(Ordering::Relaxed), 1000 - WAITING as u64);
     }
 

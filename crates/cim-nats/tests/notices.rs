@@ -43,8 +43,9 @@ async fn is_waiting(hears: &mut Receiver<()>) {
 
 fn subscriber(server: &Server) -> Peer {
     let mut peer = server.client();
-    peer.send("SUB EVENT-NOTIFICATION 1\r\n");
-    peer.flush();
+    // At once, so that what waits for a subscriber comes behind the answer.
+    peer.send("SUB EVENT-NOTIFICATION 1\r\nPING\r\n");
+    assert_eq!(peer.line(), "PONG\r\n");
     peer
 }
 

@@ -160,7 +160,7 @@ fn a_result_that_cannot_be_stored_in_time_is_a_failed_commit_and_no_failed_push(
     let slow = Manners { told: Told::After, thinks: Duration::from_secs(1), ..Manners::default() };
     let app = Application::start(slow);
     let daemon = Daemon::start(&format!(
-        "{}[spool]\ndir = \"{{home}}/spool\"\n[configuration]\nsource = \"etcd\"\netcd.endpoints = [{:?}]\n\
+        "{}[spool]\ndir = \"{{home}}/spool\"\n[configuration]\nsource = \"etcd\"\nms_revision = \"1\"\netcd.endpoints = [{:?}]\n\
          [identity]\nnamespace = \"ns1\"\npod = \"pod-1\"\nmicroservice = \"svc\"\nversion = \"v1\"\n",
         app.setting(),
         etcd.endpoints()[0]

@@ -23,6 +23,7 @@ async fn exercise(orchestrator: &KubernetesOrchestrator, right: &Right) -> Resul
             let reason = RestartReason { reason: "Test".into(), message: String::new() };
             orchestrator.restart(&reason).await
         }
+        ("get", "clusterroles") => orchestrator.topology_gateway().await.map(drop),
         ("create", "events") => {
             orchestrator
                 .notify(&Notice { reason: "Told".into(), message: "x".into(), is_warning: false })

@@ -148,6 +148,38 @@ fn a_source_that_is_not_in_the_build_is_told() {
 }
 
 #[test]
+fn files_of_the_original_are_picked_up_only_where_a_fallback_wrote_them() {
+    let infra =
+        |again: &str| json!({"logging_svc_url": "fb:1", "kafka_brokers": ["k:1"], "enable_retrx": again});
+    for (mode, again, is_picked_up) in [
+        ("TCP", "true", true),
+        ("KAFKA", "true", true),
+        ("TCP", "false", false),
+        ("FILE", "true", false),
+        ("STDOUT", "true", false),
+        ("FILEANDSTDOUT", "true", false),
+    ] {
+        let found = settings(json!({"lmaas": {"logging_mode": mode}}), infra(again));
+        assert_eq!(found.pointer("/leftovers/dir").is_some(), is_picked_up, "{mode} {again}");
+    }
+}
+
+#[test]
+fn the_agent_of_the_own_node_takes_the_place_of_the_service_where_nodes_are_known() {
+    let document = json!({"lmaas": {"logging_mode": "TCP", "prefer_local_daemonset": true}});
+    for (port, expected) in [(json!("5171"), 5171), (json!("none"), 5170), (Value::Null, 5170)] {
+        let original = original(Some(document.clone()), Some(json!({"logging_svc_tcp_port": port})));
+        let around = Surroundings { knows_nodes: true, ..Surroundings::default() };
+        let mapped = original.map(&|_| false, &registry(true), around);
+        assert_eq!(mapped.problems, []);
+        let agent = &Value::Object(mapped.layer.value)["sinks"]["xgvela-tcp"]["node_agent"];
+        assert_eq!(*agent, json!({"selector": "k8s-app=fluent-bit", "port": expected}));
+    }
+    let mapped = map(Some(document), Some(json!({"logging_svc_url": "fb:1"})));
+    assert!(mapped.warnings[0].to_string().contains("needs an orchestrator that knows nodes"));
+}
+
+#[test]
 fn values_know_the_member_they_came_from() {
     let mapped = map(Some(json!({"lmaas": {"max_age": 3}})), None);
     let place = mapped.layer.places.of("sinks.xgvela-file.max_age").to_string();
