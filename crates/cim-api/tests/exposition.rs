@@ -10,12 +10,12 @@
 use std::io::Read as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use cim_api::{AlignedPage, Aligning, ApiState, Face, Limits, Readiness, Receipt, Server, bind, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 /// More than the buffers of a connection hold.
@@ -25,26 +25,25 @@ const SCRAPER: &str = "Accept: text/plain;version=0.0.4\r\n";
 /// A page that counts who took it, and who did not get it.
 struct Fake {
     page: String,
-    taken: Arc<AtomicUsize>,
-    broken_off: Arc<AtomicUsize>,
+    counts: Arc<watch::Sender<(usize, usize)>>,
 }
 
 impl Fake {
     fn new(page: String) -> Arc<Self> {
-        Arc::new(Self { page, taken: Arc::default(), broken_off: Arc::default() })
+        Arc::new(Self { page, counts: Arc::default() })
     }
 
     fn counts(&self) -> (usize, usize) {
-        (self.taken.load(Ordering::SeqCst), self.broken_off.load(Ordering::SeqCst))
+        *self.counts.borrow()
     }
 }
 
 /// Counts when it is dropped.
-struct Dropped(Arc<AtomicUsize>);
+struct Dropped(Arc<watch::Sender<(usize, usize)>>);
 
 impl Drop for Dropped {
     fn drop(&mut self) {
-        self.0.fetch_add(1, Ordering::SeqCst);
+        self.0.send_modify(|(_, broken_off)| *broken_off += 1);
     }
 }
 
@@ -60,9 +59,9 @@ impl ApiState for Fake {
     }
     fn aligned(&self, is_scraper: bool) -> Option<Aligning<'_>> {
         let receipt = is_scraper.then(|| {
-            let (taken, broken) = (Arc::clone(&self.taken), Dropped(Arc::clone(&self.broken_off)));
+            let (counts, broken) = (Arc::clone(&self.counts), Dropped(Arc::clone(&self.counts)));
             Receipt::new(move || {
-                taken.fetch_add(1, Ordering::SeqCst);
+                counts.send_modify(|(taken, _)| *taken += 1);
                 std::mem::forget(broken);
             })
         });
@@ -102,12 +101,9 @@ async fn ask(address: SocketAddr, method: &str, path: &str, headers: &str) -> (S
 
 /// Waits until receipts were signed and dropped so often.
 async fn counts(state: &Fake, expected: (usize, usize)) {
-    let reached = async {
-        while state.counts() != expected {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    timeout(Duration::from_secs(5), reached).await.unwrap_or_else(|_| panic!("{:?}", state.counts()));
+    let mut counts = state.counts.subscribe();
+    let reached = timeout(Duration::from_secs(5), counts.wait_for(|counts| *counts == expected)).await;
+    assert!(reached.is_ok(), "{:?}", state.counts());
 }
 
 #[tokio::test]

@@ -9,7 +9,6 @@
 
 mod support;
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use cim_api::{Face, Limits};
@@ -52,9 +51,7 @@ async fn connections_that_are_being_answered_stay_and_a_new_one_waits_for_its_tu
         }
         let waiting = get(address, "GET", "/livez");
         let answered = async {
-            while state.begun.load(Ordering::Relaxed) < 4 {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
+            state.begun.subscribe().wait_for(|begun| *begun >= 4).await.unwrap();
             state.slow.notify_one();
         };
         let (answer, ()) = tokio::join!(waiting, answered);

@@ -185,11 +185,12 @@ async fn silent_and_slow_clients_are_closed() {
         assert!(read_to_close(&mut kept).await.ends_with("ok\n"), "answered, then closed when idle");
 
         let mut slow = TcpStream::connect(address).await.unwrap();
+        let mut pace = tokio::time::interval(Duration::from_millis(20));
         for byte in b"GET /livez HTTP/1.1\r\nX: ".iter().chain(std::iter::repeat_n(&b'y', 1000)) {
             if slow.write_all(&[*byte]).await.is_err() {
                 return;
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            pace.tick().await;
         }
         panic!("a head that drips in was read for 20 s");
     })

@@ -7,47 +7,21 @@
     reason = "test code: a failed step is the failure"
 )]
 
+mod proxied;
+
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use cim_core::{Class, DeliveryErrorKind, Identity, LogFormat, Sink, SinkContext, Undelivered, async_trait};
 use cim_services::kafka::Listener;
-use cim_services::{Kafka, KafkaPlan, free_port};
 use cim_sink_kafka::properties::Value;
 use cim_sink_kafka::{KafkaSettings, KafkaSink};
 use cim_testkit::{
-    Behaviour, CannotExpress, ChaosProxy, Direction, Ending, Fault, Flow, Harness, Property, Sample, Subject,
+    Behaviour, CannotExpress, Direction, Ending, Fault, Flow, Harness, Property, Sample, Subject,
     check_in_test,
 };
-
-/// One broker for the whole program, behind one proxy: its tests take turns.
-struct Target {
-    kafka: Kafka,
-    proxy: ChaosProxy,
-}
-
-fn target() -> Option<&'static Target> {
-    static TARGET: OnceLock<Option<Target>> = OnceLock::new();
-    let target = TARGET.get_or_init(|| {
-        let mut proxy = None;
-        let plan = KafkaPlan::new().proxied(|broker| {
-            let started = ChaosProxy::start_at(free_port().unwrap(), broker, 1).unwrap();
-            let address = started.address();
-            proxy = Some(started);
-            address
-        });
-        let kafka = plan.start()?;
-        Some(Target { kafka, proxy: proxy? })
-    });
-    target.as_ref()
-}
-
-/// The proxy is one for all.
-fn turn() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
-}
+use proxied::{Target, target, turn};
 
 /// The body of a test.
 fn check(property: Property, class: Class) {

@@ -7,46 +7,25 @@
     reason = "test code: a failed step is the failure"
 )]
 
+mod proxied;
+
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use cim_core::settings::SubscriptionSettings;
 use cim_core::{EventSource, FeedContext, Identity, async_trait};
 use cim_services::kafka::{Listener, Outgoing};
-use cim_services::{Kafka, KafkaPlan, free_port};
 use cim_sink_kafka::FEED;
 use cim_testkit::{
-    Behaviour, CannotExpress, ChaosProxy, Ending, FeedHarness, FeedProperty, FeedRecord, check_feed_in_test,
+    Behaviour, CannotExpress, Ending, FeedHarness, FeedProperty, FeedRecord, check_feed_in_test,
 };
-
-/// One broker for the whole program, behind one proxy: its tests take turns.
-struct Target {
-    kafka: Kafka,
-    proxy: ChaosProxy,
-}
-
-fn target() -> Option<&'static Target> {
-    static TARGET: OnceLock<Option<Target>> = OnceLock::new();
-    let target = TARGET.get_or_init(|| {
-        let mut proxy = None;
-        let plan = KafkaPlan::new().proxied(|broker| {
-            let started = ChaosProxy::start_at(free_port().unwrap(), broker, 1).unwrap();
-            let address = started.address();
-            proxy = Some(started);
-            address
-        });
-        let kafka = plan.start()?;
-        Some(Target { kafka, proxy: proxy? })
-    });
-    target.as_ref()
-}
+use proxied::{Target, target, turn};
 
 /// The body of a test.
 fn check(property: FeedProperty) {
-    static TURN: Mutex<()> = Mutex::new(());
     let Some(target) = target() else { return };
-    let _turn: MutexGuard<'_, ()> = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = turn();
     check_feed_in_test(property, || KafkaHarness::new(target));
 }
 

@@ -11,7 +11,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use cim_api::{
@@ -20,7 +20,7 @@ use cim_api::{
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
 #[derive(Default)]
@@ -28,7 +28,7 @@ pub struct Fake {
     pub broken: AtomicBool,
     pub loud: AtomicBool,
     /// Registrations that came.
-    pub begun: AtomicUsize,
+    pub begun: watch::Sender<usize>,
     /// They wait for it, one each.
     pub slow: Notify,
 }
@@ -59,7 +59,7 @@ impl ApiState for Fake {
     }
     fn register(&self, _: RegistrationRequest) -> Option<Registering<'_>> {
         Some(Box::pin(async {
-            self.begun.fetch_add(1, Ordering::Relaxed);
+            self.begun.send_modify(|begun| *begun += 1);
             self.slow.notified().await;
             Ok(RegistrationAnswer::default())
         }))
