@@ -43,7 +43,7 @@ pub use contract::{
     FeedBatch, FeedPosition, Health, Identity, Lease, Level, LogRecord, LogSink, Meta, Neighbours, Notice,
     Orchestrator, OrchestratorError, OrchestratorErrorKind, Ordering, Peer, PeerQuery, PodEnd, Push, Record,
     Reported, RestartReason, Revision, Sift, SinkProfile, SourceError, SourceErrorKind, Tmaas, Undelivered,
-    Values,
+    Values, key_order,
 };
 pub use delivery::{DeliveryState, DeliveryStatus};
 pub use registry::{

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::Wire;
+use crate::{Wire, publication};
 
 /// When and how an application tells the result of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -177,8 +177,9 @@ impl Shared {
             if stream.write_all(answer.as_bytes()).is_err() {
                 return;
             }
-            if path == "/updateConfig" && self.manners.lock().unwrap().told == Told::After {
-                self.tell(&body);
+            let after = path == "/updateConfig" && self.manners.lock().unwrap().told == Told::After;
+            if after && self.tell(&body).is_err() {
+                return;
             }
         }
     }
@@ -187,16 +188,17 @@ impl Shared {
         self.calls.lock().unwrap().push(Called { path: path.to_owned(), body: body.to_owned() });
         let manners = self.manners.lock().unwrap().clone();
         if path == "/updateConfig" && matches!(manners.told, Told::Inside | Told::Twice) {
-            self.tell(body);
+            self.tell(body).ok()?;
             if manners.told == Told::Twice {
-                self.tell(body);
+                self.tell(body).ok()?;
             }
         }
         std::thread::sleep(manners.thinks);
         manners.status
     }
 
-    fn tell(&self, body: &str) {
+    /// Fails where the program is killed: the call it made has ended as well.
+    fn tell(&self, body: &str) -> std::io::Result<()> {
         let body: serde_json::Value = serde_json::from_str(body).unwrap();
         let word = self.manners.lock().unwrap().word;
         let result = serde_json::json!({
@@ -206,9 +208,9 @@ impl Shared {
             "remarks": "",
         });
         let nats = self.nats.lock().unwrap().expect("the application was told where to publish");
-        let mut wire = Wire::connect(nats);
-        wire.publish("CONFIG", result.to_string().as_bytes());
-        wire.flush();
+        let mut wire = Wire::try_connect(nats)?;
+        wire.try_send(&publication("CONFIG", result.to_string().as_bytes()))?;
+        wire.try_flush()
     }
 }
 

@@ -10,7 +10,7 @@
 
 use std::time::{Duration, Instant};
 
-use cim_services::{Kafka, KafkaPlan, free_port};
+use cim_services::{Kafka, KafkaPlan, Version, free_port};
 use cim_testkit::ChaosProxy;
 use cim_tests::has_time;
 use cim_tests::load::Plan;
@@ -146,4 +146,22 @@ fn all_brokers_are_replaced() {
     let events = cim_tests::check::Findings::events(&both(&settled.topics.events), &settled.published);
     assert_eq!((logs.lost.len(), events.lost.len()), (0, 0));
     assert!(logs.unmarked_duplicates.is_empty() && events.unmarked_duplicates.is_empty());
+}
+
+/// K14: one broker after the other comes back as the version that follows.
+#[test]
+fn a_cluster_is_upgraded_broker_by_broker_under_load() {
+    if !has_time("three brokers are upgraded") {
+        return;
+    }
+    let Some(kafka) = KafkaPlan::new().version(Version::Oldest).brokers(3).start() else { return };
+    let rig = Rig::start_with(&kafka, Plan { rate: 1_000, ..Plan::default() }, &kafka.bootstrap(), "");
+    for broker in kafka.brokers() {
+        broker.restart_as(Version::Current);
+        in_sync(&kafka, &rig.topics.logs);
+        in_sync(&kafka, &rig.topics.events);
+        rig.wait_delivered(2_000);
+    }
+    let outcome = rig.patience(Duration::from_secs(120)).finish();
+    assert!(outcome.logs.found >= 6_000);
 }

@@ -33,5 +33,5 @@ pub use record::{Event, LogRecord, Meta, Record};
 pub use sink::{EventSink, LogSink};
 pub use source::{
     ConfigEntry, ConfigScope, ConfigSource, ConfigStream, ConfigUpdate, Lease, Revision, SourceError,
-    SourceErrorKind,
+    SourceErrorKind, key_order,
 };

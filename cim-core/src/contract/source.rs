@@ -73,10 +73,20 @@ pub struct ConfigEntry {
     pub lease: Option<Lease>,
 }
 
+/// Where a key stands among those that were written at the same moment, by one transaction for example: beside its
+/// neighbours, and the changes of a document by their numbers, 9 before 10.
+#[must_use]
+pub fn key_order(key: &[u8]) -> impl Ord {
+    let name = key.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
+    let (folder, name) = key.split_at(name);
+    (folder, name.len(), name)
+}
+
 /// One item of a watch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ConfigUpdate {
-    /// Everything in the scope at that revision, in the order of `revision` of the entries. What is not in it is gone.
+    /// Everything in the scope at that revision, in the order of `revision` of the entries, then of [`key_order`]. What is
+    /// not in it is gone.
     Reset {
         /// The moment of the reading.
         revision: Revision,
@@ -94,7 +104,7 @@ pub enum ConfigUpdate {
     },
 }
 
-/// A watch: updates in the order of their revisions; ends after the first error.
+/// A watch: updates in the order of their revisions, those of one revision in [`key_order`]; ends after the first error.
 pub type ConfigStream = Pin<Box<dyn Stream<Item = Result<ConfigUpdate, SourceError>> + Send>>;
 
 /// A store of configuration.
@@ -196,5 +206,17 @@ impl SourceError {
     #[must_use]
     pub fn kind(&self) -> SourceErrorKind {
         self.kind
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_of_one_moment_are_ordered_by_document_and_number() {
+        let mut keys = ["ms/b/2", "ms/a/1000", "ms/a/999", "ms/a/10", "name", "ms/a/9", "ms/a/"];
+        keys.sort_by(|a, b| key_order(a.as_bytes()).cmp(&key_order(b.as_bytes())));
+        assert_eq!(keys, ["name", "ms/a/", "ms/a/9", "ms/a/10", "ms/a/999", "ms/a/1000", "ms/b/2"]);
     }
 }

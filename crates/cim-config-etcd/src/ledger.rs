@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use cim_core::{ConfigUpdate, Revision};
+use cim_core::{ConfigUpdate, key_order};
 
 use crate::listing::Listing;
 
@@ -20,13 +20,19 @@ pub(crate) struct Change {
 }
 
 impl Change {
-    /// Its revision, then its key: the order of changes.
-    pub(crate) fn order(&self) -> (Revision, &[u8]) {
+    /// Its revision, and its key.
+    pub(crate) fn place(&self) -> (u64, &[u8]) {
         match &self.update {
-            ConfigUpdate::Put(entry) => (entry.revision, &entry.key),
-            ConfigUpdate::Delete { key, revision } => (*revision, key),
-            ConfigUpdate::Reset { revision, .. } => (*revision, &[]),
+            ConfigUpdate::Put(entry) => (entry.revision.0, &entry.key),
+            ConfigUpdate::Delete { key, revision } => (revision.0, key),
+            ConfigUpdate::Reset { revision, .. } => (revision.0, &[]),
         }
+    }
+
+    /// What changes are sorted by.
+    pub(crate) fn order(&self) -> impl Ord {
+        let (revision, key) = self.place();
+        (revision, key_order(key))
     }
 }
 
@@ -77,7 +83,7 @@ impl Ledger {
 
     /// Judges a change that is about to be handed out, and notes it if it is new.
     pub(crate) fn judge(&mut self, change: &Change) -> Judgement {
-        let (Revision(revision), key) = change.order();
+        let (revision, key) = change.place();
         let held = self.keys.get(key).copied();
         if held.is_some_and(|held| revision <= held)
             || self.removed.get(key).is_some_and(|at| revision <= *at)
@@ -140,7 +146,7 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cim_core::ConfigEntry;
+    use cim_core::{ConfigEntry, Revision};
 
     fn entry(key: &str, revision: u64) -> ConfigEntry {
         ConfigEntry { key: key.into(), value: Vec::new().into(), revision: Revision(revision), lease: None }

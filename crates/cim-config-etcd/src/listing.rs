@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use cim_core::{ConfigEntry, Lease, Revision, SourceError, SourceErrorKind};
+use cim_core::{ConfigEntry, Lease, Revision, SourceError, SourceErrorKind, key_order};
 use etcd_client::{Client, GetOptions, KeyValue, Txn, TxnOp, TxnOpResponse};
 
 use crate::failure::{Failure, within};
@@ -52,7 +52,7 @@ pub(crate) struct Listing {
     pub(crate) revision: u64,
     /// The cluster that answered.
     pub(crate) cluster: u64,
-    /// Entries in the order of their revisions; without values if only keys were asked for.
+    /// Entries in the order of a watch; without values if only keys were asked for.
     pub(crate) entries: Vec<ConfigEntry>,
 }
 
@@ -105,7 +105,7 @@ async fn attempt(
         }
         unread = rest;
     }
-    listing.entries.sort_by(|a, b| (a.revision, &a.key).cmp(&(b.revision, &b.key)));
+    listing.entries.sort_by(|a, b| (a.revision, key_order(&a.key)).cmp(&(b.revision, key_order(&b.key))));
     Ok(listing)
 }
 

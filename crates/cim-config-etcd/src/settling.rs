@@ -63,7 +63,7 @@ impl Settling {
         now: Instant,
         ready: &mut impl Extend<Change>,
     ) {
-        let through = changes.last().map(|change| change.order().0.0).unwrap_or_default();
+        let through = changes.last().map(|change| change.place().0).unwrap_or_default();
         if let Some(target) = self.behind.get(&watcher) {
             self.last = now;
             if through >= *target && !partly {
@@ -92,7 +92,7 @@ impl Settling {
         }
         let mut held = std::mem::take(&mut self.held);
         held.sort_by(|a, b| a.order().cmp(&b.order()));
-        self.held = held.extract_if(.., |change| self.open == Some(change.order().0.0)).collect();
+        self.held = held.extract_if(.., |change| self.open == Some(change.place().0)).collect();
         self.bytes = self.held.iter().map(size).sum();
         ready.extend(held);
     }
@@ -131,7 +131,7 @@ mod tests {
     ) -> Vec<u64> {
         let mut ready = Vec::new();
         settling.take(watcher, changes.to_vec(), partly, now, &mut ready);
-        ready.iter().map(|change| change.order().0.0).collect()
+        ready.iter().map(|change| change.place().0).collect()
     }
 
     #[test]
@@ -186,5 +186,17 @@ mod tests {
         settling.created(0, 14, now);
         assert_eq!(take(&mut settling, 0, &[sized("a", 11, MOST_HELD - 1)], false, now), Vec::<u64>::new());
         assert_eq!(take(&mut settling, 0, &[sized("a", 12, 1)], false, now), [11, 12]);
+    }
+
+    #[test]
+    fn changes_of_one_transaction_come_in_the_order_of_their_numbers() {
+        let now = Instant::now();
+        let mut settling = Settling::new(11, 1, SETTLE, now);
+        settling.created(1, 10, now);
+        let mut ready = Vec::new();
+        let changes = ["ms/a/1000", "ms/a/999", "ms/a/1001"].map(|key| put(key, 12));
+        settling.take(1, changes.to_vec(), false, now, &mut ready);
+        let keys: Vec<_> = ready.iter().map(|change| change.place().1).collect();
+        assert_eq!(keys, [b"ms/a/999".as_slice(), b"ms/a/1000", b"ms/a/1001"]);
     }
 }

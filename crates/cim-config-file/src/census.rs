@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use cim_core::{ConfigScope, SourceError};
+use cim_core::{ConfigScope, SourceError, key_order};
 use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 
@@ -26,6 +26,13 @@ type Digest = [u8; 32];
 pub(crate) enum Change {
     Put { key: Vec<u8>, value: Vec<u8> },
     Delete { key: Vec<u8> },
+}
+
+impl Change {
+    fn key(&self) -> &[u8] {
+        let (Self::Put { key, .. } | Self::Delete { key }) = self;
+        key
+    }
 }
 
 /// What one look at the directory brought.
@@ -96,7 +103,9 @@ impl Census {
                 Some(Ok(value)) => written.extend(self.tell(key, value, stamp)),
             }
         }
-        written.sort_by_key(|(modified, _)| *modified);
+        // Clocks of file systems are coarse: many files may have been written at one moment of theirs.
+        written
+            .sort_by(|one, other| (one.0, key_order(one.1.key())).cmp(&(other.0, key_order(other.1.key()))));
         round.changes.extend(written.into_iter().map(|(_, change)| change));
         round.is_unsettled = !self.fresh.is_empty();
         Ok(round)

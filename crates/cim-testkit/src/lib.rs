@@ -62,6 +62,7 @@ pub use orchestrator::{
 pub use property::{Property, Verdict, Violation, check, check_in_test, first_violation};
 pub use proxy::{Admission, Behaviour, ChaosProxy, Direction, Ending, Flow};
 pub use sample::Sample;
+pub use seeded::Seeded;
 pub use skip::{has_time, skipped};
 pub use source::{
     MemorySource, MemoryStore, SourceFault, SourceFlaw, SourceHarness, SourceMutant, SourceProperty,

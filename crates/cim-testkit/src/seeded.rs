@@ -16,23 +16,37 @@ pub(crate) fn mix(state: u64) -> u64 {
     mixed ^ (mixed >> 31)
 }
 
-/// A stream of numbers.
-#[derive(Debug)]
-pub(crate) struct Seeded(u64);
+/// A stream of numbers (SplitMix64).
+#[derive(Debug, Clone)]
+pub struct Seeded(u64);
 
 impl Seeded {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// The stream of that seed.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    fn number(&mut self) -> u64 {
+    /// The next number.
+    pub fn number(&mut self) -> u64 {
         let number = mix(self.0);
         self.0 = self.0.wrapping_add(STEP);
         number
     }
 
+    /// Another stream, decided by this one.
+    #[must_use]
+    pub fn fork(&mut self) -> Self {
+        Self(self.number())
+    }
+
+    /// A number below `end`; 0 when `end` is 0.
+    pub fn below(&mut self, end: usize) -> usize {
+        usize::try_from(self.number() % (end as u64).max(1)).unwrap_or(0)
+    }
+
     /// A time from nothing to `most`, both included.
-    pub(crate) fn up_to(&mut self, most: Duration) -> Duration {
+    pub fn up_to(&mut self, most: Duration) -> Duration {
         let most = u64::try_from(most.as_nanos()).unwrap_or(u64::MAX);
         Duration::from_nanos(self.number() % most.saturating_add(1).max(1))
     }

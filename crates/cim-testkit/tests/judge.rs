@@ -18,8 +18,6 @@ mod application;
 #[path = "judge/auditor.rs"]
 mod auditor;
 mod pod;
-#[path = "judge/random.rs"]
-mod random;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,9 +26,8 @@ use application::{Mood, Moody};
 use auditor::{Auditor, Death};
 use cim_core::configuration::{Configuration, Plan, Registration};
 use cim_core::{Cim, Sink, SourceErrorKind};
-use cim_testkit::{FakeOrchestrator, MemorySource};
+use cim_testkit::{FakeOrchestrator, MemorySource, Seeded};
 use pod::identity;
-use random::Random;
 use tokio::time::sleep;
 
 const LEASE: Duration = Duration::from_secs(180);
@@ -43,8 +40,8 @@ struct Verdict {
 }
 
 /// One life: `changes` changes of three documents within some minutes, then time for the last audit.
-async fn life(seed: u64, changes: i32, mood: fn(&mut Random) -> Mood) -> Verdict {
-    let mut random = Random::new(seed);
+async fn life(seed: u64, changes: i32, mood: fn(&mut Seeded) -> Mood) -> Verdict {
+    let mut random = Seeded::new(seed);
     let store = MemorySource::new("store");
     let cim = Cim::builder()
         .identity(identity())
@@ -89,7 +86,7 @@ async fn life(seed: u64, changes: i32, mood: fn(&mut Random) -> Mood) -> Verdict
 }
 
 /// What happens to a store now and then; none of it lasts for more than a part of a lease.
-async fn trouble(store: &MemorySource, random: &mut Random) {
+async fn trouble(store: &MemorySource, random: &mut Seeded) {
     match random.below(10) {
         0 => store.cut(),
         1 => {
@@ -107,7 +104,7 @@ async fn trouble(store: &MemorySource, random: &mut Random) {
     }
 }
 
-fn run(seed: u64, changes: i32, mood: fn(&mut Random) -> Mood) -> Verdict {
+fn run(seed: u64, changes: i32, mood: fn(&mut Seeded) -> Mood) -> Verdict {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     runtime.block_on(life(seed, changes, mood))

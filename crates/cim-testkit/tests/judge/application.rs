@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use cim_core::intake::Lane;
 use cim_core::{Answer, Application, CallError, Component, Push, async_trait};
+use cim_testkit::Seeded;
 use tokio::time::sleep;
-
-use super::random::Random;
 
 /// What one call is met with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +35,7 @@ pub enum Mood {
 
 impl Mood {
     /// A bad mood passes: after three calls of a change the application does its work.
-    pub fn healthy(random: &mut Random) -> Self {
+    pub fn healthy(random: &mut Seeded) -> Self {
         match random.below(14) {
             0..=3 => Self::Inside,
             4 => Self::After,
@@ -53,7 +52,7 @@ impl Mood {
     }
 
     /// Nothing ever works.
-    pub fn broken(random: &mut Random) -> Self {
+    pub fn broken(random: &mut Seeded) -> Self {
         [Self::Status(500), Self::Hangs, Self::Away, Self::Status(302)][random.below(4)]
     }
 
@@ -63,8 +62,8 @@ impl Mood {
 }
 
 struct Inner {
-    random: Random,
-    mood: fn(&mut Random) -> Mood,
+    random: Seeded,
+    mood: fn(&mut Seeded) -> Mood,
     handed_over: Vec<(String, i32)>,
     lane: Option<Lane>,
 }
@@ -74,7 +73,7 @@ struct Inner {
 pub struct Moody(Arc<Mutex<Inner>>);
 
 impl Moody {
-    pub fn new(random: Random, mood: fn(&mut Random) -> Mood) -> Arc<Self> {
+    pub fn new(random: Seeded, mood: fn(&mut Seeded) -> Mood) -> Arc<Self> {
         Arc::new(Self(Arc::new(Mutex::new(Inner { random, mood, handed_over: Vec::new(), lane: None }))))
     }
 
@@ -97,7 +96,7 @@ impl Moody {
         let mood = choose(&mut inner.random);
         let patience_is_over = calls > 3
             && mood.is_bad()
-            && choose as usize == Mood::healthy as fn(&mut Random) -> Mood as usize;
+            && choose as usize == Mood::healthy as fn(&mut Seeded) -> Mood as usize;
         if patience_is_over { Mood::Inside } else { mood }
     }
 

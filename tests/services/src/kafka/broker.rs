@@ -4,16 +4,19 @@
 //! it had.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use rustix::process::Signal;
 
-use super::{Listener, PATIENCE, wire};
+use super::{Listener, PATIENCE, Version, wire};
 use crate::home::Home;
 use crate::process::Process;
 use crate::until;
+
+/// In the directory of the broker.
+pub(super) const PROPERTIES_FILE: &str = "server.properties";
 
 /// One broker of a cluster.
 #[derive(Debug)]
@@ -21,8 +24,11 @@ pub struct Broker {
     id: u16,
     /// Kind, address it listens on, address it tells clients.
     addresses: Vec<(Listener, SocketAddr, SocketAddr)>,
-    arguments: Vec<String>,
+    /// Options of the JVM.
+    options: Vec<String>,
+    properties: PathBuf,
     log: PathBuf,
+    version: Mutex<Version>,
     process: Mutex<Option<Process>>,
     /// Kept until the process has ended.
     _home: Arc<Home>,
@@ -32,11 +38,14 @@ impl Broker {
     pub(super) fn new(
         id: u16,
         addresses: Vec<(Listener, SocketAddr, SocketAddr)>,
-        arguments: Vec<String>,
-        log: PathBuf,
+        options: Vec<String>,
+        dir: &Path,
+        version: Version,
         home: Arc<Home>,
     ) -> Self {
-        Self { id, addresses, arguments, log, process: Mutex::new(None), _home: home }
+        let (properties, log) = (dir.join(PROPERTIES_FILE), dir.join("log"));
+        let (version, process) = (Mutex::new(version), Mutex::new(None));
+        Self { id, addresses, options, properties, log, version, process, _home: home }
     }
 
     /// Its number in the cluster, from 1.
@@ -88,13 +97,30 @@ impl Broker {
         self.wait_ready();
     }
 
+    /// As [`Broker::restart`], with the programs of another version.
+    ///
+    /// # Panics
+    /// They are not installed: [`Version::missing`] tells.
+    pub fn restart_as(&self, version: Version) {
+        assert_eq!(version.missing(), None);
+        self.stop();
+        *self.version.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = version;
+        self.restart();
+    }
+
     /// Starts it without waiting; does nothing when it runs.
     pub fn launch(&self) {
         let mut process = self.process();
         if process.is_none() {
             let name = format!("broker {}", self.id);
-            *process = Some(Process::start(&name, "java".as_ref(), &self.arguments, &self.log));
+            *process = Some(Process::start(&name, "java".as_ref(), &self.arguments(), &self.log));
         }
+    }
+
+    fn arguments(&self) -> Vec<String> {
+        let version = *self.version.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let program = ["kafka.Kafka".to_owned(), self.properties.display().to_string()];
+        [self.options.as_slice(), &version.class_path(), &program].concat()
     }
 
     /// Waits until it serves clients.

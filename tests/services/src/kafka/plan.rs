@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::broker::PROPERTIES_FILE;
 use super::{Broker, Kafka, Listener, Version};
 use crate::certificate::Identity;
 use crate::home::Home;
@@ -164,19 +165,16 @@ impl<'a> KafkaPlan<'a> {
             "version=1\ncluster.id={CLUSTER_ID}\nnode.id={id}\ndirectory.id={DIRECTORY_ID}{id:02}A\n"
         );
         std::fs::write(data.join("meta.properties"), meta).expect("meta.properties");
-        let file = dir.join("server.properties");
-        std::fs::write(&file, self.server_properties(id, ports, voters, &data, home))
+        std::fs::write(dir.join(PROPERTIES_FILE), self.server_properties(id, ports, voters, &data, home))
             .expect("server.properties");
-        let mut arguments = vec![
+        let options = vec![
             format!("-Xmx{}", self.heap),
             "-XX:+UseSerialGC".to_owned(),
             "-XX:TieredStopAtLevel=1".to_owned(),
             format!("-Dlog4j2.configurationFile={}", home.path().join("log4j2.properties").display()),
         ];
-        arguments.extend(self.version.class_path());
-        arguments.extend(["kafka.Kafka".to_owned(), file.display().to_string()]);
         let addresses = ports.listeners.iter().map(|(listener, bound, told)| (*listener, *bound, *told));
-        Broker::new(id, addresses.collect(), arguments, dir.join("log"), Arc::clone(home))
+        Broker::new(id, addresses.collect(), options, &dir, self.version, Arc::clone(home))
     }
 
     fn server_properties(&self, id: u16, ports: &Ports, voters: &str, data: &Path, home: &Home) -> String {
