@@ -116,6 +116,6 @@ fn wind_down(shared: &Shared, client: Arc<Client>, end: End) {
     }
     for lane in shared.lanes() {
         let lost = lane.ledger().lose_all(RDKafkaErrorCode::PurgeInflight);
-        shared.may_be_doubled(lost);
+        shared.may_be_doubled(lost as u64);
     }
 }

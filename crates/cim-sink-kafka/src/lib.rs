@@ -34,6 +34,7 @@ mod reports;
 mod settings;
 mod shared;
 mod sink;
+mod statistics;
 mod topic;
 
 use std::sync::Arc;

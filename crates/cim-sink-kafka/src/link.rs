@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use cim_core::DeliveryError;
 use rdkafka::error::RDKafkaErrorCode;
-use serde::Deserialize;
 
 use crate::error_table;
+use crate::statistics::{Epochs, Statistics};
 
 /// How long the engine waits before it asks again. Asking costs nothing, the client connects by itself.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
@@ -25,6 +25,7 @@ struct State {
     trouble: Option<(RDKafkaErrorCode, String)>,
     /// A connection was lost in the life of this client: what it holds may have reached a broker.
     lost: bool,
+    epochs: Epochs,
 }
 
 /// What is known of the connection.
@@ -37,24 +38,25 @@ pub(crate) struct Link {
 
 impl Link {
     pub(crate) fn new(patience: Duration) -> Self {
-        let state = State { connected: 0, down_since: None, trouble: None, lost: false };
+        let state =
+            State { connected: 0, down_since: None, trouble: None, lost: false, epochs: Epochs::default() };
         Self { state: Mutex::new(state), patience }
     }
 
     /// A new client starts from nothing, with its own patience.
     pub(crate) fn begin(&self) {
         let mut state = self.lock();
-        (state.connected, state.lost) = (0, false);
+        (state.connected, state.lost, state.epochs) = (0, false, Epochs::default());
         state.down_since.get_or_insert_with(Instant::now);
     }
 
-    /// Takes in the client's statistics; returns how many brokers are connected.
-    pub(crate) fn statistics(&self, json: &[u8]) -> Option<usize> {
-        let statistics: Statistics<'_> = serde_json::from_slice(json).ok()?;
-        let connected =
-            statistics.brokers.values().filter(|broker| matches!(&*broker.state, "UP" | "UPDATE")).count();
+    /// Takes in the client's statistics; returns how many brokers are connected, and how many records at most may be in a
+    /// topic twice because the client began a new epoch by itself.
+    pub(crate) fn statistics(&self, json: &[u8]) -> Option<(usize, u64)> {
+        let statistics = Statistics::parse(json)?;
+        let connected = statistics.connected();
         self.connected(connected);
-        Some(connected)
+        Some((connected, self.lock().epochs.doubtful(&statistics)))
     }
 
     pub(crate) fn connected(&self, connected: usize) {
@@ -121,17 +123,4 @@ impl Link {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The part of the statistics that is looked at.
-#[derive(Deserialize)]
-struct Statistics<'j> {
-    #[serde(borrow)]
-    brokers: std::collections::HashMap<std::borrow::Cow<'j, str>, Broker<'j>>,
-}
-
-#[derive(Deserialize)]
-struct Broker<'j> {
-    #[serde(borrow)]
-    state: std::borrow::Cow<'j, str>,
 }

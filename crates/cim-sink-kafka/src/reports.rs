@@ -74,7 +74,15 @@ impl ClientContext for Reports {
 
     fn stats_raw(&self, statistics: &[u8]) {
         let sink = self.shared.name.clone();
-        if let Some(connected) = self.shared.link.statistics(statistics) {
+        if let Some((connected, doubtful)) = self.shared.link.statistics(statistics) {
+            if doubtful > 0 {
+                tracing::warn!(
+                    sink,
+                    records = doubtful,
+                    "the client began a new epoch; so many records at most may be there twice"
+                );
+                self.shared.may_be_doubled(doubtful);
+            }
             gauge!(catalog::KAFKA_BROKERS, "sink" => sink.clone())
                 .set(u32::try_from(connected).unwrap_or(u32::MAX));
         }

@@ -193,8 +193,8 @@ impl Shared {
         }
     }
 
-    pub(crate) fn may_be_doubled(&self, records: usize) {
-        self.counts.possible_duplicates.fetch_add(records as u64, Memory::Relaxed);
+    pub(crate) fn may_be_doubled(&self, records: u64) {
+        self.counts.possible_duplicates.fetch_add(records, Memory::Relaxed);
     }
 
     pub(crate) fn rebuilt(&self) {
