@@ -11,10 +11,9 @@ use std::time::Duration;
 use cim_app::ApplicationSettings;
 use cim_core::contract::Level;
 use cim_core::supervisor::{OnPanic, Supervisor};
-use cim_core::{Application, Orchestrator, OrchestratorErrorKind, chain, replace_file};
+use cim_core::{Application, Orchestrator, OrchestratorErrorKind, Pauses, chain, replace_file};
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
-use tokio::time::sleep;
 
 use crate::application;
 use crate::settings::Infra;
@@ -74,7 +73,7 @@ pub async fn told(infra: &mut Option<mpsc::Receiver<Option<Infra>>>) -> Option<I
 }
 
 async fn asked(orchestrator: &dyn Orchestrator) -> Option<Infra> {
-    let mut pause = FIRST_PAUSE;
+    let mut pauses = Pauses::new(FIRST_PAUSE, LONGEST_PAUSE);
     loop {
         let gateway = orchestrator.topology_gateway().await;
         match gateway {
@@ -93,8 +92,7 @@ async fn asked(orchestrator: &dyn Orchestrator) -> Option<Infra> {
                 tracing::warn!(error = %chain(&error), "the service with common-infra.json is not known yet");
             }
         }
-        sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        pauses.wait().await;
     }
 }
 

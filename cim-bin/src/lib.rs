@@ -10,6 +10,7 @@ pub mod cli;
 pub mod cluster_needs;
 pub mod configuration;
 pub mod control;
+mod dead_pods;
 pub mod diagnostics;
 pub mod doctor;
 pub mod engine;

@@ -12,7 +12,7 @@ use crate::settings::{Loaded, Place};
 
 /// Makes the directory, or does without one.
 pub fn prepare(loaded: &mut Loaded) {
-    if !matches!(loaded.place("spool.dir"), Place::Name(_) | Place::Document(_)) {
+    if !is_usual(loaded) {
         return;
     }
     let Some(dir) = loaded.settings.spool.dir.clone() else { return };
@@ -22,6 +22,11 @@ pub fn prepare(loaded: &mut Loaded) {
         loaded.settings.spool.dir = None;
         loaded.settings.leftovers.dir = None;
     }
+}
+
+/// Whether nobody named the directory, so that it is one among those of other pods in a directory that CIM made.
+pub fn is_usual(loaded: &Loaded) -> bool {
+    matches!(loaded.place("spool.dir"), Place::Name(_) | Place::Document(_))
 }
 
 /// Makes the directory and those around it, closed to others; one that is there has to be writable.

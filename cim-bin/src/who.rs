@@ -8,10 +8,9 @@ use std::time::Duration;
 
 use cim_core::contract::Level;
 use cim_core::supervisor::{OnPanic, Supervisor};
-use cim_core::{Identity, Orchestrator, chain};
+use cim_core::{Identity, Orchestrator, Pauses, chain};
 use futures_util::FutureExt;
 use tokio::sync::oneshot;
-use tokio::time::sleep;
 
 use crate::settings::Settings;
 
@@ -62,7 +61,7 @@ fn remembered(given: &Identity, spool: &Path) -> Option<Identity> {
 /// # Cancel safety
 /// May be dropped at any await point.
 async fn asked(orchestrator: Arc<dyn Orchestrator>) -> Identity {
-    let mut pause = FIRST_PAUSE;
+    let mut pauses = Pauses::new(FIRST_PAUSE, LONGEST_PAUSE);
     loop {
         match orchestrator.identity().await {
             Ok(identity) => return identity,
@@ -70,8 +69,7 @@ async fn asked(orchestrator: Arc<dyn Orchestrator>) -> Identity {
                 tracing::warn!(error = %chain(&error), "who this pod is cannot be told yet");
             }
         }
-        sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        pauses.wait().await;
     }
 }
 

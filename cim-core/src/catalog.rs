@@ -97,6 +97,10 @@ catalog! {
         "Bytes in the spool directory that belong to other pods or cannot be part of this spool.";
     SET_ASIDE_REMOVED = "cim_spool_set_aside_removed_bytes_total" Counter ["reason"]
         "Of these, bytes removed because they were too many or too old.";
+    DEAD_POD_BYTES = "cim_spool_dead_pods_bytes" Gauge []
+        "Bytes in spools of pods that are gone, in the same directory of logs; looked at every hour.";
+    DEAD_POD_REMOVED = "cim_spool_dead_pods_removed_bytes_total" Counter ["reason"]
+        "Of these, bytes removed because they were too many or too old.";
     BUDGET_USED = "cim_memory_budget_used_bytes" Gauge []
         "Bytes of the process-wide budget in use.";
     BUDGET_LIMIT = "cim_memory_budget_bytes" Gauge []

@@ -23,6 +23,7 @@ mod envelope;
 pub mod intake;
 mod leftovers;
 pub mod null;
+mod pauses;
 mod queue;
 pub mod registry;
 pub mod settings;
@@ -46,6 +47,7 @@ pub use contract::{
     Values, key_order,
 };
 pub use delivery::{DeliveryState, DeliveryStatus};
+pub use pauses::Pauses;
 pub use registry::{
     EventSourceKind, FeedContext, OrchestratorKind, PartContext, Problem, Registry, Sink, SinkContext,
     SinkKind, SourceKind,

@@ -135,6 +135,11 @@ impl Daemon {
         daemon
     }
 
+    /// Another variable for the next life, for a program that runs under the old name.
+    pub fn set_variable(&mut self, name: &str, value: &str) {
+        self.as_original.get_or_insert_default().push((name.to_owned(), value.to_owned()));
+    }
+
     fn spawn_as_original(home: &Path, variables: &[(String, String)]) -> Child {
         let mut command = Command::new(home.join(ORIGINAL));
         command.env_clear().env("CIM_LEGACY_ROOT", home).stdin(Stdio::null());

@@ -10,8 +10,13 @@
 use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
+use cim_core::null::NullSink;
+use cim_core::settings::SpoolSettings;
+use cim_core::{Cim, Identity, Sink};
 use cim_tests::{Daemon, until};
 use serde_json::{Value, json};
 
@@ -68,6 +73,41 @@ fn logs_go_into_the_file_of_the_original_and_the_spool_beside_it_is_closed_to_ot
     for dir in [spool.parent().unwrap(), spool.as_path()] {
         assert_eq!(std::fs::metadata(dir).unwrap().permissions().mode() & 0o777, 0o700, "{}", dir.display());
     }
+}
+
+/// What a pod leaves behind that is gone.
+fn leave_spool(dir: &Path, pod: &str) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let identity = Identity { namespace: "ns1".into(), pod: pod.into(), ..Identity::default() };
+        let spool = SpoolSettings { dir: Some(dir.to_owned()), ..SpoolSettings::default() };
+        let sink = Sink::both(Arc::new(NullSink::new("null")));
+        let cim = Cim::builder().identity(identity).spool(spool).sink("null", sink).start().unwrap();
+        cim.intake().log("app", b"a line").await.unwrap();
+        cim.stop(Duration::from_secs(5)).await;
+    });
+}
+
+#[test]
+fn spools_of_dead_pods_are_kept_within_their_limits_and_counted() {
+    let spool_of = |home: &Path, pod: &str| home.join("opt/logs/.cim").join(format!("ns1_{pod}"));
+    let home = home(&files(), &json!({}));
+    leave_spool(&spool_of(home.path(), "pod-0"), "pod-0");
+    let mut daemon = Daemon::start_as_original(home, &POD);
+    let dead = spool_of(daemon.home(), "pod-0");
+    let removed = "cim_spool_dead_pods_removed_bytes_total";
+    until("its bytes to be counted", || daemon.metric("cim_spool_dead_pods_bytes") > 0.5);
+    assert!(daemon.metric(removed) < 0.5 && dead.is_dir(), "the defaults leave it alone");
+    let bytes = daemon.metric("cim_spool_dead_pods_bytes");
+
+    daemon.set_variable("CIM__SPOOL__DEAD_PODS__MAX_BYTES", "1B");
+    daemon.kill_and_restart();
+    until("it to be removed", || !dead.exists());
+    until("that to be counted", || daemon.metric(removed) > 0.5);
+    assert!((daemon.metric(&format!("{removed}{{reason=\"max_bytes\"}}")) - bytes).abs() < 0.5);
+    assert!(daemon.metric("cim_spool_dead_pods_bytes") < 0.5);
+    assert!(daemon.stderr().contains("the spool of a dead pod was removed"), "{}", daemon.stderr());
+    assert!(spool_of(daemon.home(), "pod-1").is_dir(), "the own one stays");
 }
 
 #[test]

@@ -232,3 +232,28 @@ fn no_credentials_are_told_that_were_not_configured() {
     assert!(answer.contains("\"apigw_username\":\"\",\"apigw_password\":\"\""), "{answer}");
     assert!(!answer.contains("admin"), "{answer}");
 }
+
+#[test]
+fn text_logs_are_those_of_the_container_that_registered_as_long_as_there_is_only_one() {
+    let files = "[sinks.files]\ntype = \"file\"\ndir = \"{home}/logs\"\n[routes.logs]\nsink = \"files\"\n";
+    let daemon = Daemon::start(files);
+    let mut client = daemon.connect();
+    let mut written_by = |line: &str, container: &str| {
+        client.publish("LOG", line.as_bytes());
+        client.flush();
+        until(&format!("{line:?} in the file of {container}"), || {
+            let files = std::fs::read_dir(daemon.home().join("logs")).into_iter().flatten().flatten();
+            let of_container = |name: &str| name.contains(&format!("_{container}-"));
+            let mut its = files.filter(|file| of_container(&file.file_name().to_string_lossy()));
+            its.any(|file| std::fs::read_to_string(file.path()).unwrap().contains(line))
+        });
+    };
+    written_by("nobody has registered: CONNECT counts", "wire");
+    let answer = daemon.register();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    written_by("one has registered", "app");
+    let other = br#"{"container_name":"other","container_id":"cid2"}"#;
+    let answer = daemon.call("POST", "/api/v1/_operations/xgvela/register", other);
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    written_by("two have registered: CONNECT counts again", "wire");
+}

@@ -21,8 +21,8 @@ const TMAAS: &str = r#"{"vendorId":"v","xgvelaId":"x1","nfClass":"c","nfType":"a
 /// Longest wait for the API server, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A pod `pod-1` with the rights that `cim manifest` prints; its token is `token` in the directory of the program.
-fn prepare(kubernetes: &Kubernetes, namespace: &Namespace<'_>, home: &Path) {
+/// The rights that `cim manifest` prints; their token is `token` in the directory of the program.
+fn grant(kubernetes: &Kubernetes, namespace: &Namespace<'_>, home: &Path) {
     let arguments = ["manifest", "--rbac", "--namespace", namespace.name(), "--service-account", "cim"];
     let manifest = Command::new(binary()).args(arguments).output().unwrap();
     kubernetes.apply(&String::from_utf8(manifest.stdout).unwrap());
@@ -32,20 +32,38 @@ fn prepare(kubernetes: &Kubernetes, namespace: &Namespace<'_>, home: &Path) {
         let question = ["auth", "can-i", verb, resource, &user, "--namespace", namespace.name()];
         cim_services::until("rights", PATIENCE, || kubernetes.try_kubectl(&question).is_ok());
     }
-    let labels = [("microSvcName", "svc"), ("uhn", "u"), ("cnfc_uuid", "c")];
-    let annotations = [("svcVersion", "v1"), ("xgvela.com/tmaas", TMAAS)];
-    namespace.create_pod("pod-1", "node-1", &labels, &annotations);
+}
+
+/// What the image has, and an empty source.
+fn build_in(home: &Path, document: &Value) {
     std::fs::create_dir_all(home.join("opt/config")).unwrap();
-    let built_in = json!({"cimConfig": {"lmaas": {"logging_mode": "FILE", "max_age": 7}}});
-    std::fs::write(home.join("opt/config/cim.json"), built_in.to_string()).unwrap();
+    std::fs::write(home.join("opt/config/cim.json"), document.to_string()).unwrap();
     std::fs::create_dir_all(home.join("store")).unwrap();
 }
 
+/// A pod `pod-1` with rights and what the image has.
+fn prepare(kubernetes: &Kubernetes, namespace: &Namespace<'_>, home: &Path) {
+    grant(kubernetes, namespace, home);
+    let labels = [("microSvcName", "svc"), ("uhn", "u"), ("cnfc_uuid", "c")];
+    let annotations = [("svcVersion", "v1"), ("xgvela.com/tmaas", TMAAS)];
+    namespace.create_pod("pod-1", "node-1", &labels, &annotations);
+    build_in(home, &json!({"cimConfig": {"lmaas": {"logging_mode": "FILE", "max_age": 7}}}));
+}
+
 fn start(kubernetes: &Kubernetes, namespace: &Namespace<'_>, home: tempfile::TempDir) -> Daemon {
+    start_pod(kubernetes, namespace, home, "pod-1")
+}
+
+fn start_pod(
+    kubernetes: &Kubernetes,
+    namespace: &Namespace<'_>,
+    home: tempfile::TempDir,
+    pod: &str,
+) -> Daemon {
     let settings = format!(
         "[spool]\ndir = \"{{home}}/spool\"\n[configuration]\nsource = \"file\"\nfile.dir = \"{{home}}/store\"\n\
          [orchestrator]\ntype = \"kubernetes\"\nhost = \"{}\"\nport = {}\ntoken_file = \"{{home}}/token\"\nca_file = \"{}\"\n\
-         request_timeout = \"20s\"\n[identity]\nnamespace = \"{}\"\npod = \"pod-1\"\n",
+         request_timeout = \"20s\"\n[identity]\nnamespace = \"{}\"\npod = \"{pod}\"\n",
         kubernetes.address().ip(),
         kubernetes.address().port(),
         kubernetes.ca_file().display(),
@@ -60,7 +78,11 @@ fn map(namespace: &Namespace<'_>) -> Option<Value> {
 }
 
 fn put(daemon: &Daemon, namespace: &Namespace<'_>, revision: i32, patch: &Value) {
-    let folder = format!("store/change-set/{}/svc/v1/ms/cim.json", namespace.name());
+    put_for("svc", daemon, namespace, revision, patch);
+}
+
+fn put_for(service: &str, daemon: &Daemon, namespace: &Namespace<'_>, revision: i32, patch: &Value) {
+    let folder = format!("store/change-set/{}/{service}/v1/ms/cim.json", namespace.name());
     let folder = daemon.home().join(folder);
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::write(folder.join(".fresh"), patch.to_string()).unwrap();
@@ -68,7 +90,11 @@ fn put(daemon: &Daemon, namespace: &Namespace<'_>, revision: i32, patch: &Value)
 }
 
 fn commits(daemon: &Daemon, namespace: &Namespace<'_>, value: &str) {
-    let key = daemon.home().join(format!("store/commit-config/{}/svc/v1/ms/cim/pod-1", namespace.name()));
+    commits_at(&format!("commit-config/{}/svc/v1/ms/cim/pod-1", namespace.name()), daemon, value);
+}
+
+fn commits_at(key: &str, daemon: &Daemon, value: &str) {
+    let key = daemon.home().join("store").join(key);
     cim_services::until(&format!("commit of {value}"), PATIENCE, || {
         std::fs::read_to_string(&key).is_ok_and(|stored| stored == value)
     });
@@ -116,6 +142,80 @@ fn the_map_is_made_at_the_first_registration_and_results_have_its_key() {
     assert!(
         !daemon.home().join("store/commit-config").join(namespace.name()).join("svc/v1/ms/pod-1").exists()
     );
+}
+
+/// The words of a YANG module from its first container on; what descriptions say is free.
+fn words(yang: &str) -> Vec<String> {
+    let mut rest = &yang[yang.find("container cimConfig").unwrap()..];
+    let mut text = String::new();
+    while let Some((before, after)) = rest.split_once("description") {
+        text.push_str(before);
+        rest = after.split_once("\";").unwrap().1;
+    }
+    text.push_str(rest);
+    for sign in ["{", "}", ";"] {
+        text = text.replace(sign, &format!(" {sign} "));
+    }
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
+#[test]
+fn the_map_of_the_first_registration_and_its_commits_are_as_recorded() {
+    let Some(kubernetes) = Kubernetes::shared() else { return };
+    let vectors: Value = serde_json::from_str(include_str!("../vectors/config.json")).unwrap();
+    let named = |case: &&Value| case["name"] == "ConfigMap created at first registration";
+    let case = vectors["cases"].as_array().unwrap().iter().find(named).unwrap();
+    let request = case["expected"]["request"].as_str().unwrap();
+    let recorded: Value = serde_json::from_str(request.split_once("\r\n\r\n").unwrap().1).unwrap();
+    let parsed = |text: &Value| serde_json::from_str::<Value>(text.as_str().unwrap()).unwrap();
+
+    let namespace = kubernetes.namespace();
+    let home = tempfile::tempdir().unwrap();
+    grant(kubernetes, &namespace, home.path());
+    let tmaas = recorded["metadata"]["annotations"]["xgvela.com/tmaas"].as_str().unwrap();
+    let labels = [("microSvcName", "svck"), ("uhn", "u"), ("cnfc_uuid", "c")];
+    namespace.create_pod("pod-k", "node-1", &labels, &[("svcVersion", "v1"), ("xgvela.com/tmaas", tmaas)]);
+    // As in the image: what the registration says otherwise is told by the case.
+    let mut built_in = parsed(&recorded["data"]["cim.json"]);
+    built_in["cimConfig"]["lmaas"]["max_age"] = json!(7);
+    built_in["cimConfig"]["lmaas"]["logging_mode"] = json!("FILE");
+    built_in["cimConfig"]["app_settings"]["app_port"] = json!(9999);
+    build_in(home.path(), &built_in);
+    let daemon = start_pod(kubernetes, &namespace, home, "pod-k");
+    cim_services::until("the pod is known", PATIENCE, || {
+        daemon.get("/statusz").unwrap().contains("\"known\": true")
+    });
+    let body = case["input"]["register_body"].as_str().unwrap();
+    let answer = daemon.call("POST", "/api/v1/_operations/xgvela/register", body.as_bytes());
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    cim_services::until("the map", PATIENCE, || map(&namespace).is_some());
+
+    let mut made = map(&namespace).unwrap();
+    let mut recorded = recorded;
+    let own = namespace.name();
+    assert_eq!(made["metadata"]["annotations"]["nwFnPrefix"], own);
+    made["metadata"]["annotations"]["nwFnPrefix"] = json!("ns1");
+    for member in ["name", "labels", "annotations"] {
+        assert_eq!(made["metadata"][member], recorded["metadata"][member], "{member}");
+    }
+    let (made, recorded) = (made["data"].take(), recorded["data"].take());
+    assert_eq!(parsed(&made["cim.json"]), parsed(&recorded["cim.json"]));
+    assert_eq!(words(made["cim.yang"].as_str().unwrap()), words(recorded["cim.yang"].as_str().unwrap()));
+    for member in ["__CFG_TYPE", "revision", "updatePolicy.json"] {
+        assert_eq!(made[member], recorded[member], "{member}");
+    }
+    assert_eq!(made.as_object().unwrap().len(), recorded.as_object().unwrap().len());
+
+    let expected = |part: &str| {
+        let (key, value) = case["expected"][part].as_object().unwrap().iter().next().unwrap();
+        (key.replace("/ns1/", &format!("/{own}/")), value.as_str().unwrap().to_owned())
+    };
+    let (key, value) = expected("commits");
+    commits_at(&key, &daemon, &value);
+    let (key, value) = expected("self_update_commit");
+    let patch = json!([{"op": "replace", "path": "/cimConfig/lmaas/max_age", "value": 4}]);
+    put_for("svck", &daemon, &namespace, value.parse().unwrap(), &patch);
+    commits_at(&key, &daemon, &value);
 }
 
 #[test]

@@ -6,10 +6,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cim_core::{Document, Identity, Orchestrator, OrchestratorErrorKind, chain};
+use cim_core::{Document, Identity, Orchestrator, OrchestratorErrorKind, Pauses, chain};
 use serde_json::Value;
 use tokio::sync::watch;
-use tokio::time::sleep;
 
 use super::wish::Wishes;
 use crate::backends;
@@ -81,7 +80,7 @@ async fn patiently<T, F>(call: impl Fn() -> F, failed: &str) -> Option<T>
 where
     F: Future<Output = Result<T, cim_core::OrchestratorError>>,
 {
-    let mut pause = FIRST_PAUSE;
+    let mut pauses = Pauses::new(FIRST_PAUSE, LONGEST_PAUSE);
     loop {
         match call().await {
             Ok(answer) => return Some(answer),
@@ -90,8 +89,7 @@ where
                 tracing::warn!(error = %chain(&error), "the ConfigMap of cim.json {failed}; it is tried again");
             }
         }
-        sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        pauses.wait().await;
     }
 }
 

@@ -35,7 +35,7 @@ use crate::reload::{Reload, Switches};
 use crate::said::{self, HttpAddresses};
 use crate::settings::{Infra, Loaded, RegistrationSettings, Request};
 use crate::who::{self, Who};
-use crate::{backends, configuration, engine, infra, limits, listeners, own_document, own_spool};
+use crate::{backends, configuration, dead_pods, engine, infra, limits, listeners, own_document, own_spool};
 use ending::Cause;
 use serve::{Pages, serve_control, serve_external, serve_nats, serve_pages};
 use signals::Signals;
@@ -103,6 +103,7 @@ pub fn run(files: Vec<PathBuf>) -> Result<u8, Failure> {
         if who.is_known {
             process.follow_events(settings, &who.identity, &registry);
         }
+        dead_pods::follow(process.cim.supervisor(), &loaded);
         said::start(&loaded, &who, &process.face.addresses, &process.http);
         wishes.into_iter().for_each(|wishes| process.follow_map(wishes));
         let switches = Switches { diagnostics, metrics: process.face.metrics.clone(), answers };

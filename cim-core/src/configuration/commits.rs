@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::change::Settled;
 use super::rules::Now;
+use crate::Pauses;
 use crate::contract::{Commit, ConfigOutcome};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -25,12 +26,19 @@ pub struct Report {
     pub settled: Option<Settled>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Line {
     waiting: VecDeque<Report>,
     busy: bool,
-    pause: Duration,
+    pauses: Pauses,
     not_before: Duration,
+}
+
+impl Default for Line {
+    fn default() -> Self {
+        let pauses = Pauses::new(FIRST_PAUSE, LONGEST_PAUSE);
+        Self { waiting: VecDeque::new(), busy: false, pauses, not_before: Duration::ZERO }
+    }
 }
 
 /// All results on their way.
@@ -82,7 +90,7 @@ impl Commits {
             !line.busy
                 && line.waiting.front().is_some_and(|report| report.until.is_some_and(|at| at <= now.mono))
         })?;
-        line.pause = Duration::ZERO;
+        line.pauses.reset();
         line.not_before = now.mono;
         line.waiting.pop_front()
     }
@@ -91,7 +99,7 @@ impl Commits {
     pub fn stored(&mut self, name: &str) -> Option<Report> {
         let line = self.lines.get_mut(name)?;
         line.busy = false;
-        line.pause = Duration::ZERO;
+        line.pauses.reset();
         let report = line.waiting.pop_front()?;
         if line.waiting.is_empty() {
             self.lines.remove(name);
@@ -108,8 +116,7 @@ impl Commits {
     pub fn failed(&mut self, name: &str, now: Now) {
         if let Some(line) = self.lines.get_mut(name) {
             line.busy = false;
-            line.pause = (line.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
-            line.not_before = now.mono + line.pause;
+            line.not_before = now.mono + line.pauses.take();
         }
     }
 

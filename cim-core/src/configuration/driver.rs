@@ -123,6 +123,7 @@ impl Driver {
             // The application registers once in its life, and this process is not the first one it meets.
             desk.application_ready(false);
         }
+        intake.registered(memory.container());
         let scope = ConfigScope {
             namespace: plan.identity.namespace.clone(),
             microservice: plan.identity.microservice.clone(),

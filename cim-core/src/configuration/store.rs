@@ -47,6 +47,8 @@ pub struct Memory {
     pod_uid: String,
     /// The last registration; `None` before the first.
     pub registration: Option<Registration>,
+    /// Containers of different names registered.
+    several: bool,
     /// The values of the start were committed (wire contract §4.4).
     pub start_committed: bool,
     /// Highest revision stored per commit key.
@@ -92,8 +94,26 @@ impl Memory {
     #[must_use]
     pub fn in_pod(self, uid: &str) -> Self {
         let is_another = !uid.is_empty() && !self.pod_uid.is_empty() && self.pod_uid != uid;
-        let said = if is_another { (None, None) } else { (self.registration, self.day_one) };
-        Self { pod_uid: uid.to_owned(), registration: said.0, day_one: said.1, ..self }
+        let here = Self { pod_uid: uid.to_owned(), ..self };
+        if is_another { Self { registration: None, several: false, day_one: None, ..here } } else { here }
+    }
+
+    /// Remembers a registration.
+    pub fn register(&mut self, registration: Registration) {
+        let name = &registration.container_name;
+        let is_another = |before: &Registration| {
+            ![name, &before.container_name].iter().any(|name| name.is_empty())
+                && before.container_name != *name
+        };
+        self.several |= self.registration.as_ref().is_some_and(is_another);
+        self.registration = Some(registration);
+    }
+
+    /// Name of the container that registered; `None` where there were several, or it has none.
+    #[must_use]
+    pub fn container(&self) -> Option<&str> {
+        let name = self.registration.as_ref().filter(|_| !self.several)?.container_name.trim();
+        (!name.is_empty()).then_some(name)
     }
 
     /// Replaces the file. It is not forced to the disk: an application waits for this when it registers, and what it is for
@@ -168,6 +188,25 @@ mod tests {
         assert_eq!(memory.clone().in_pod("").registration, memory.registration, "nobody tells the uid");
         let other = memory.in_pod("u-2");
         assert_eq!((other.registration, other.day_one), (None, None));
+    }
+
+    #[test]
+    fn the_only_container_that_registered_is_told_from_several() {
+        let named = |name: &str| Registration { container_name: name.to_owned(), ..Registration::default() };
+        let mut memory = Memory::default().in_pod("uid-1");
+        assert_eq!(memory.container(), None);
+        memory.register(named(""));
+        assert_eq!(memory.container(), None, "it has no name");
+        memory.register(named("app"));
+        memory.register(named("app"));
+        assert_eq!(memory.container(), Some("app"), "an application that was restarted registers again");
+        memory.register(named("other"));
+        memory.register(named("app"));
+        assert_eq!(memory.container(), None);
+        assert_eq!(memory.clone().in_pod("uid-1").container(), None, "a restarted sidecar remembers it");
+        let mut next = memory.in_pod("uid-2");
+        next.register(named("app"));
+        assert_eq!(next.container(), Some("app"));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures_util::{FutureExt, StreamExt};
 use tokio::time::{Instant, sleep_until};
 
+use crate::Pauses;
 use crate::contract::{ConfigScope, ConfigSource, ConfigStream, ConfigUpdate, Revision, SourceError};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -29,14 +30,15 @@ pub(crate) struct Subscription {
     scope: ConfigScope,
     resume: Option<Revision>,
     stream: Option<ConfigStream>,
-    pause: Duration,
+    pauses: Pauses,
     not_before: Instant,
 }
 
 impl Subscription {
     pub(crate) fn new(source: Arc<dyn ConfigSource>, scope: ConfigScope) -> Self {
         let not_before = Instant::now();
-        Self { source, scope, resume: None, stream: None, pause: Duration::ZERO, not_before }
+        let pauses = Pauses::new(FIRST_PAUSE, LONGEST_PAUSE);
+        Self { source, scope, resume: None, stream: None, pauses, not_before }
     }
 
     /// The next thing to tell.
@@ -65,7 +67,7 @@ impl Subscription {
     }
 
     fn note(&mut self, update: &ConfigUpdate) {
-        self.pause = Duration::ZERO;
+        self.pauses.reset();
         self.resume = Some(match update {
             // The store may have been set back: whatever was known of its history is void.
             ConfigUpdate::Reset { revision, .. } => *revision,
@@ -76,8 +78,7 @@ impl Subscription {
 
     fn cut(&mut self, error: SourceError) -> Heard {
         self.stream = None;
-        self.pause = (self.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
-        self.not_before = Instant::now() + self.pause;
+        self.not_before = Instant::now() + self.pauses.take();
         Heard::Cut(error)
     }
 }

@@ -52,6 +52,11 @@ impl Intake {
         Lane::new(Arc::clone(&self.entrance))
     }
 
+    /// The only container that registered, if there is one: logs that do not name their container are its.
+    pub(crate) fn registered(&self, container: Option<&str>) {
+        self.entrance.registered.send_replace(container.map(|name| name.as_bytes().into()));
+    }
+
     /// A log line of that container; returns once it is accepted. Waits for room under policy `block`.
     ///
     /// # Errors

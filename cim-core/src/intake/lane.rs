@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use cim_wire::{Class, Encoding, sniff, verify};
+use tokio::sync::watch;
 
 use super::side::{Committed, Side};
 use super::{Entrance, Level, RefusedReason, Wake};
@@ -20,7 +21,7 @@ pub struct Offer<'a> {
     pub class: Class,
     /// Header block as received.
     pub headers: Option<&'a [u8]>,
-    /// Who sent it: the container of a log that does not name one. May be empty.
+    /// Who sent it: the container of a log that does not name one, unless exactly one has registered. May be empty.
     pub source: &'a [u8],
     /// Payload as received.
     pub payload: &'a [u8],
@@ -54,18 +55,36 @@ pub struct Lane {
     events: Side,
     /// Arrival of the messages of this turn; 0 until the first one.
     turn_ms: u64,
+    registered: watch::Receiver<Option<Arc<[u8]>>>,
+    /// The only container that had registered when the turn began.
+    container: Option<Arc<[u8]>>,
 }
 
 impl Lane {
     pub(crate) fn new(entrance: Arc<Entrance>) -> Self {
         let logs = Side::new(Arc::clone(&entrance.logs));
         let events = Side::new(Arc::clone(&entrance.events));
-        Self { entrance, logs, events, turn_ms: 0 }
+        let mut registered = entrance.registered.subscribe();
+        let container = registered.borrow_and_update().clone();
+        Self { entrance, logs, events, turn_ms: 0, registered, container }
     }
 
     /// Verifies the message and copies it. `sip`: the class has no room under policy `block`, and this is one of the
     /// small reads that keep its publisher alive; up to 4 MiB may wait in this lane then.
     pub fn offer(&mut self, offer: &Offer<'_>, sip: bool) -> Offered {
+        // No lock, unless somebody has registered.
+        if self.turn_ms == 0 && self.registered.has_changed().unwrap_or(false) {
+            self.container = self.registered.borrow_and_update().clone();
+        }
+        // Not in `self` meanwhile, so that what is written may borrow it.
+        let container = self.container.take();
+        let named = container.as_deref().filter(|_| offer.class == Class::Log);
+        let offered = self.take_in(&Offer { source: named.unwrap_or(offer.source), ..*offer }, sip);
+        self.container = container;
+        offered
+    }
+
+    fn take_in(&mut self, offer: &Offer<'_>, sip: bool) -> Offered {
         if self.entrance.is_closed() {
             return self.refuse(offer.class, RefusedReason::Closed);
         }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use cim_wire::SniffRules;
+use tokio::sync::watch;
 
 use crate::budget::Budget;
 use crate::queue::ClassQueue;
@@ -36,6 +37,8 @@ pub(crate) struct Entrance {
     pub sniff: SniffRules,
     pub counts: IntakeCounts,
     pub signals: Signals,
+    /// The only container that registered: whose text logs are.
+    pub registered: watch::Sender<Option<Arc<[u8]>>>,
     closed: AtomicBool,
 }
 
@@ -53,6 +56,7 @@ impl Entrance {
             sniff,
             counts: IntakeCounts::default(),
             signals: Signals::default(),
+            registered: watch::Sender::new(None),
             closed: AtomicBool::new(false),
         }
     }

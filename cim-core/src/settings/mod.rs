@@ -135,6 +135,23 @@ impl Default for SetAsideSettings {
     }
 }
 
+/// `[spool.dead_pods]`: spools of pods that are gone, in the directory of logs that this pod's spool is in by default.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct DeadPodSettings {
+    /// Most bytes of all of them; whole spools go, first those that were written longest ago, and are counted.
+    pub max_bytes: ByteSize,
+    /// Spools whose last write is longer ago go, and are counted. `0s`: no limit.
+    pub max_age: Period,
+}
+
+impl Default for DeadPodSettings {
+    /// One spool that is full fits in.
+    fn default() -> Self {
+        Self { max_bytes: ByteSize::mib(2048), max_age: Period::seconds(7 * 24 * 3_600) }
+    }
+}
+
 /// What a disk fault does to acceptance.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
@@ -163,6 +180,8 @@ pub struct SpoolSettings {
     pub dead_letters: DeadLetterSettings,
     /// What is kept that belongs to others.
     pub set_aside: SetAsideSettings,
+    /// What is kept of pods that are gone. Counts only where `dir` is not given and is in the directory of logs.
+    pub dead_pods: DeadPodSettings,
 }
 
 impl Default for SpoolSettings {
@@ -174,6 +193,7 @@ impl Default for SpoolSettings {
             events: ClassSettings::events(),
             dead_letters: DeadLetterSettings::default(),
             set_aside: SetAsideSettings::default(),
+            dead_pods: DeadPodSettings::default(),
         }
     }
 }

@@ -16,8 +16,8 @@ use super::ahead::{Ahead, Ledger};
 use super::filter::Traits;
 use super::outlet::{Outlet, Taken};
 use super::view::{Counts, FeedState};
-use crate::catalog;
 use crate::contract::{EventReader, EventSource, FeedBatch, Sift, SourceError};
+use crate::{Pauses, catalog};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -49,7 +49,7 @@ enum Ended {
 impl Feed {
     /// Reads for as long as the process lives.
     pub(super) async fn run(mut self) {
-        let mut pause = Duration::ZERO;
+        let mut pauses = Pauses::new(FIRST_PAUSE, LONGEST_PAUSE);
         let mut stop = self.stop.clone();
         loop {
             if self.current.borrow().index.is_empty() {
@@ -61,11 +61,13 @@ impl Feed {
             }
             let began = Instant::now();
             match self.read().await {
-                Ok(Ended::Idle) => pause = Duration::ZERO,
+                Ok(Ended::Idle) => pauses.reset(),
                 Ok(Ended::Stopped) => break,
                 Err(error) => {
-                    let known = if began.elapsed() >= STEADY { Duration::ZERO } else { pause };
-                    pause = (known * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+                    if began.elapsed() >= STEADY {
+                        pauses.reset();
+                    }
+                    let pause = pauses.take();
                     self.failed(&error, pause);
                     tokio::select! {
                         () = sleep(pause) => {}

@@ -7,10 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::{Client, Subscriber};
-use cim_core::Class;
 use cim_core::intake::Lane;
+use cim_core::{Class, Pauses};
 use futures_util::{FutureExt, Stream, StreamExt};
-use tokio::time::sleep;
 
 use crate::config::{Durable, ExternalConfig};
 use crate::connection::{self, State};
@@ -56,7 +55,7 @@ impl ExternalNats {
     /// # Cancel safety
     /// When dropped, messages that were read and not accepted are lost if the server does not keep them.
     pub async fn run(&self, lane: impl Fn() -> Lane + Send + Sync) {
-        let mut pause = FIRST_PAUSE;
+        let mut pauses = Pauses::new(FIRST_PAUSE, LONGEST_PAUSE);
         let client = loop {
             match connection::open(&self.config, &self.state).await {
                 Ok(client) => break client,
@@ -65,8 +64,7 @@ impl ExternalNats {
                     self.state.set(Some(why));
                 }
             }
-            sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            pauses.wait().await;
         };
         let subjects = &self.config.subjects;
         let logs = self.class(Class::Log, &subjects.logs, lane(), &client);
@@ -76,7 +74,7 @@ impl ExternalNats {
 
     async fn class(&self, class: Class, subject: &str, lane: Lane, client: &Client) {
         let mut taking = Taking::new(class, lane, client.clone());
-        let mut pause = FIRST_PAUSE;
+        let mut pauses = Pauses::new(FIRST_PAUSE, LONGEST_PAUSE);
         loop {
             let ended = match &self.config.durable {
                 Some(durable) => self.durable(durable, class, subject, client, &mut taking).await,
@@ -84,14 +82,13 @@ impl ExternalNats {
             };
             match ended {
                 Ended::Stopping => return,
-                Ended::Worked => pause = FIRST_PAUSE,
+                Ended::Worked => pauses.reset(),
                 Ended::Failed(why) => {
                     tracing::warn!(subject, "messages of the NATS server do not arrive: {why}; trying again");
                     self.state.set(Some(why));
                 }
             }
-            sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            pauses.wait().await;
         }
     }
 
@@ -127,7 +124,7 @@ impl ExternalNats {
 
     /// Results of configuration changes; they are taken at once, whatever else waits.
     async fn results(&self, mut lane: Lane, client: &Client) {
-        let mut pause = FIRST_PAUSE;
+        let mut pauses = Pauses::new(FIRST_PAUSE, LONGEST_PAUSE);
         loop {
             match self.subscribe(&self.config.subjects.config, client).await {
                 Ok(mut messages) => {
@@ -141,8 +138,7 @@ impl ExternalNats {
             if lane.is_closed() {
                 return;
             }
-            sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            pauses.wait().await;
         }
     }
 

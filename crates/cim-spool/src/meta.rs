@@ -103,7 +103,7 @@ fn write_meta(
 }
 
 /// The first intact segment header in any stream.
-fn find_header(layer: &dyn FileLayer, dir: &Path) -> Result<Option<SegmentHeader>, OpenError> {
+pub(crate) fn find_header(layer: &dyn FileLayer, dir: &Path) -> Result<Option<SegmentHeader>, OpenError> {
     for name in layer.list_dirs(dir).map_err(OpenError::io("list", dir))? {
         if name.starts_with(aside::PREFIX) {
             continue;

@@ -156,6 +156,25 @@ fn a_delay_delays_and_does_not_limit_the_rate() {
 }
 
 #[test]
+fn a_delay_holds_for_the_first_bytes_after_it_was_set() {
+    let delay = Duration::from_millis(40);
+    for direction in DIRECTIONS {
+        let stage = Stage::new();
+        let (mut sender, mut receiver) = stage.along(direction);
+        for _ in 0..5 {
+            stage.proxy.behave(Behaviour::faithful());
+            sender.write_all(b"x").unwrap();
+            receiver.read_exact(&mut [0]).unwrap();
+            stage.proxy.behave(Behaviour::faithful().flow(direction, Flow::faithful().delay(delay)));
+            let start = Instant::now();
+            sender.write_all(b"x").unwrap();
+            receiver.read_exact(&mut [0]).unwrap();
+            assert!(start.elapsed() >= delay, "{:?}", start.elapsed());
+        }
+    }
+}
+
+#[test]
 fn a_bandwidth_is_kept() {
     let rate = 1_000_000;
     for direction in DIRECTIONS {

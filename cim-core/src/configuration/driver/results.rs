@@ -100,7 +100,8 @@ impl Driver {
     fn register(&mut self, registration: Registration) {
         let again = self.desk.is_ready();
         tracing::info!(container = %registration.container_name, again, "the application registered");
-        self.memory.registration = Some(registration);
+        self.memory.register(registration);
+        self.intake.registered(self.memory.container());
         self.day_one.registered();
         self.desk.application_ready(again);
         if !std::mem::replace(&mut self.start_committed, true) {

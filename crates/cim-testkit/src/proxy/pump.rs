@@ -72,6 +72,8 @@ impl<'p> Pump<'p> {
                 Err(error) if is_pause(error.kind()) => continue,
                 read => read,
             };
+            // The behaviour may have changed while this thread waited for the bytes.
+            let (_, flow) = self.link.flow(self.board, self.direction);
             let due = Instant::now().checked_add(flow.delay.saturating_add(random.up_to(flow.jitter)));
             last_due = due.map_or(last_due, |due| due.max(last_due));
             let parcel = match read {
