@@ -42,8 +42,8 @@ pub use contract::{
     DeliveryErrorKind, Departure, Document, Durability, Event, EventReader, EventSink, EventSource,
     FeedBatch, FeedPosition, Health, Identity, Lease, Level, LogRecord, LogSink, Meta, Neighbours, Notice,
     Orchestrator, OrchestratorError, OrchestratorErrorKind, Ordering, Peer, PeerQuery, PodEnd, Push, Record,
-    Reported, RestartReason, Revision, Sift, SinkProfile, SourceError, SourceErrorKind, Tmaas, Undelivered,
-    Values,
+    RecordPlace, Reported, RestartReason, Revision, Sift, SinkProfile, SourceError, SourceErrorKind, Tmaas,
+    Undelivered, Values,
 };
 pub use delivery::{DeliveryState, DeliveryStatus};
 pub use registry::{
