@@ -5,16 +5,17 @@
 use std::fmt::Write;
 
 use cim_core::Class;
-use cim_core::deadletter::Letter;
+use cim_core::deadletter::{Letter, Origin};
 use serde_json::{Value, json};
 
 /// The document of a letter.
 #[must_use]
 pub fn document(letter: &Letter) -> Value {
     let payload = letter.payload();
-    let class = match letter.class {
-        Class::Log => "logs",
-        Class::Event => "events",
+    let class = match letter.origin {
+        Origin::Queue(Class::Log) => "logs",
+        Origin::Queue(Class::Event) => "events",
+        Origin::Subscription => "notifications",
     };
     let mut document = json!({
         "seq": letter.seq,

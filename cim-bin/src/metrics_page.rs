@@ -100,6 +100,8 @@ pub fn publish_subscriptions(view: &SubscriptionsView) {
     counter!(catalog::SUBSCRIPTION_LEFT_OUT, "reason" => "replay").absolute(view.replayed);
     counter!(catalog::SUBSCRIPTION_LEFT_OUT, "reason" => "too_large").absolute(view.too_large);
     counter!(catalog::SUBSCRIPTION_DELIVERED).absolute(view.delivered);
+    let pending = view.acknowledged.values().map(|tally| tally.pending).sum();
+    gauge!(catalog::SUBSCRIPTION_PENDING).set(as_f64(pending));
     gauge!(catalog::SUBSCRIPTION_WAITING).set(as_f64(view.waiting_bytes));
     let is_reading = view.feed == FeedState::Reading && view.trouble.is_none();
     gauge!(catalog::SUBSCRIPTION_READING).set(f64::from(u8::from(is_reading)));

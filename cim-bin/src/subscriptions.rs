@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use cim_api::{SubscriptionAnswer, SubscriptionCall};
 use cim_core::settings::SubscriptionSettings;
-use cim_core::subscriptions::{BookError, FeedState, Filter, SubscriptionsView};
+use cim_core::subscriptions::{BookError, FeedState, Filter, Rules, SubscriptionsView};
 use cim_core::{EventSource, FeedContext, Identity, Problem, Registry, Subscriptions};
 use serde_json::Value;
 
@@ -51,6 +51,16 @@ pub fn source(
     };
     let built = (kind.build)(context, &members);
     built.map(Some).map_err(|problem| problem.beneath(&format!("sinks.{name}")))
+}
+
+/// What the settings say of answers to notifications.
+#[must_use]
+pub fn rules(settings: &SubscriptionSettings) -> Rules {
+    Rules {
+        ack_wait: settings.ack_wait.get(),
+        max_deliver: settings.max_deliver,
+        max_pending: usize::try_from(settings.max_ack_pending).unwrap_or(usize::MAX),
+    }
 }
 
 /// Answers a call over HTTP (wire contract §6.2).

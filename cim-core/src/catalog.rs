@@ -169,6 +169,12 @@ catalog! {
         "Records left out although they may have been asked for: replay or too_large.";
     SUBSCRIPTION_DELIVERED = "cim_subscription_notifications_total" Counter []
         "Notifications that a connection of the application took.";
+    SUBSCRIPTION_PENDING = "cim_subscription_pending" Gauge []
+        "Notifications of subscriptions that want answers that are not settled.";
+    SUBSCRIPTION_REDELIVERED = "cim_subscription_redeliveries_total" Counter []
+        "Notifications that were sent again because the application did not answer, or asked for it.";
+    SUBSCRIPTION_DEAD_LETTERS = "cim_subscription_dead_letters_total" Counter ["reason"]
+        "Notifications that were given up and became dead letters: terminated, refused or not_answered.";
     SUBSCRIPTION_WAITING = "cim_subscription_waiting_bytes" Gauge []
         "Bytes of notifications that wait for the application; from 4 MiB on nothing is read.";
     SUBSCRIPTION_READING = "cim_subscription_reading" Gauge []

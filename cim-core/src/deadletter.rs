@@ -1,32 +1,65 @@
 //! Records that no attempt will deliver: kept with the reason, bounded, for people to look at and replay.
 //!
-//! One spool stream for both classes. When it is full, the oldest letters go, and are counted.
-//! Layout of a stored letter: class (1 byte) · sequence (8, little endian) · three texts with a 2-byte length each (route,
+//! One spool stream for all of them. When it is full, the oldest letters go, and are counted. A second stream holds the notifications
+//! among them that were put back and are not settled yet.
+//! Layout of a stored letter: origin (1 byte) · sequence (8, little endian) · three texts with a 2-byte length each (route,
 //! reason, error) · the record as the queue stored it.
 
 use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cim_spool::{AppendError, FrameBuf, OpenError, Read, Reader, Stream};
-use cim_wire::Class;
+use cim_wire::{Class, Encoding};
+use tokio::sync::Notify;
 
-use crate::envelope::Envelope;
+use crate::clock;
+use crate::envelope::{Envelope, Prefix};
 
 /// Name of the stream and of its one cursor.
 pub(crate) const STREAM: &str = "dead-letters";
+/// Name of the stream of notifications that were put back.
+pub(crate) const AGAIN: &str = "notifications";
 const CURSOR: &str = "kept";
 const MAX_TEXT: usize = 1024;
+
+/// Where a letter comes from, and is put back to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The queue of a class.
+    Queue(Class),
+    /// A subscription of the application.
+    Subscription,
+}
+
+impl Origin {
+    const SUBSCRIPTION: u8 = 16;
+
+    const fn number(self) -> u8 {
+        match self {
+            Self::Queue(class) => class as u8,
+            Self::Subscription => Self::SUBSCRIPTION,
+        }
+    }
+
+    fn from_number(number: u8) -> Option<Self> {
+        if number == Self::SUBSCRIPTION {
+            Some(Self::Subscription)
+        } else {
+            Class::from_u8(number).map(Self::Queue)
+        }
+    }
+}
 
 /// One refused record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Letter {
-    /// LOG or EVENT.
-    pub class: Class,
-    /// Sequence in its class.
+    /// Where it comes from.
+    pub origin: Origin,
+    /// Sequence in its class, or number of the record in its partition.
     pub seq: u64,
-    /// Route it was refused on.
+    /// Route it was refused on, or id of the subscription.
     pub route: String,
     /// Kind of refusal.
     pub reason: String,
@@ -36,15 +69,35 @@ pub struct Letter {
 }
 
 impl Letter {
-    pub(crate) fn new(class: Class, seq: u64, route: &str, reason: &str, error: &str, record: &[u8]) -> Self {
+    pub(crate) fn new(
+        origin: Origin,
+        seq: u64,
+        route: &str,
+        reason: &str,
+        error: &str,
+        record: &[u8],
+    ) -> Self {
         Self {
-            class,
+            origin,
             seq,
             route: clipped(route),
             reason: clipped(reason),
             error: clipped(error),
             record: record.to_vec(),
         }
+    }
+
+    /// A notification of that subscription that was given up.
+    pub(crate) fn notification(
+        subscription: &str,
+        seq: u64,
+        reason: &str,
+        error: &str,
+        value: &[u8],
+    ) -> Self {
+        let prefix = Prefix::new(Encoding::Text, clock::now_ms(), None, &[], false);
+        let record = prefix.parts(value).concat();
+        Self::new(Origin::Subscription, seq, subscription, reason, error, &record)
     }
 
     /// Payload as the publisher sent it.
@@ -64,7 +117,7 @@ impl Letter {
     }
 
     fn encode(&self) -> Vec<u8> {
-        let mut out = vec![self.class as u8];
+        let mut out = vec![self.origin.number()];
         out.extend_from_slice(&self.seq.to_le_bytes());
         for text in [&self.route, &self.reason, &self.error] {
             out.extend_from_slice(&u16::try_from(text.len()).unwrap_or(u16::MAX).to_le_bytes());
@@ -75,7 +128,7 @@ impl Letter {
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let (&class, rest) = bytes.split_first()?;
+        let (&origin, rest) = bytes.split_first()?;
         let (seq, mut rest) = rest.split_first_chunk::<8>()?;
         let mut text = || {
             let (len, after) = rest.split_first_chunk::<2>()?;
@@ -85,7 +138,7 @@ impl Letter {
         };
         let (route, reason, error) = (text()?, text()?, text()?);
         Some(Self {
-            class: Class::from_u8(class)?,
+            origin: Origin::from_number(origin)?,
             seq: u64::from_le_bytes(*seq),
             route,
             reason,
@@ -103,9 +156,19 @@ fn clipped(text: &str) -> String {
     text.get(..end).unwrap_or_default().to_owned()
 }
 
-/// The store.
+/// Both stores. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Letters {
+    /// Dead letters.
+    pub(crate) dead: Arc<DeadLetters>,
+    /// Notifications that were put back and are not settled yet.
+    pub(crate) again: Arc<DeadLetters>,
+}
+
+/// A store.
 pub struct DeadLetters {
     inner: Mutex<Inner>,
+    news: Notify,
 }
 
 struct Inner {
@@ -132,7 +195,7 @@ impl std::fmt::Debug for DeadLetters {
 impl DeadLetters {
     pub(crate) fn open(mut stream: Stream) -> Result<Self, OpenError> {
         stream.cursor(CURSOR)?;
-        Ok(Self { inner: Mutex::new(Inner { stream, evicted: 0 }) })
+        Ok(Self { inner: Mutex::new(Inner { stream, evicted: 0 }), news: Notify::new() })
     }
 
     /// Goes on in another stream, when the spool directory was lost.
@@ -142,7 +205,27 @@ impl DeadLetters {
         Ok(())
     }
 
+    /// Stores a letter; where there is no room, the oldest ones go.
     pub(crate) fn put(&self, letter: &Letter) -> io::Result<()> {
+        self.append(letter, true)
+    }
+
+    /// Stores a letter, and fails where there is no room.
+    pub(crate) fn put_beside(&self, letter: &Letter) -> io::Result<()> {
+        self.append(letter, false)?;
+        self.news.notify_one();
+        Ok(())
+    }
+
+    /// Waits until a letter was put beside the others since the last call. For one caller at a time.
+    ///
+    /// # Cancel safety
+    /// May be dropped and called again.
+    pub(crate) async fn is_new(&self) {
+        self.news.notified().await;
+    }
+
+    fn append(&self, letter: &Letter, may_shed: bool) -> io::Result<()> {
         let bytes = letter.encode();
         let mut inner = self.lock();
         let mut buf = FrameBuf::with_target(bytes.len());
@@ -153,7 +236,7 @@ impl DeadLetters {
                 Err(failed) => failed,
             };
             buf = back;
-            let full = matches!(error, AppendError::Full { .. } | AppendError::NoSpace(_));
+            let full = may_shed && matches!(error, AppendError::Full { .. } | AppendError::NoSpace(_));
             match full.then(|| inner.stream.shed_oldest()).flatten() {
                 Some(shed) => inner.evicted += shed.records,
                 None => return Err(io::Error::other(error)),
@@ -180,12 +263,17 @@ impl DeadLetters {
 
     /// The letters kept, oldest first, with their numbers in the store.
     pub(crate) fn numbered(&self) -> io::Result<Vec<(u64, Letter)>> {
+        self.some_from(0, usize::MAX)
+    }
+
+    /// The letters kept from that number on, oldest first, until so many bytes are together.
+    pub(crate) fn some_from(&self, from: u64, bytes: usize) -> io::Result<Vec<(u64, Letter)>> {
         let (reader, first) = {
             let mut inner = self.lock();
-            let first = inner.stream.cursor(CURSOR).map_err(io::Error::other)?;
+            let first = inner.stream.cursor(CURSOR).map_err(io::Error::other)?.max(from);
             (inner.stream.reader(first), first)
         };
-        letters_from(reader, first)
+        letters_from(reader, first, bytes)
     }
 
     /// Forgets every letter kept now; returns how many.
@@ -250,20 +338,21 @@ pub fn read(dir: &Path) -> Result<Vec<Letter>, OpenError> {
     }
 }
 
-fn letters_from(mut reader: Reader, first: u64) -> io::Result<Vec<(u64, Letter)>> {
-    let mut letters = Vec::new();
-    loop {
+fn letters_from(mut reader: Reader, first: u64, bytes: usize) -> io::Result<Vec<(u64, Letter)>> {
+    let (mut letters, mut read) = (Vec::new(), 0);
+    while read < bytes {
         match reader.next()? {
-            Read::CaughtUp => return Ok(letters),
+            Read::CaughtUp => break,
             Read::Lost { .. } => {}
-            Read::Frame(frame) => letters.extend(
-                frame
-                    .records()
-                    .filter(|(seq, _)| *seq >= first)
-                    .filter_map(|(seq, bytes)| Some((seq, Letter::decode(bytes)?))),
-            ),
+            Read::Frame(frame) => {
+                for (seq, stored) in frame.records().filter(|(seq, _)| *seq >= first) {
+                    read += stored.len();
+                    letters.extend(Letter::decode(stored).map(|letter| (seq, letter)));
+                }
+            }
         }
     }
+    Ok(letters)
 }
 
 #[cfg(test)]
@@ -274,8 +363,16 @@ mod tests {
     proptest! {
         #[test]
         fn a_letter_is_read_back(seq: u64, reason in "[a-z]{0,20}", error: String, record: Vec<u8>) {
-            let letter = Letter::new(Class::Event, seq, "events", &reason, &error, &record);
+            let letter = Letter::new(Origin::Queue(Class::Event), seq, "events", &reason, &error, &record);
             prop_assert_eq!(Letter::decode(&letter.encode()), Some(letter));
+        }
+
+        #[test]
+        fn a_notification_is_read_back_with_its_value(seq: u64, value: Vec<u8>) {
+            let letter = Letter::notification("123456", seq, "refused", "no", &value);
+            let read = Letter::decode(&letter.encode()).unwrap();
+            prop_assert_eq!((read.origin, read.payload()), (Origin::Subscription, &value[..]));
+            prop_assert_eq!(read, letter);
         }
 
         #[test]

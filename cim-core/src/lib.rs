@@ -43,8 +43,8 @@ pub use contract::{
     DeliveryErrorKind, Departure, Document, Durability, Event, EventReader, EventSink, EventSource,
     FeedBatch, FeedPosition, Health, Identity, Lease, Level, LogRecord, LogSink, Meta, Neighbours, Notice,
     Orchestrator, OrchestratorError, OrchestratorErrorKind, Ordering, Peer, PeerQuery, PodEnd, Push, Record,
-    Reported, RestartReason, Revision, Sift, SinkProfile, SourceError, SourceErrorKind, Tmaas, Undelivered,
-    Values, key_order,
+    RecordPlace, Reported, RestartReason, Revision, Sift, SinkProfile, SourceError, SourceErrorKind, Tmaas,
+    Undelivered, Values, key_order,
 };
 pub use delivery::{DeliveryState, DeliveryStatus};
 pub use pauses::Pauses;

@@ -33,12 +33,12 @@ pub(super) enum Command {
     },
     /// Shows one dead letter whole.
     Show {
-        /// Its sequence number, from `list`. Both classes count from 1: both letters are shown if there are two.
+        /// Its sequence number, from `list`. Each class counts for itself: all letters of that number are shown.
         seq: u64,
         /// The spool directory. Default: `spool.dir` of the configuration.
         dir: Option<PathBuf>,
     },
-    /// Puts all dead letters back into their queues, to be delivered again.
+    /// Puts all dead letters back into their queues, and notifications to their subscriptions, to be delivered again.
     Replay,
     /// Forgets all dead letters.
     Purge,
@@ -87,7 +87,7 @@ fn change(request: &Request, files: &[PathBuf]) -> Result<Answer, Failure> {
     };
     let text = match request {
         Request::DlqReplay => {
-            format!("{} dead letters put back into their queues", member(&value, "replayed"))
+            format!("{} dead letters put back", member(&value, "replayed"))
         }
         _ => format!("{} dead letters forgotten", member(&value, "purged")),
     };
@@ -98,14 +98,14 @@ fn table(letters: &[Value]) -> String {
     if letters.is_empty() {
         return "no dead letters".to_owned();
     }
-    let mut text = format!("{:<7} {:>10} {:<14} {:>8} payload\n", "class", "seq", "reason", "bytes");
+    let mut text = format!("{:<13} {:>10} {:<14} {:>8} payload\n", "class", "seq", "reason", "bytes");
     for letter in letters {
         let payload = payload(letter);
         let more = if payload.chars().nth(SHOWN).is_some() { "…" } else { "" };
         let payload: String = payload.chars().take(SHOWN).flat_map(char::escape_debug).collect();
         let _ = writeln!(
             text,
-            "{:<7} {:>10} {:<14} {:>8} {payload}{more}",
+            "{:<13} {:>10} {:<14} {:>8} {payload}{more}",
             member(letter, "class"),
             member(letter, "seq"),
             member(letter, "reason"),

@@ -28,7 +28,7 @@ pub(super) enum Command {
     },
     /// Shows the records of one stream, as they are stored.
     Dump {
-        /// `logs`, `events` or `dead-letters`.
+        /// `logs`, `events`, `dead-letters` or `notifications`.
         stream: String,
         /// The spool directory. Default: `spool.dir` of the configuration.
         dir: Option<PathBuf>,

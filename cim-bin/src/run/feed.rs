@@ -14,14 +14,16 @@ use crate::subscriptions;
 impl Process {
     /// Reads subscribed events from now on, where there is a source of them.
     pub(super) fn follow_events(&self, settings: &Settings, identity: &Identity, registry: &Registry) {
-        let subscriptions = &self.face.subscriptions;
-        if subscriptions.view().feed != FeedState::Absent {
+        let known = &self.face.subscriptions;
+        if known.view().feed != FeedState::Absent {
             return;
         }
         match subscriptions::source(settings, registry, identity) {
             Ok(Some(source)) => {
                 tracing::info!(source = source.name(), topic = %settings.subscriptions.topic, "subscribed events");
-                subscriptions.follow(self.cim.supervisor(), source, Arc::new(self.nats.clone()));
+                let outlet = Arc::new(self.nats.clone());
+                let rules = subscriptions::rules(&settings.subscriptions);
+                known.follow(self.cim.supervisor(), source, outlet, self.cim.letters(), rules);
             }
             Ok(None) => {}
             Err(problem) => tracing::error!("subscribed events cannot be read: {problem}"),

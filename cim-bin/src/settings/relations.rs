@@ -217,6 +217,9 @@ fn subscriptions(merged: &Value, registry: &Registry) -> Vec<Problem> {
     if settings.group.as_ref().is_some_and(String::is_empty) {
         problems.push(Problem::new("group", "must not be empty; leave it out for the name of the pod"));
     }
+    if settings.ack_wait.get().is_zero() {
+        problems.push(Problem::new("ack_wait", "must not be 0; the default is 30s"));
+    }
     let name = settings.source.as_deref().filter(|name| *name != SubscriptionSettings::NONE);
     if let Some(name) = name {
         let sink = merged.get("sinks").and_then(|sinks| sinks.get(name));

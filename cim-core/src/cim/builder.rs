@@ -156,7 +156,7 @@ impl CimBuilder {
 
     fn assemble(&self, plans: Vec<Plan>, budget: Budget, storage: Storage) -> Result<Cim, StartError> {
         let epoch = storage.epoch();
-        let dead_letters = storage.letters()?;
+        let letters = storage.letters()?;
         let mut recovery_lost = Vec::new();
         let mut queues = Vec::with_capacity(plans.len());
         for plan in &plans {
@@ -177,7 +177,8 @@ impl CimBuilder {
             .is_persistent()
             .then(|| Leftovers::take(&self.leftovers, &self.identity, &storage.dir(), epoch))
             .flatten();
-        let generation = Generation::start(plans, &self.sinks, &entrance, dead_letters.as_ref());
+        let generation =
+            Generation::start(plans, &self.sinks, &entrance, letters.as_ref().map(|letters| &letters.dead));
         let inner = Arc::new(Inner {
             intake: Intake::new(Arc::clone(&entrance)),
             entrance,
@@ -185,7 +186,7 @@ impl CimBuilder {
             supervisor: Supervisor::new(Handle::current()),
             upkeep: Supervisor::new(Handle::current()),
             generation: Mutex::new(generation),
-            dead_letters,
+            letters,
             recovery_lost,
             storage,
             troubles: super::health::Troubles::default(),
@@ -230,7 +231,7 @@ fn start_upkeep(inner: &Arc<Inner>) -> Result<(), StartError> {
             let weak = weak.clone();
             async move {
                 while let Some(inner) = weak.upgrade() {
-                    inner.storage.check(&inner.entrance, inner.dead_letters.as_deref());
+                    inner.storage.check(&inner.entrance, inner.letters.as_ref());
                     inner.storage.bound_set_aside(std::time::Instant::now());
                     inner.entrance.logs.upkeep();
                     inner.entrance.events.upkeep();

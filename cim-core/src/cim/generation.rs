@@ -150,7 +150,12 @@ impl Cim {
         }
         // First the old ones: what a client library still holds must not reach the reader beside the new delivery.
         close_all(&old, CLOSE_TIME).await;
-        let next = Generation::start(plans, &sinks, &inner.entrance, inner.dead_letters.as_ref());
+        let next = Generation::start(
+            plans,
+            &sinks,
+            &inner.entrance,
+            inner.letters.as_ref().map(|letters| &letters.dead),
+        );
         *inner.generation() = next;
         Ok(())
     }

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex};
 use crate::books::Books;
 use crate::budget::Budget;
 use crate::contract::Level;
-use crate::deadletter::DeadLetters;
+use crate::deadletter::{DeadLetters, Letters};
 use crate::delivery::{Condition, DeliveryStatus};
 use crate::intake::{Entrance, Farewell, Intake, IntakeCounts, Lane};
 use crate::leftovers;
@@ -55,7 +55,7 @@ pub(crate) struct Inner {
     pub supervisor: Supervisor,
     pub upkeep: Supervisor,
     pub generation: Mutex<Generation>,
-    pub dead_letters: Option<Arc<DeadLetters>>,
+    pub letters: Option<Letters>,
     pub recovery_lost: Vec<(Class, &'static str, u64)>,
     pub storage: Storage,
     pub troubles: health::Troubles,
@@ -184,7 +184,13 @@ impl Cim {
     /// The dead-letter store; `None` without a spool.
     #[must_use]
     pub fn dead_letters(&self) -> Option<&DeadLetters> {
-        self.inner.dead_letters.as_deref()
+        self.inner.letters.as_ref().map(|letters| &*letters.dead)
+    }
+
+    /// Where notifications that are given up go, and come back from; `None` without a spool.
+    #[must_use]
+    pub fn letters(&self) -> Option<Letters> {
+        self.inner.letters.clone()
     }
 
     /// How everything is doing.

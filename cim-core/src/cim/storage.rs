@@ -13,7 +13,7 @@ use cim_wire::Class;
 
 use super::{StartError, route_name, routes};
 use crate::contract::Identity;
-use crate::deadletter::{self, DeadLetters};
+use crate::deadletter::{self, DeadLetters, Letters};
 use crate::intake::Entrance;
 use crate::settings::{ClassSettings, SpoolSettings};
 
@@ -78,11 +78,16 @@ impl Storage {
         spool.stream(self.class_options(class)).map(Some).map_err(|source| self.error(source))
     }
 
-    pub(super) fn letters(&self) -> Result<Option<Arc<DeadLetters>>, StartError> {
+    /// The store of dead letters, and that of notifications that were put back.
+    pub(super) fn letters(&self) -> Result<Option<Letters>, StartError> {
         let mut spool = self.lock();
         let Some(spool) = spool.as_mut() else { return Ok(None) };
-        let letters = spool.stream(self.letter_options()).and_then(|(stream, _)| DeadLetters::open(stream));
-        letters.map(Arc::new).map(Some).map_err(|source| self.error(source))
+        let mut open = |name| {
+            let store =
+                spool.stream(self.letter_options(name)).and_then(|(stream, _)| DeadLetters::open(stream));
+            store.map(Arc::new).map_err(|source| self.error(source))
+        };
+        Ok(Some(Letters { dead: open(deadletter::STREAM)?, again: open(deadletter::AGAIN)? }))
     }
 
     pub(super) fn error(&self, source: OpenError) -> StartError {
@@ -112,13 +117,13 @@ impl Storage {
         }
     }
 
-    fn letter_options(&self) -> StreamOptions {
-        StreamOptions::new(deadletter::STREAM, LETTER_SEGMENT, self.settings.dead_letters.max_bytes.get())
+    fn letter_options(&self, name: &'static str) -> StreamOptions {
+        StreamOptions::new(name, LETTER_SEGMENT, self.settings.dead_letters.max_bytes.get())
     }
 
     /// Looks whether the directory is still there. When it was deleted or unmounted, a new spool is made in its place, and
     /// takes what memory still holds.
-    pub(super) fn check(&self, entrance: &Entrance, letters: Option<&DeadLetters>) {
+    pub(super) fn check(&self, entrance: &Entrance, letters: Option<&Letters>) {
         let mut spool = self.lock();
         match spool.as_ref() {
             Some(spool) if spool.is_present() => return,
@@ -175,14 +180,15 @@ impl Storage {
         }
     }
 
-    fn reopen(&self, entrance: &Entrance, letters: Option<&DeadLetters>) -> Result<Spool, OpenError> {
+    fn reopen(&self, entrance: &Entrance, letters: Option<&Letters>) -> Result<Spool, OpenError> {
         let mut spool = self.open_dir()?;
         for class in [Class::Log, Class::Event] {
             let (stream, _) = spool.stream(self.class_options(class))?;
             entrance.queue(class).attach(stream)?;
         }
         if let Some(letters) = letters {
-            letters.replace(spool.stream(self.letter_options())?.0)?;
+            letters.dead.replace(spool.stream(self.letter_options(deadletter::STREAM))?.0)?;
+            letters.again.replace(spool.stream(self.letter_options(deadletter::AGAIN))?.0)?;
         }
         Ok(spool)
     }

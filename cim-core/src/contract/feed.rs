@@ -17,6 +17,15 @@ pub struct FeedPosition {
     pub next: i64,
 }
 
+/// Where a record is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RecordPlace {
+    /// Number of the lane, from 0.
+    pub lane: i32,
+    /// Number of the record in it.
+    pub record: i64,
+}
+
 /// Values, one after the other in one buffer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Values {
@@ -65,8 +74,14 @@ impl Values {
 
 /// Decides which records are kept.
 pub trait Sift: Send {
-    /// Whether a record with these headers is kept. A header without a value is not shown. `bytes`: size of its value.
-    fn keeps<'h>(&mut self, headers: &mut dyn Iterator<Item = (&'h str, &'h [u8])>, bytes: usize) -> bool;
+    /// Whether a record with these headers is kept. A header without a value is not shown. `bytes`: size of its value. To be asked once
+    /// for each record of a batch, in order, and of none that is in no batch.
+    fn keeps<'h>(
+        &mut self,
+        at: RecordPlace,
+        headers: &mut dyn Iterator<Item = (&'h str, &'h [u8])>,
+        bytes: usize,
+    ) -> bool;
 }
 
 /// What one reading brought.

@@ -20,7 +20,7 @@ pub use application::{Answer, Application, CallError, Push};
 pub use batch::Batch;
 pub use component::{CloseError, Component, Health};
 pub use error::{DeliveryError, DeliveryErrorKind, Undelivered};
-pub use feed::{EventReader, EventSource, FeedBatch, FeedPosition, Sift, Values};
+pub use feed::{EventReader, EventSource, FeedBatch, FeedPosition, RecordPlace, Sift, Values};
 pub use identity::{Identity, Tmaas};
 pub use neighbours::Neighbours;
 pub use orchestrator::{

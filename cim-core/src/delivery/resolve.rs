@@ -13,7 +13,7 @@ use super::outlet::Attempt;
 use super::span::{Selection, Span};
 use super::worker::{Phase, Worker};
 use crate::contract::{DeliveryError, Durability};
-use crate::deadletter::Letter;
+use crate::deadletter::{Letter, Origin};
 use crate::queue::Settlement;
 use crate::settings::FallbackMode;
 
@@ -132,7 +132,7 @@ impl Worker {
             return true;
         };
         let Some((_, record)) = run.span.records().find(|(at, _)| *at == seq) else { return true };
-        let letter = Letter::new(self.queue.class(), seq, &self.label, reason, text, record);
+        let letter = Letter::new(Origin::Queue(self.queue.class()), seq, &self.label, reason, text, record);
         let letter = std::sync::Arc::new(letter);
         loop {
             let (store, copy) = (std::sync::Arc::clone(store), std::sync::Arc::clone(&letter));

@@ -1,6 +1,7 @@
 //! What was read and is not taken yet, and what may be committed.
 //!
-//! Owns the bound on waiting bytes. The invariant: a position is committed only after every notification before it was taken.
+//! Owns the bound on waiting bytes. The invariant: a position is committed only after every notification before it was
+//! taken, and every one that asks for an answer is settled.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::lane::Lane;
 use crate::contract::FeedPosition;
 
 /// Bytes of notifications that may wait for the application before reading rests.
@@ -77,20 +79,34 @@ impl Ahead {
     }
 }
 
-/// What is done with and not committed yet.
+/// What is done with, and what of it is committed.
 #[derive(Debug)]
 pub(super) struct Ledger {
-    settled: BTreeMap<i32, i64>,
+    lanes: BTreeMap<i32, Lane>,
     not_before: Instant,
 }
 
 impl Ledger {
     pub(super) fn new() -> Self {
-        Self { settled: BTreeMap::new(), not_before: Instant::now() }
+        Self { lanes: BTreeMap::new(), not_before: Instant::now() }
     }
 
     fn settle(&mut self, reached: Vec<FeedPosition>) {
-        self.settled.extend(reached.into_iter().map(|position| (position.lane, position.next)));
+        for FeedPosition { lane, next } in reached {
+            self.lanes.entry(lane).or_default().reach(next);
+        }
+    }
+
+    /// A record is not done with before it was released as often.
+    pub(super) fn hold(&mut self, lane: i32, record: i64) {
+        self.lanes.entry(lane).or_default().hold(record);
+    }
+
+    /// One of those who hold a record is done with it.
+    pub(super) fn release(&mut self, lane: i32, record: i64) {
+        if let Some(lane) = self.lanes.get_mut(&lane) {
+            lane.release(record);
+        }
     }
 
     /// Waits until something is to be committed.
@@ -106,19 +122,22 @@ impl Ledger {
 
     /// When to commit; `None`: there is nothing.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        (!self.settled.is_empty()).then_some(self.not_before)
+        self.lanes.values().any(|lane| lane.news().is_some()).then_some(self.not_before)
     }
 
     /// The positions to commit.
     pub(super) fn positions(&self) -> Vec<FeedPosition> {
-        self.settled.iter().map(|(lane, next)| FeedPosition { lane: *lane, next: *next }).collect()
+        let news = self.lanes.iter().filter_map(|(lane, state)| Some((*lane, state.news()?)));
+        news.map(|(lane, next)| FeedPosition { lane, next }).collect()
     }
 
-    /// An attempt to commit them was made.
-    pub(super) fn attempted(&mut self, is_done: bool) {
+    /// An attempt to commit these was made.
+    pub(super) fn attempted(&mut self, positions: &[FeedPosition], is_done: bool) {
         self.not_before = Instant::now() + COMMIT_EVERY;
-        if is_done {
-            self.settled.clear();
+        for FeedPosition { lane, next } in positions.iter().filter(|_| is_done) {
+            if let Some(lane) = self.lanes.get_mut(lane) {
+                lane.noted(*next);
+            }
         }
     }
 }

@@ -7,16 +7,19 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use bytes::Bytes;
 use metrics::counter;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use super::Current;
 use super::ahead::{Ahead, Ledger};
-use super::filter::Traits;
-use super::outlet::{Outlet, Taken};
-use super::view::{Counts, FeedState};
-use crate::contract::{EventReader, EventSource, FeedBatch, Sift, SourceError};
+use super::answer::Key;
+use super::desk::{Desk, Fittings};
+use super::outlet::Taken;
+use super::sieve::{Sieve, Verdicts};
+use super::view::FeedState;
+use crate::contract::{EventReader, EventSource, FeedBatch, RecordPlace, SourceError, Values};
 use crate::{Pauses, catalog};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -31,10 +34,9 @@ pub(super) type Condition = (FeedState, Option<String>);
 #[derive(Clone)]
 pub(super) struct Feed {
     pub(super) source: Arc<dyn EventSource>,
-    pub(super) outlet: Arc<dyn Outlet>,
+    pub(super) fittings: Fittings,
     pub(super) current: watch::Receiver<Arc<Current>>,
     pub(super) stop: watch::Receiver<bool>,
-    pub(super) counts: Arc<Counts>,
     pub(super) condition: watch::Sender<Condition>,
 }
 
@@ -89,7 +91,7 @@ impl Feed {
     }
 
     fn failed(&self, error: &SourceError, pause: Duration) {
-        self.counts.failures.fetch_add(1, Relaxed);
+        self.fittings.counts.failures.fetch_add(1, Relaxed);
         let trouble = crate::chain(error);
         // The same words again are no news.
         if self.condition.borrow().1.as_ref() != Some(&trouble) {
@@ -111,7 +113,7 @@ impl Feed {
         };
         let mut ledger = Ledger::new();
         let ended = self.pump(reader.as_mut(), &mut ledger).await;
-        self.counts.waiting_bytes.store(0, Relaxed);
+        self.fittings.counts.waiting_bytes.store(0, Relaxed);
         if ledger.deadline().is_some() {
             self.commit(reader.as_mut(), &mut ledger);
         }
@@ -125,17 +127,19 @@ impl Feed {
         ledger: &mut Ledger,
     ) -> Result<Ended, SourceError> {
         let mut ahead = Ahead::default();
-        let mut sieve = Sieve::new(&self.current, self.outlet.most());
+        let mut desk = Desk::new(self.fittings.clone());
+        let mut sieve = self.sieve();
+        desk.look(ledger);
         loop {
-            let rests = ahead.is_full();
+            let rests = desk.is_full() | ahead.is_full();
             self.say(if rests { FeedState::Resting } else { FeedState::Reading }, None);
-            self.counts.waiting_bytes.store(ahead.bytes() as u64, Relaxed);
+            self.fittings.counts.waiting_bytes.store((ahead.bytes() + desk.bytes()) as u64, Relaxed);
             let due = ledger.deadline();
             tokio::select! {
                 biased;
                 () = until(&mut self.stop, |stop| *stop) => return Ok(Ended::Stopped),
                 parcel = ahead.taken(ledger) => match parcel {
-                    Some(parcel) => { self.counts.delivered.fetch_add(parcel.values as u64, Relaxed); }
+                    Some(parcel) => { self.fittings.counts.delivered.fetch_add(parcel.values as u64, Relaxed); }
                     None => return Ok(Ended::Stopped),
                 },
                 () = Ledger::due(due) => self.commit(reader, ledger),
@@ -143,13 +147,18 @@ impl Feed {
                     if changed.is_err() {
                         return Ok(Ended::Stopped);
                     }
-                    if self.current.borrow().index.is_empty() {
+                    let current = Arc::clone(&self.current.borrow());
+                    if current.index.is_empty() {
                         return Ok(Ended::Idle);
                     }
-                    sieve = Sieve::new(&self.current, self.outlet.most());
+                    desk.retain(|id| current.filters.contains_key(id), ledger);
+                    sieve = self.sieve();
                 }
+                news = desk.news() => if !desk.follow(news, ledger) {
+                    return Ok(Ended::Stopped);
+                },
                 batch = next(reader, rests, &mut sieve) => {
-                    self.take(batch?, &mut sieve, &mut ahead, ledger);
+                    self.take(batch?, &mut sieve, &mut ahead, &mut desk, ledger);
                     // A feed that always has more must not keep the thread for itself.
                     tokio::task::yield_now().await;
                 }
@@ -157,26 +166,64 @@ impl Feed {
         }
     }
 
+    fn sieve(&self) -> Sieve {
+        Sieve::new(Arc::clone(&self.current.borrow()), self.fittings.outlet.most())
+    }
+
     /// Hands what was kept to the outlet.
-    fn take(&self, batch: FeedBatch, sieve: &mut Sieve, ahead: &mut Ahead, ledger: &mut Ledger) {
-        sieve.count(&self.counts);
+    fn take(
+        &self,
+        batch: FeedBatch,
+        sieve: &mut Sieve,
+        ahead: &mut Ahead,
+        desk: &mut Desk,
+        ledger: &mut Ledger,
+    ) {
+        sieve.count(&self.fittings.counts);
         let FeedBatch { kept, reached } = batch;
-        if kept.is_empty() {
+        let verdicts = sieve.verdicts();
+        let plain = if verdicts.numbers.is_empty() {
+            kept
+        } else {
+            let plain =
+                sort(&kept, &verdicts, &sieve.current.asking, |key, value| desk.add(key, value, ledger));
+            desk.look(ledger);
+            plain
+        };
+        if plain.is_empty() {
             return ahead.skip(reached, ledger);
         }
         let (taken, hears) = Taken::channel();
-        ahead.push(kept.len(), kept.bytes(), reached, hears);
-        self.outlet.hand_over(kept, taken);
+        ahead.push(plain.len(), plain.bytes(), reached, hears);
+        self.fittings.outlet.hand_over(plain, taken);
     }
 
     fn commit(&self, reader: &mut dyn EventReader, ledger: &mut Ledger) {
-        let done = reader.commit(&ledger.positions());
+        let positions = ledger.positions();
+        let done = reader.commit(&positions);
         if let Err(error) = &done {
             counter!(catalog::SUBSCRIPTION_COMMIT_FAILURES).increment(1);
             tracing::debug!(source = self.source.name(), "a commit was refused: {}", crate::chain(error));
         }
-        ledger.attempted(done.is_ok());
+        ledger.attempted(&positions, done.is_ok());
     }
+}
+
+/// Gives `add` what asks for an answer, for each subscription that does; returns what plain subscriptions ask for.
+fn sort(kept: &Values, verdicts: &Verdicts, ids: &[Arc<str>], mut add: impl FnMut(Key, Bytes)) -> Values {
+    let mut plain = Values::default();
+    for (value, verdict) in kept.iter().zip(&verdicts.each) {
+        if verdict.plain {
+            plain.push(value);
+        }
+        let RecordPlace { lane, record } = verdict.at;
+        let numbers = verdicts.numbers.get(verdict.asking.clone()).unwrap_or_default();
+        let shared = if numbers.is_empty() { Bytes::new() } else { Bytes::copy_from_slice(value) };
+        for subscription in numbers.iter().filter_map(|number| ids.get(*number as usize)) {
+            add(Key { subscription: Arc::clone(subscription), lane, record }, shared.clone());
+        }
+    }
+    plain
 }
 
 /// Waits for a value; for ever once there will be no other.
@@ -193,58 +240,4 @@ async fn next(
     sieve: &mut Sieve,
 ) -> Result<FeedBatch, SourceError> {
     if rests { Err(reader.rest().await) } else { reader.read(sieve).await }
-}
-
-/// The filters of the moment, and what they made of the records since the last count.
-struct Sieve {
-    current: Arc<Current>,
-    most: usize,
-    scratch: Vec<u8>,
-    read: u64,
-    matched: u64,
-    replayed: u64,
-    too_large: u64,
-}
-
-impl Sieve {
-    fn new(current: &watch::Receiver<Arc<Current>>, most: usize) -> Self {
-        let current = Arc::clone(&current.borrow());
-        Self { current, most, scratch: Vec::new(), read: 0, matched: 0, replayed: 0, too_large: 0 }
-    }
-
-    fn count(&mut self, counts: &Counts) {
-        for (counter, count) in [
-            (&counts.read, &mut self.read),
-            (&counts.matched, &mut self.matched),
-            (&counts.replayed, &mut self.replayed),
-            (&counts.too_large, &mut self.too_large),
-        ] {
-            counter.fetch_add(std::mem::take(count), Relaxed);
-        }
-    }
-}
-
-impl Sift for Sieve {
-    fn keeps<'h>(&mut self, headers: &mut dyn Iterator<Item = (&'h str, &'h [u8])>, bytes: usize) -> bool {
-        self.read += 1;
-        let traits = Traits::of(headers);
-        if traits.is_replay {
-            self.replayed += 1;
-            return false;
-        }
-        if !self.current.index.matches(&traits, &mut self.scratch) {
-            return false;
-        }
-        self.matched += 1;
-        if bytes > self.most {
-            self.too_large += 1;
-            tracing::warn!(
-                bytes,
-                most = self.most,
-                "a subscribed event is larger than a NATS message; it is left out"
-            );
-            return false;
-        }
-        true
-    }
 }

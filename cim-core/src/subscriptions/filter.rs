@@ -1,6 +1,6 @@
 //! Which events a subscription asks for (wire contract §6.2).
 //!
-//! Owns the four lists, their JSON, and the rule by which one filter judges one record. Left out: judging by many filters at
+//! Owns the four lists, whether answers are wanted, their JSON, and the rule by which one filter judges one record. Left out: judging by many filters at
 //! once (`index`). The invariant: the JSON that is shown is read back as the same filter.
 
 use serde::{Deserialize, Deserializer, Serialize};
@@ -30,6 +30,9 @@ pub struct Filter {
     /// Identifiers of the network function.
     #[serde(rename = "localNfId", default, deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
     pub local_nf_id: Vec<String>,
+    /// Each notification is sent by itself, and again until the application has answered it.
+    #[serde(default, deserialize_with = "flag", skip_serializing_if = "std::ops::Not::not")]
+    pub acknowledge: bool,
 }
 
 /// `null` is as good as absent.
@@ -37,14 +40,19 @@ fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Er
     Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
+/// `null` is as good as absent.
+fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
 /// The members a body may have, as they are written; their names are compared without case.
-const MEMBERS: [&str; 4] = ["localEventName", "nfNamingCode", "nfcNamingCode", "localNfId"];
+const MEMBERS: [&str; 5] = ["localEventName", "nfNamingCode", "nfcNamingCode", "localNfId", "acknowledge"];
 
 impl Filter {
     /// Reads the body of a request; the last of several members of one name counts, others are let be.
     ///
     /// # Errors
-    /// What is no JSON object, or has one of the four members with something else than a list of texts.
+    /// What is no JSON object, or has one of these members with something else than a list of texts, or a truth value.
     pub fn parse(body: &[u8]) -> Result<Self, serde_json::Error> {
         let given: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(body)?;
         let mut known = serde_json::Map::new();
@@ -156,6 +164,8 @@ mod tests {
             br#"{"localEventName":["A"],"localNfId":{}}"#,
             b"{\"localEventName\":[\"\xff\"]}",
             br#"{"localEventName":["\ud800"]}"#,
+            br#"{"localEventName":["A"],"acknowledge":"true"}"#,
+            br#"{"localEventName":["A"],"acknowledge":1}"#,
             deep.as_bytes(),
         ] {
             assert!(
@@ -172,6 +182,14 @@ mod tests {
         let filter = Filter::parse(body.as_bytes()).unwrap();
         assert_eq!(serde_json::to_string(&filter).unwrap(), body);
         assert_eq!(serde_json::to_string(&Filter::default()).unwrap(), r#"{"localEventName":null}"#);
+        let body = r#"{"localEventName":["A"],"acknowledge":true}"#;
+        let filter = Filter::parse(body.as_bytes()).unwrap();
+        assert_eq!(serde_json::to_string(&filter).unwrap(), body);
+        for plain in ["false", "null"] {
+            let body = format!(r#"{{"localEventName":["A"],"acknowledge":{plain}}}"#);
+            let filter = Filter::parse(body.as_bytes()).unwrap();
+            assert_eq!(serde_json::to_string(&filter).unwrap(), r#"{"localEventName":["A"]}"#);
+        }
     }
 
     #[test]

@@ -1,9 +1,9 @@
-//! All filters at once: whether any of them wants a record.
+//! All filters at once: whether any plain one wants a record, and which of those that want answers do.
 //!
 //! Owns the table that is asked for each record. The invariant: the answer is that of asking every filter, at the cost of at most eight look-ups
 //! however many filters there are (those that list more than [`SPREAD`] combinations are asked one by one).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use super::filter::{Filter, Traits};
 
@@ -15,20 +15,29 @@ const END: u8 = 0xff;
 /// Filters by which lists they have: bit *i* of a shape stands for list *i* of [`Filter::lists`].
 const SHAPES: usize = 8;
 
+/// Who wants a combination.
+#[derive(Debug, Default)]
+struct Hits {
+    /// A plain filter does.
+    plain: bool,
+    /// Numbers of the filters that do and want answers.
+    numbers: Vec<u32>,
+}
+
 /// The filters that name one event.
 #[derive(Debug, Default)]
 struct Wanted {
     /// For each shape, the combinations of values that are wanted.
-    combinations: [HashSet<Box<[u8]>>; SHAPES],
-    /// Filters with too many combinations.
-    others: Vec<Filter>,
+    combinations: [HashMap<Box<[u8]>, Hits>; SHAPES],
+    /// Filters with too many combinations, and their numbers.
+    others: Vec<(u32, Filter)>,
 }
 
 /// The table.
 #[derive(Debug, Default)]
 pub struct Index {
     events: HashMap<Box<[u8]>, Wanted>,
-    filters: usize,
+    filters: u32,
 }
 
 impl Index {
@@ -46,18 +55,32 @@ impl Index {
         self.filters == 0
     }
 
-    /// Whether any filter matches. `scratch` is room to work in, to be used again.
+    /// Whether any plain filter matches. To `numbers` it adds those of the filters that match and want answers: their places, from 0,
+    /// among the filters of this table. `scratch` is room to work in, to be used again.
     #[must_use]
-    pub fn matches(&self, traits: &Traits<'_>, scratch: &mut Vec<u8>) -> bool {
+    pub fn matches(&self, traits: &Traits<'_>, scratch: &mut Vec<u8>, numbers: &mut Vec<u32>) -> bool {
         let Some(wanted) = traits.event.and_then(|event| self.events.get(event)) else { return false };
-        wanted.combinations.iter().enumerate().any(|(shape, combinations)| {
-            !combinations.is_empty()
+        let mut plain = false;
+        for (shape, combinations) in wanted.combinations.iter().enumerate() {
+            if !combinations.is_empty()
                 && key(shape, traits.others, scratch)
-                && combinations.contains(scratch.as_slice())
-        }) || wanted.others.iter().any(|filter| filter.matches(traits))
+                && let Some(hits) = combinations.get(scratch.as_slice())
+            {
+                plain |= hits.plain;
+                numbers.extend_from_slice(&hits.numbers);
+            }
+        }
+        for (number, filter) in &wanted.others {
+            if (filter.acknowledge || !plain) && filter.matches(traits) {
+                plain |= !filter.acknowledge;
+                numbers.extend(filter.acknowledge.then_some(*number));
+            }
+        }
+        plain
     }
 
     fn add(&mut self, filter: &Filter) {
+        let number = self.filters;
         self.filters += 1;
         let lists = filter.lists();
         let sizes = lists.iter().map(|list| list.len().max(1));
@@ -67,9 +90,25 @@ impl Index {
         for event in filter.local_event_name.iter().flatten() {
             let wanted = self.events.entry(event.as_bytes().into()).or_default();
             match wanted.combinations.get_mut(shape) {
-                Some(combinations) if spread => combinations.extend(keys.iter().cloned()),
-                _ => wanted.others.push(filter.clone()),
+                Some(combinations) if spread => {
+                    for key in &keys {
+                        combinations.entry(key.clone()).or_default().add(number, filter.acknowledge);
+                    }
+                }
+                // A filter may name an event twice.
+                _ if wanted.others.last().is_some_and(|(last, _)| *last == number) => {}
+                _ => wanted.others.push((number, filter.clone())),
             }
+        }
+    }
+}
+
+impl Hits {
+    fn add(&mut self, number: u32, acknowledge: bool) {
+        self.plain |= !acknowledge;
+        // A filter may name a value twice.
+        if acknowledge && self.numbers.last() != Some(&number) {
+            self.numbers.push(number);
         }
     }
 }
@@ -115,12 +154,14 @@ mod tests {
         let long = prop::collection::vec("[a-c]{1,3}", 17..20);
         let lists =
             prop_oneof![9 => (list(), list(), list()).boxed(), 1 => (long.clone(), long, list()).boxed()];
-        (prop::option::weighted(0.9, prop::collection::vec("[EF]", 0..3)), lists).prop_map(
-            |(local_event_name, (nf_naming_code, nfc_naming_code, local_nf_id))| Filter {
+        let events = prop::option::weighted(0.9, prop::collection::vec("[EF]", 0..3));
+        (events, lists, any::<bool>()).prop_map(
+            |(local_event_name, (nf_naming_code, nfc_naming_code, local_nf_id), acknowledge)| Filter {
                 local_event_name,
                 nf_naming_code,
                 nfc_naming_code,
                 local_nf_id,
+                acknowledge,
             },
         )
     }
@@ -146,8 +187,12 @@ mod tests {
                     others: [nf.as_deref(), nfc.as_deref(), id.as_deref()],
                     is_replay: false,
                 };
-                let naive = filters.iter().any(|filter| filter.matches(&traits));
-                prop_assert_eq!(index.matches(&traits, &mut scratch), naive, "{:?}", traits);
+                let matching = filters.iter().zip(0_u32..).filter(|(filter, _)| filter.matches(&traits));
+                let (asking, plain): (Vec<_>, Vec<_>) = matching.partition(|(filter, _)| filter.acknowledge);
+                let mut numbers = Vec::new();
+                prop_assert_eq!(index.matches(&traits, &mut scratch, &mut numbers), !plain.is_empty(), "{:?}", traits);
+                numbers.sort_unstable();
+                prop_assert_eq!(numbers, asking.iter().map(|(_, number)| *number).collect::<Vec<_>>());
             }
         }
     }

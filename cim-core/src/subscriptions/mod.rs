@@ -1,15 +1,24 @@
 //! Subscriptions of the application to events of others (wire contract §6.2, §7.5).
 //!
-//! Walk of one record: [`EventSource`] → `feed` asks the `index` of all filters → [`Outlet`] → the application's connection takes
-//! it → its position is committed. The `book` keeps the filters. Left out: HTTP, NATS, Kafka. Invariant: a record that was
-//! subscribed to is read again until a connection of the application has taken it.
+//! Walk of one record: [`EventSource`] → the `sieve` asks the `index` of all filters → [`Outlet`] → the application's connection takes
+//! it → its position is committed. For subscriptions that want answers: → `desk` → [`Outlet`] → the application answers, or
+//! `settling` sends it again, or the `clerk` makes a letter of it. The `book` keeps the filters. Left out: HTTP, NATS, Kafka.
+//! Invariant: a record that was subscribed to is read again until a connection of the application has taken it, and, where an answer is
+//! wanted, until it is settled.
 
 mod ahead;
+mod answer;
 mod book;
+mod clerk;
+mod desk;
 mod feed;
 mod filter;
 mod index;
+mod lane;
 mod outlet;
+mod settling;
+mod sieve;
+mod tally;
 mod view;
 
 use std::collections::BTreeMap;
@@ -23,15 +32,21 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::contract::{EventSource, Health};
+use crate::deadletter::Letters;
 use crate::supervisor::{OnPanic, Supervisor};
 
+pub use answer::Answers;
 pub use book::{Book, BookError, MAX_BYTES, MAX_SUBSCRIPTIONS};
 pub use filter::{Filter, Traits};
 pub use index::Index;
-pub use outlet::{Outlet, Taken};
+pub use outlet::{Outlet, Request, Taken};
+pub use settling::Rules;
+pub use tally::Tally;
 pub use view::{FeedState, SubscriptionsView};
 
+use desk::Fittings;
 use feed::{Condition, Feed};
+use tally::Tallies;
 use view::Counts;
 
 /// Name of the task on the status page.
@@ -46,13 +61,17 @@ const STOP_TIME: Duration = Duration::from_millis(1_500);
 pub(crate) struct Current {
     pub(crate) filters: BTreeMap<String, Filter>,
     pub(crate) index: Index,
+    /// Ids by the numbers of the index; empty while no subscription wants answers.
+    pub(crate) asking: Vec<Arc<str>>,
 }
 
 impl Current {
     fn of(book: &Book) -> Arc<Self> {
         let filters = book.filters().clone();
         let index = Index::of(filters.values());
-        Arc::new(Self { filters, index })
+        let asks = filters.values().any(|filter| filter.acknowledge);
+        let asking = filters.keys().filter(|_| asks).map(|id| id.as_str().into()).collect();
+        Arc::new(Self { filters, index, asking })
     }
 }
 
@@ -62,6 +81,7 @@ pub struct Subscriptions {
     book: Arc<Mutex<Book>>,
     current: Arc<watch::Sender<Arc<Current>>>,
     counts: Arc<Counts>,
+    tallies: Arc<Tallies>,
     condition: watch::Sender<Condition>,
     stop: watch::Sender<bool>,
     source: Arc<OnceLock<Arc<dyn EventSource>>>,
@@ -83,21 +103,32 @@ impl Subscriptions {
             book: Arc::new(Mutex::new(book)),
             current,
             counts: Arc::default(),
+            tallies: Arc::default(),
             condition: watch::Sender::new((FeedState::Absent, None)),
             stop: watch::Sender::new(false),
             source: Arc::default(),
         }
     }
 
-    /// Reads that source from now on, while there is a subscription. To be called once.
-    pub fn follow(&self, supervisor: &Supervisor, source: Arc<dyn EventSource>, outlet: Arc<dyn Outlet>) {
+    /// Reads that source from now on, while there is a subscription. What is given up goes to `letters`, and without them is lost. To
+    /// be called once.
+    pub fn follow(
+        &self,
+        supervisor: &Supervisor,
+        source: Arc<dyn EventSource>,
+        outlet: Arc<dyn Outlet>,
+        letters: Option<Letters>,
+        rules: Rules,
+    ) {
         let _ = self.source.set(Arc::clone(&source));
+        let answers = Arc::<Answers>::default();
+        outlet.answers_go_to(Arc::clone(&answers));
+        let (tallies, counts) = (Arc::clone(&self.tallies), Arc::clone(&self.counts));
         let feed = Feed {
             source,
-            outlet,
+            fittings: Fittings { rules, outlet, answers, letters, tallies, counts },
             current: self.current.subscribe(),
             stop: self.stop.subscribe(),
-            counts: Arc::clone(&self.counts),
             condition: self.condition.clone(),
         };
         self.condition.send_replace((FeedState::Idle, None));
@@ -160,8 +191,9 @@ impl Subscriptions {
     #[must_use]
     pub fn view(&self) -> SubscriptionsView {
         let (state, trouble) = self.condition.borrow().clone();
-        let trouble = trouble.or_else(|| self.source_trouble());
-        self.counts.view(self.current.borrow().filters.len(), state, trouble)
+        let trouble = trouble.or_else(|| self.tallies.trouble()).or_else(|| self.source_trouble());
+        let subscriptions = self.current.borrow().filters.len();
+        self.counts.view(subscriptions, state, trouble, self.tallies.all())
     }
 
     /// What the source tells from memory; one that would have to ask is not waited for.

@@ -2,9 +2,12 @@
 //!
 //! Owns the counters and the words for the state of the feed.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use serde::Serialize;
+
+use super::tally::Tally;
 
 /// Counts since the start.
 #[derive(Debug, Default)]
@@ -63,6 +66,9 @@ pub struct SubscriptionsView {
     pub waiting_bytes: u64,
     /// How often reading failed and was begun again.
     pub failures: u64,
+    /// The subscriptions that want answers, as soon as they had a notification, by id.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub acknowledged: BTreeMap<String, Tally>,
 }
 
 impl Counts {
@@ -71,6 +77,7 @@ impl Counts {
         subscriptions: usize,
         feed: FeedState,
         trouble: Option<String>,
+        acknowledged: BTreeMap<String, Tally>,
     ) -> SubscriptionsView {
         let count = |counter: &AtomicU64| counter.load(Relaxed);
         SubscriptionsView {
@@ -84,6 +91,7 @@ impl Counts {
             delivered: count(&self.delivered),
             waiting_bytes: count(&self.waiting_bytes),
             failures: count(&self.failures),
+            acknowledged,
         }
     }
 }

@@ -5,10 +5,11 @@
 
 use crate::notice::Parcel;
 use crate::subject;
+use cim_core::subscriptions::Answers;
 use mio::Waker;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// Bytes of messages published from inside that may wait for the loop.
 const QUEUE: usize = 4 << 20;
@@ -40,6 +41,8 @@ pub(crate) struct Shared {
     parcels: Mutex<VecDeque<Parcel>>,
     /// Largest payload of a message, in bytes.
     pub max_payload: usize,
+    /// Where answers to notifications go.
+    pub answers: Arc<OnceLock<Arc<Answers>>>,
 }
 
 impl Shared {
@@ -54,6 +57,7 @@ impl Shared {
             queue: Mutex::default(),
             parcels: Mutex::default(),
             max_payload,
+            answers: Arc::default(),
         }
     }
 

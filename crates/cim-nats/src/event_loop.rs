@@ -64,7 +64,7 @@ impl<I: Intake> EventLoop<I> {
         let doors =
             sockets.into_iter().map(|(socket, address)| Door { socket, address, pending: true }).collect();
         let info = Info::new(&config);
-        let hub = Hub::new(config, intake, Instant::now());
+        let hub = Hub::new(config, intake, Arc::clone(&shared.answers), Instant::now());
         Self { poll, doors, first_client, accept_after: None, info, shared, stats, hub, close_at: None }
     }
 

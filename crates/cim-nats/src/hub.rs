@@ -15,8 +15,10 @@ use crate::outbox::Pool;
 use crate::publish::Ledger;
 use crate::stats::ListenerCounts;
 use crate::timers::Timers;
+use cim_core::subscriptions::Answers;
 use cim_wire::Class;
 use std::net::Shutdown;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// Bytes of one read.
@@ -77,6 +79,8 @@ pub(crate) struct Hub<I: Intake> {
     pub unsettled: bool,
     pub ledger: Ledger,
     pub notices: Notices,
+    /// Where answers to them go.
+    pub answers: Arc<OnceLock<Arc<Answers>>>,
     pub now: Instant,
     pub random: u32,
     /// The listener ends: nothing more is read.
@@ -89,7 +93,12 @@ fn accepted<I: Intake>(intake: &I, mark: &I::Mark, scope: Scope) -> bool {
 }
 
 impl<I: Intake> Hub<I> {
-    pub(crate) fn new(config: NatsConfig, intake: I, now: Instant) -> Self {
+    pub(crate) fn new(
+        config: NatsConfig,
+        intake: I,
+        answers: Arc<OnceLock<Arc<Answers>>>,
+        now: Instant,
+    ) -> Self {
         let memory = Allowance::new(&intake);
         Self {
             config,
@@ -114,6 +123,7 @@ impl<I: Intake> Hub<I> {
             unsettled: false,
             ledger: Ledger::default(),
             notices: Notices::default(),
+            answers,
             now,
             random: 0x9e37_79b9,
             closing: false,

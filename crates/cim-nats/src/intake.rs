@@ -3,6 +3,7 @@
 //! Owns the list of intake subjects and the calls the listener makes. Leaves out spool, policies and budget, which
 //! live behind the lane of `cim-core`. Invariant: nothing here waits; what cannot be taken now is answered `Full`.
 
+use crate::notice::ANSWERS;
 use cim_wire::Class;
 use std::sync::Arc;
 
@@ -68,6 +69,8 @@ pub(crate) enum Target {
     Config,
     /// The self test.
     Test,
+    /// The feed of notifications: an answer to one of them.
+    Answer,
     /// To subscribers only.
     Broker,
 }
@@ -79,6 +82,7 @@ impl Target {
             b"EVENT" => Self::Class(Class::Event),
             b"CONFIG" => Self::Config,
             b"TEST" => Self::Test,
+            _ if subject.starts_with(ANSWERS.as_bytes()) => Self::Answer,
             _ => Self::Broker,
         }
     }

@@ -1,6 +1,6 @@
 //! Notifications from inside the process that must reach the application, and are known to have done so.
 //!
-//! Owns their order, and who got what. Leaves out where they come from. Invariants: the next values are given out only after those
+//! Owns their order, their form, and who got what. Leaves out where they come from. Invariants: the next values are given out only after those
 //! before are taken; a value is taken when its bytes are in the socket of one connection at least; what was given
 //! only to connections that ended before is given out again, and while nobody listens everything waits.
 
@@ -9,20 +9,74 @@ use crate::hub::Hub;
 use crate::intake::Intake;
 use crate::routing::{Message, Receipt};
 use cim_core::Values;
-use cim_core::subscriptions::{Outlet, Taken};
+use cim_core::subscriptions::{Answers, Outlet, Request, Taken};
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// The subject of notifications (wire contract §3.1).
 const SUBJECT: &[u8] = b"EVENT-NOTIFICATION";
+/// How subjects begin on which answers are awaited; the name of the delivery follows.
+pub(crate) const ANSWERS: &str = "_CIM.ACK.";
 
 /// Bytes that are given out before it is waited until they are taken: what a connection that does not read may hold.
 const AT_ONCE: usize = 128 << 10;
 
-/// Values that are taken together.
+/// A notification that asks for an answer, as it goes out.
+#[derive(Debug)]
+struct Asking {
+    reply: String,
+    headers: String,
+    request: Request,
+}
+
+impl Asking {
+    fn of(request: Request) -> Self {
+        let Request { name, subscription, delivery, .. } = &request;
+        let headers =
+            format!("NATS/1.0\r\nCim-Subscription: {subscription}\r\nCim-Delivery: {delivery}\r\n\r\n");
+        Self { reply: format!("{ANSWERS}{name}"), headers, request }
+    }
+}
+
+/// What a parcel holds.
+#[derive(Debug)]
+enum Content {
+    Plain(Values),
+    Asking(Vec<Asking>),
+}
+
+impl Content {
+    fn len(&self) -> usize {
+        match self {
+            Self::Plain(values) => values.len(),
+            Self::Asking(each) => each.len(),
+        }
+    }
+
+    fn message(&self, index: usize) -> Option<Message<'_>> {
+        match self {
+            Self::Plain(values) => {
+                let payload = values.get(index)?;
+                Some(Message { subject: SUBJECT, reply: None, headers: None, payload })
+            }
+            Self::Asking(each) => {
+                let Asking { reply, headers, request } = each.get(index)?;
+                Some(Message {
+                    subject: SUBJECT,
+                    reply: Some(reply.as_bytes()),
+                    headers: Some(headers.as_bytes()),
+                    payload: &request.value,
+                })
+            }
+        }
+    }
+}
+
+/// Notifications that are taken together.
 #[derive(Debug)]
 pub(crate) struct Parcel {
-    pub values: Values,
-    pub taken: Taken,
+    content: Content,
+    taken: Taken,
 }
 
 /// Notifications on their way.
@@ -89,7 +143,7 @@ impl<I: Intake> Hub<I> {
             let Some(parcel) = notices.parcels.front() else { return false };
             if !parcel.taken.is_awaited() {
                 notices.next();
-            } else if notices.settled == parcel.values.len() {
+            } else if notices.settled == parcel.content.len() {
                 if let Some(parcel) = notices.next() {
                     parcel.taken.tell();
                 }
@@ -109,15 +163,14 @@ impl<I: Intake> Hub<I> {
         let Some(parcel) = self.notices.parcels.pop_front() else { return false };
         let mut receipts = std::mem::take(&mut self.notices.receipts);
         let (mut given, mut bytes) = (self.notices.given, 0);
-        while let Some(payload) = parcel.values.get(given).filter(|_| bytes < AT_ONCE) {
-            let message = Message { subject: SUBJECT, reply: None, headers: None, payload };
+        while let Some(message) = parcel.content.message(given).filter(|_| bytes < AT_ONCE) {
             let before = receipts.len();
             self.route_telling(None, &message, &matches, |receipt| receipts.push_back((given, receipt)));
             if receipts.len() == before {
                 break;
             }
             given += 1;
-            bytes += payload.len();
+            bytes += message.payload.len();
         }
         let is_any = given > self.notices.given;
         self.notices.parcels.push_front(parcel);
@@ -136,7 +189,16 @@ impl Outlet for ListenerControl {
     }
 
     fn hand_over(&self, values: Values, taken: Taken) {
-        self.shared.notify(Parcel { values, taken });
+        self.shared.notify(Parcel { content: Content::Plain(values), taken });
+    }
+
+    fn request(&self, requests: Vec<Request>, taken: Taken) {
+        let asking = requests.into_iter().map(Asking::of).collect();
+        self.shared.notify(Parcel { content: Content::Asking(asking), taken });
+    }
+
+    fn answers_go_to(&self, answers: Arc<Answers>) {
+        let _ = self.shared.answers.set(answers);
     }
 }
 

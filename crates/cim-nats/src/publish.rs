@@ -8,6 +8,7 @@ use crate::barrier::{Answer, Number, Scope};
 use crate::client::Client;
 use crate::hub::Hub;
 use crate::intake::{Intake, Offer, Offered, Target};
+use crate::notice::ANSWERS;
 use crate::parser::{Fault, Publish};
 use crate::reading::Flow;
 use crate::routing::Message;
@@ -68,6 +69,7 @@ impl<I: Intake> Hub<I> {
                 }
             }
             Target::Test => self.intake.test_message(publish.payload),
+            Target::Answer => self.take_answer(client, publish),
             Target::Broker => {}
         }
         self.counts.receive(target, publish.payload.len());
@@ -119,6 +121,19 @@ impl<I: Intake> Hub<I> {
             && let Some(reply) = publish.reply
         {
             self.nobody_there(client, publish.subject, reply);
+        }
+    }
+
+    /// Hands on the answer to a notification. Whoever asks whether it came is told so, if it did.
+    fn take_answer(&mut self, client: &mut Client, publish: &Publish<'_>) {
+        let name = publish.subject.get(ANSWERS.len()..).unwrap_or_default();
+        let is_taken = self.answers.get().is_some_and(|answers| answers.tell(name, publish.payload));
+        if !is_taken {
+            tracing::debug!(subject = %publish.subject.escape_ascii(), "an answer that means nothing");
+        } else if let Some(reply) = publish.reply {
+            let matches = self.interest.matches(reply);
+            let message = Message { subject: reply, reply: None, headers: None, payload: b"" };
+            self.route_to_self(client, &message, &matches);
         }
     }
 

@@ -25,7 +25,7 @@ impl Target {
             Self::Class(Class::Event) => 1,
             Self::Config => 2,
             Self::Test => 3,
-            Self::Broker => 4,
+            Self::Answer | Self::Broker => 4,
         }
     }
 }

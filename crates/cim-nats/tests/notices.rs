@@ -9,10 +9,11 @@
 
 mod support;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use cim_core::Values;
-use cim_core::subscriptions::{Outlet, Taken};
+use cim_core::subscriptions::{Outlet, Request, Taken};
 use support::{PATIENCE, Peer, Server};
 use tokio::sync::oneshot::Receiver;
 use tokio::time::timeout;
@@ -142,4 +143,54 @@ async fn a_subscription_with_a_maximum_gets_its_share() {
     is_waiting(&mut hears).await;
     subscriber(&server).expect(messages(&["c"]));
     is_taken(&mut hears).await;
+}
+
+fn request(name: &str, value: &str) -> Request {
+    Request {
+        name: name.to_owned(),
+        subscription: "123456".into(),
+        delivery: 1,
+        value: value.to_owned().into(),
+    }
+}
+
+#[tokio::test]
+async fn one_that_asks_for_an_answer_has_a_reply_subject_and_says_whose_it_is_to_who_speaks_headers() {
+    let server = quiet();
+    let mut old = subscriber(&server);
+    let mut new = server.connect();
+    new.line();
+    new.send("CONNECT {\"verbose\":false,\"headers\":true}\r\nSUB EVENT-NOTIFICATION 2\r\nPING\r\n");
+    assert_eq!(new.line(), "PONG\r\n");
+    let mut plain = hand_over(&server, &["a"]);
+    let (taken, mut hears) = Taken::channel();
+    server.control.request(vec![request("123456.0.17.1", "b"), request("123456.0.18.1", "")], taken);
+    is_taken(&mut plain).await;
+    is_taken(&mut hears).await;
+    // In the order of all calls.
+    old.expect(messages(&["a"]));
+    old.expect("MSG EVENT-NOTIFICATION 1 _CIM.ACK.123456.0.17.1 1\r\nb\r\n");
+    old.expect("MSG EVENT-NOTIFICATION 1 _CIM.ACK.123456.0.18.1 0\r\n\r\n");
+    new.expect("MSG EVENT-NOTIFICATION 2 1\r\na\r\n");
+    let headers = "NATS/1.0\r\nCim-Subscription: 123456\r\nCim-Delivery: 1\r\n\r\n";
+    let size = headers.len();
+    new.expect(format!(
+        "HMSG EVENT-NOTIFICATION 2 _CIM.ACK.123456.0.17.1 {size} {}\r\n{headers}b\r\n",
+        size + 1
+    ));
+}
+
+#[tokio::test]
+async fn who_asks_whether_an_answer_came_is_told_so_if_it_did() {
+    let server = quiet();
+    server.control.answers_go_to(Arc::default());
+    let mut peer = server.client();
+    peer.send("SUB inbox.> 1\r\n");
+    peer.flush();
+    peer.send("PUB _CIM.ACK.123456.0.17.1 inbox.1 4\r\n+ACK\r\n");
+    peer.expect("MSG inbox.1 1 0\r\n\r\n");
+    // What means nothing is taken and not confirmed.
+    peer.send("PUB _CIM.ACK.123456.0.17.1 inbox.2 2\r\nno\r\nPUB _CIM.ACK.x inbox.3 0\r\n\r\n");
+    peer.send("PUB _CIM.ACK.123456.0.17.1 0\r\n\r\nPING\r\n");
+    assert_eq!(peer.line(), "PONG\r\n");
 }

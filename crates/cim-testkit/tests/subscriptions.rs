@@ -8,10 +8,11 @@
 )]
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use cim_core::subscriptions::{FeedState, Filter, Outlet, Subscriptions, Taken};
+use cim_core::deadletter::Letters;
+use cim_core::subscriptions::{Answers, FeedState, Filter, Outlet, Request, Rules, Subscriptions, Taken};
 use cim_core::supervisor::Supervisor;
 use cim_core::{EventSource, Values};
 use cim_testkit::{FeedRecord, MemoryFeed};
@@ -21,6 +22,8 @@ use tokio::time::{sleep, timeout};
 #[derive(Default)]
 struct Hand {
     parcels: Mutex<VecDeque<(Values, Taken)>>,
+    requests: Mutex<VecDeque<(Vec<Request>, Taken)>>,
+    answers: OnceLock<Arc<Answers>>,
 }
 
 impl Outlet for Hand {
@@ -31,7 +34,17 @@ impl Outlet for Hand {
     fn hand_over(&self, values: Values, taken: Taken) {
         self.parcels.lock().unwrap().push_back((values, taken));
     }
+
+    fn request(&self, requests: Vec<Request>, taken: Taken) {
+        self.requests.lock().unwrap().push_back((requests, taken));
+    }
+
+    fn answers_go_to(&self, answers: Arc<Answers>) {
+        self.answers.set(answers).unwrap();
+    }
 }
+
+const RULES: Rules = Rules { ack_wait: Duration::from_secs(30), max_deliver: 3, max_pending: 4 };
 
 struct Stage {
     feed: MemoryFeed,
@@ -41,17 +54,50 @@ struct Stage {
 
 impl Stage {
     fn start() -> Self {
+        Self::start_with(None)
+    }
+
+    fn start_with(letters: Option<Letters>) -> Self {
         let (feed, hand, subscriptions) =
             (MemoryFeed::new(), Arc::new(Hand::default()), Subscriptions::open(None));
         let supervisor = Supervisor::new(tokio::runtime::Handle::current());
         let source: Arc<dyn EventSource> = Arc::new(feed.clone());
-        subscriptions.follow(&supervisor, source, Arc::clone(&hand) as Arc<dyn Outlet>);
+        let outlet = Arc::clone(&hand) as Arc<dyn Outlet>;
+        subscriptions.follow(&supervisor, source, outlet, letters, RULES);
         Self { feed, hand, subscriptions }
     }
 
     async fn subscribe(&self, name: &str) -> String {
         let filter = Filter { local_event_name: Some(vec![name.to_owned()]), ..Filter::default() };
         self.subscriptions.create(filter).await.unwrap()
+    }
+
+    /// Subscribes and asks for answers.
+    async fn subscribe_asking(&self, name: &str) -> String {
+        let body = format!(r#"{{"localEventName":["{name}"],"acknowledge":true}}"#);
+        self.subscriptions.create(Filter::parse(body.as_bytes()).unwrap()).await.unwrap()
+    }
+
+    /// Takes the requests that are there.
+    fn requests(&self) -> Vec<Request> {
+        let parcels: Vec<_> = self.hand.requests.lock().unwrap().drain(..).collect();
+        let (requests, taken): (Vec<_>, Vec<_>) = parcels.into_iter().unzip();
+        taken.into_iter().for_each(Taken::tell);
+        requests.into_iter().flatten().collect()
+    }
+
+    /// Waits for so many requests and takes them.
+    async fn requested(&self, count: usize) -> Vec<Request> {
+        let mut requests = Vec::new();
+        while requests.len() < count {
+            requests.extend(self.requests());
+            sleep(Duration::from_millis(10)).await;
+        }
+        requests
+    }
+
+    fn answer(&self, request: &Request, word: &str) {
+        assert!(self.hand.answers.get().unwrap().tell(request.name.as_bytes(), word.as_bytes()));
     }
 
     fn push(&self, name: &str, value: &[u8]) {
@@ -196,4 +242,78 @@ async fn subscriptions_may_change_at_any_time_while_records_are_read() {
     }
     let expected: Vec<_> = (0..400_u32).map(|number| number.to_string().into_bytes()).collect();
     assert_eq!(received, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_committed_beyond_the_first_record_without_an_answer() {
+    let stage = Stage::start();
+    let id = stage.subscribe_asking("A").await;
+    stage.subscribe("B").await;
+    for name in ["A", "B", "A", "A", "C"] {
+        stage.push(name, name.as_bytes());
+    }
+    let requests = stage.requested(3).await;
+    stage.until("the plain one", |stage| stage.handed() == 1).await;
+    assert_eq!(stage.take(), [b"B"]);
+    stage.answer(&requests[0], "");
+    stage.answer(&requests[2], "+ACK");
+    stage.until("two settled", |stage| stage.feed.committed() == Some(2)).await;
+    assert_eq!(stage.subscriptions.view().acknowledged[&id].pending, 1);
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(stage.feed.committed(), Some(2));
+    stage.answer(&requests[1], "+ACK");
+    stage.until("all committed", |stage| stage.feed.committed() == Some(5)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn time_runs_only_when_somebody_has_the_notification() {
+    let stage = Stage::start();
+    let id = stage.subscribe_asking("A").await;
+    stage.push("A", b"1");
+    stage.until("the request", |stage| !stage.hand.requests.lock().unwrap().is_empty()).await;
+    sleep(Duration::from_secs(3_600)).await;
+    assert_eq!(stage.hand.requests.lock().unwrap().len(), 1);
+    for (delivery, seconds) in [(1, 0), (2, 31), (3, 32)] {
+        sleep(Duration::from_secs(seconds)).await;
+        let requests = stage.requested(1).await;
+        assert_eq!((requests[0].delivery, &requests[0].value[..]), (delivery, &b"1"[..]));
+    }
+    // Without a spool there is nowhere to put it.
+    stage.until("the end", |stage| stage.subscriptions.view().acknowledged[&id].dead == 1).await;
+    stage.until("the commit", |stage| stage.feed.committed() == Some(1)).await;
+    assert_eq!(stage.subscriptions.view().acknowledged[&id].redelivered, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn reading_rests_while_a_subscription_has_more_without_answer_than_it_may() {
+    let stage = Stage::start();
+    stage.subscribe_asking("A").await;
+    stage.subscribe("B").await;
+    for number in 0..6_u8 {
+        stage.push("A", &[number]);
+    }
+    let requests = stage.requested(4).await;
+    stage.until("rest", |stage| stage.subscriptions.view().feed == FeedState::Resting).await;
+    stage.push("B", b"plain");
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!((stage.handed(), stage.requests().len()), (0, 0));
+    requests.iter().for_each(|request| stage.answer(request, ""));
+    stage.until("the plain one", |stage| stage.handed() == 1).await;
+    let requests = stage.requested(2).await;
+    assert_eq!(requests.iter().map(|request| request.value[0]).collect::<Vec<_>>(), [4, 5]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscription_that_is_removed_takes_what_is_not_settled_with_it() {
+    let stage = Stage::start();
+    let id = stage.subscribe_asking("A").await;
+    stage.subscribe("B").await;
+    stage.push("A", b"1");
+    stage.requested(1).await;
+    stage.push("C", b"2");
+    sleep(Duration::from_secs(1)).await;
+    assert!(stage.feed.committed() < Some(2));
+    stage.subscriptions.remove(&id).await.unwrap();
+    stage.until("all committed", |stage| stage.feed.committed() == Some(2)).await;
+    assert!(stage.subscriptions.view().acknowledged.is_empty());
 }

@@ -10,6 +10,7 @@
 #[path = "../../vectors/listed.rs"]
 mod listed;
 
+mod acknowledged;
 mod application;
 mod calls;
 mod delivery;

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use cim_bench::ratio::{BENCHES, Bench, CONFIGURATION_BENCHES, KAFKA_BENCHES, KafkaRig, Line, Rig};
+use cim_bench::ratio::{
+    BENCHES, Bench, CONFIGURATION_BENCHES, KAFKA_BENCHES, KafkaRig, Line, Rig, SUBSCRIPTION_BENCHES,
+};
 use cim_bench::{BenchError, Result};
 
 #[derive(Debug, Args)]
@@ -15,7 +17,7 @@ pub struct Ratio {
     /// Benches to run: ingest, ingest-memory, file, stdout, barrier, broker, start, footprint, spool, file-sink, tcp, tcp-delay; or all.
     /// For a `cim` with its Kafka sink: kafka, kafka-events, kafka-latency, kafka-footprint, kafka-backlog; or all-kafka.
     /// For a `cim` with its etcd source: configuration, configuration-burst, configuration-register, configuration-idle; or
-    /// all-configuration.
+    /// all-configuration. For a `cim` with its Kafka sink, beside a real Kafka: subscriptions.
     #[arg(required = true)]
     names: Vec<String>,
     /// The `cim` program.
@@ -33,7 +35,7 @@ pub struct Ratio {
     /// Pairs of slices per line.
     #[arg(long, default_value_t = 5)]
     pairs: usize,
-    /// Bootstrap servers of a real Kafka with topics LOGS and EVENT; without it the null broker.
+    /// Bootstrap servers of a real Kafka with topics LOGS and EVENT, and FMAASEVENTS of one partition; without it the null broker.
     #[arg(long)]
     kafka: Option<String>,
     /// linger.ms of the librdkafka yardstick.
@@ -100,8 +102,12 @@ impl Ratio {
     }
 
     fn benches(&self) -> Result<Vec<&'static Bench>> {
-        let groups =
-            [("all", BENCHES), ("all-kafka", KAFKA_BENCHES), ("all-configuration", CONFIGURATION_BENCHES)];
+        let groups = [
+            ("all", BENCHES),
+            ("all-kafka", KAFKA_BENCHES),
+            ("all-configuration", CONFIGURATION_BENCHES),
+            ("all-subscriptions", SUBSCRIPTION_BENCHES),
+        ];
         if let Some((_, group)) = groups.iter().find(|(name, _)| self.names.iter().any(|named| named == name))
         {
             return Ok(group.iter().collect());

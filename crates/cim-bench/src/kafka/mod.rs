@@ -3,7 +3,9 @@
 //! Left out: the benches themselves.
 
 mod broker;
+mod feed;
 mod raw;
 
 pub use broker::Broker;
+pub use feed::{NAMES, Reading, TOPIC, fill, read};
 pub use raw::{RawPlan, RawProducer, RawResult, RecordSample};

@@ -17,6 +17,7 @@ mod pair;
 mod process;
 mod rig;
 mod spool;
+mod subscribed;
 mod tcp;
 
 pub use line::{Goal, Line, Spread};
@@ -75,6 +76,14 @@ pub const KAFKA_BENCHES: &[Bench] = &[
     Bench { name: "kafka-footprint", about: "memory at 100,000 msg/s", run: kafka_service::footprint },
     Bench { name: "kafka-backlog", about: "drain of a backlog under load", run: kafka_service::backlog },
 ];
+
+/// Benches of subscribed events, in the order of `all-subscriptions`; the `cim` program needs its Kafka sink for them, and a real
+/// Kafka has to be named.
+pub const SUBSCRIPTION_BENCHES: &[Bench] = &[Bench {
+    name: "subscriptions",
+    about: "subscribed events from Kafka to NATS, against a bare consumer",
+    run: subscribed::run,
+}];
 
 /// Benches of configuration, in the order of `all-configuration`; the `cim` program needs its etcd source for them, and etcd
 /// has to be installed.

@@ -62,6 +62,8 @@ pub struct CimSpec {
     pub sink: SinkSpec,
     /// Configuration; none: no source.
     pub configuration: Option<ConfigurationSpec>,
+    /// Members of `[subscriptions]`; none: no events are read.
+    pub subscriptions: Option<String>,
     /// NATS listener.
     pub nats: SocketAddr,
     /// HTTP listener.
@@ -84,6 +86,7 @@ impl CimSpec {
             budget: "48MiB".into(),
             sink,
             configuration: None,
+            subscriptions: None,
             nats: free_port()?,
             api: free_port()?,
         })
@@ -143,6 +146,8 @@ impl CimSpec {
                  [application]\nurl = \"http://{application}\""
             ),
         };
+        let subscriptions = self.subscriptions.as_deref().unwrap_or("source = \"none\"");
+        let _ = writeln!(text, "[subscriptions]\n{subscriptions}");
         text.push_str("[orchestrator]\ntype = \"standalone\"\n");
         text
     }

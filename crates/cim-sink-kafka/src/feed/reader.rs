@@ -5,7 +5,9 @@
 
 use std::time::Duration;
 
-use cim_core::{EventReader, FeedBatch, FeedPosition, Sift, SourceError, SourceErrorKind, async_trait};
+use cim_core::{
+    EventReader, FeedBatch, FeedPosition, RecordPlace, Sift, SourceError, SourceErrorKind, async_trait,
+};
 use futures_util::{FutureExt, StreamExt};
 use rdkafka::Message;
 use rdkafka::consumer::{CommitMode, Consumer as _};
@@ -158,10 +160,11 @@ impl Gathered {
     fn add(&mut self, message: &BorrowedMessage<'_>, sift: &mut dyn Sift) {
         self.records += 1;
         let value = message.payload().unwrap_or_default();
-        if sift.keeps(&mut headers::of(message), value.len()) {
+        let at = RecordPlace { lane: message.partition(), record: message.offset() };
+        if sift.keeps(at, &mut headers::of(message), value.len()) {
             self.batch.kept.push(value);
         }
-        let (lane, next) = (message.partition(), message.offset().saturating_add(1));
+        let (lane, next) = (at.lane, at.record.saturating_add(1));
         match self.batch.reached.iter_mut().find(|position| position.lane == lane) {
             Some(position) => position.next = next,
             None => self.batch.reached.push(FeedPosition { lane, next }),

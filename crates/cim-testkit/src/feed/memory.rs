@@ -6,8 +6,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cim_core::{
-    Component, EventReader, EventSource, FeedBatch, FeedPosition, Sift, SourceError, SourceErrorKind,
-    async_trait,
+    Component, EventReader, EventSource, FeedBatch, FeedPosition, RecordPlace, Sift, SourceError,
+    SourceErrorKind, async_trait,
 };
 use tokio::sync::Notify;
 
@@ -190,7 +190,8 @@ impl MemoryReader {
                 record.value = String::from_utf8_lossy(&record.value).into_owned().into_bytes();
             }
             let mut headers = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
-            if sift.keeps(&mut headers, record.value.len()) {
+            let at = RecordPlace { lane: 0, record: i64::try_from(start + index).unwrap_or(i64::MAX) };
+            if sift.keeps(at, &mut headers, record.value.len()) {
                 batch.kept.push(&record.value);
                 last_kept = start + index + 1;
             }

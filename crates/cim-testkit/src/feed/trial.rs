@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cim_core::{EventReader, EventSource, FeedPosition, Sift, SourceError};
+use cim_core::{EventReader, EventSource, FeedPosition, RecordPlace, Sift, SourceError};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::harness::{FeedHarness, FeedRecord};
@@ -17,7 +17,12 @@ pub(super) struct Sieve {
 }
 
 impl Sift for Sieve {
-    fn keeps<'h>(&mut self, headers: &mut dyn Iterator<Item = (&'h str, &'h [u8])>, _: usize) -> bool {
+    fn keeps<'h>(
+        &mut self,
+        _: RecordPlace,
+        headers: &mut dyn Iterator<Item = (&'h str, &'h [u8])>,
+        _: usize,
+    ) -> bool {
         self.shown.push(headers.map(|(name, value)| (name.to_owned(), value.to_vec())).collect());
         (self.wanted)(self.shown.len() - 1)
     }
