@@ -159,7 +159,6 @@ async fn one_that_asks_for_an_answer_has_a_reply_subject_and_says_whose_it_is_to
     let server = quiet();
     let mut old = subscriber(&server);
     let mut new = server.connect();
-    new.line();
     new.send("CONNECT {\"verbose\":false,\"headers\":true}\r\nSUB EVENT-NOTIFICATION 2\r\nPING\r\n");
     assert_eq!(new.line(), "PONG\r\n");
     let mut plain = hand_over(&server, &["a"]);

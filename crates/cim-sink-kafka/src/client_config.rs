@@ -37,6 +37,8 @@ const CONSUMER: &[(&str, &str)] = &[
     // A single record does not wait for company.
     ("fetch.min.bytes", "1"),
     ("queued.max.messages.kbytes", "4096"),
+    // The next fetch when so much is there; the default of 1 s would make of the bound above a rate.
+    ("fetch.queue.backoff.ms", "10"),
     // A process that was killed is waited for so long by a group that does not know it again.
     ("session.timeout.ms", "10000"),
     ("check.crcs", "true"),
