@@ -13,10 +13,34 @@
 mod recorded;
 
 use std::fmt::Write;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use cim_bin::settings::{Request, load};
 use cim_core::{LogFormat, Problem, Registry, Sink, SinkContext, SinkKind};
 use serde_json::{Value, json};
+
+/// Makes an input that is no plain text: `directory`, `closed` (nobody may read it), `hex`, `repeat` (a number, and the text that
+/// comes so many times).
+fn make(how: &str, file: &Path, text: &str) {
+    match how {
+        "directory" => std::fs::create_dir(file).unwrap(),
+        "hex" => {
+            let byte = |digits| u8::from_str_radix(digits, 16).unwrap();
+            std::fs::write(file, text.split_whitespace().map(byte).collect::<Vec<_>>()).unwrap();
+        }
+        "repeat" => {
+            let (count, text) = text.trim().split_once(' ').unwrap();
+            std::fs::write(file, text.repeat(count.parse().unwrap())).unwrap();
+        }
+        "closed" => {
+            std::fs::write(file, text).unwrap();
+            std::fs::set_permissions(file, Permissions::from_mode(0o000)).unwrap();
+        }
+        how => panic!("`{how}` is no way to make a file"),
+    }
+}
 
 /// The inputs of a case by name, cut at lines that begin with `--- `.
 fn inputs(text: &str) -> Vec<(String, String)> {
@@ -40,12 +64,16 @@ fn outcome(case: &str) -> String {
             request.environment = pairs.map(|(name, value)| (name.into(), value.into())).collect();
             continue;
         }
+        let (how, name) = name.split_once(' ').map_or((None, name.as_str()), |(how, name)| (Some(how), name));
         let file = folder.path().join(name);
         if name.starts_with("opt/") {
             request.root = Some(folder.path().to_owned());
             std::fs::create_dir_all(file.parent().unwrap()).unwrap();
         }
-        std::fs::write(&file, text.replace("$DIR", folder.path().to_str().unwrap())).unwrap();
+        match how {
+            Some(how) => make(how, &file, text),
+            None => std::fs::write(&file, text.replace("$DIR", folder.path().to_str().unwrap())).unwrap(),
+        }
         if name.starts_with("cim") {
             request.files.push(file);
         }
@@ -96,4 +124,20 @@ fn registry() -> Registry {
 #[test]
 fn texts_are_as_recorded() {
     recorded::as_recorded("", 10, outcome);
+}
+
+/// As [`outcome`], in a thread that may not read everything: the administrator would be refused nothing.
+fn outcome_without_rights(case: &str) -> String {
+    let judge = || {
+        if rustix::process::geteuid().is_root() {
+            rustix::thread::set_thread_res_uid(None, rustix::thread::Uid::from_raw(65_534), None).unwrap();
+        }
+        outcome(case)
+    };
+    std::thread::scope(|scope| scope.spawn(judge).join().unwrap())
+}
+
+#[test]
+fn a_broken_cim_json_is_told_with_its_place_and_what_to_do() {
+    recorded::as_recorded("cim_json", 50, outcome_without_rights);
 }

@@ -1,4 +1,4 @@
-//! `cim config status`, `history`, `diff`, `rollback` and `push`: what happens to the application's configuration.
+//! `cim config status`, `history`, `explain`, `diff`, `rollback` and `push`: what happens to the application's configuration.
 //!
 //! Left out: `show` and `schema` (`config`), which are about CIM's own. The invariant: a running CIM answers for itself; nothing
 //! is read behind its back.
@@ -11,6 +11,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::Answer;
+use super::explain::{Question, explain};
 use crate::control::{self, Answer as Told, Request};
 use crate::exit::Failure;
 use crate::settings::{Loaded, Request as LoadRequest, load};
@@ -77,6 +78,17 @@ pub(super) fn history(files: &[PathBuf], registry: &Registry) -> Result<Answer, 
     let text = table(value.as_array().map_or(&[], Vec::as_slice));
     let text = if text.is_empty() { "no change has a result yet".to_owned() } else { text };
     Ok(Answer::done(text.trim_end(), value))
+}
+
+pub(super) fn explained(
+    question: &Question,
+    files: &[PathBuf],
+    registry: &Registry,
+) -> Result<Answer, Failure> {
+    let status = ask(&Request::ConfigStatus, files, registry)?;
+    let history = ask(&Request::ConfigHistory, files, registry)?;
+    let (text, changes) = explain(question, &status, &history).map_err(Failure::failed)?;
+    Ok(Answer::done(text.trim_end(), changes))
 }
 
 pub(super) fn diff(document: &str, files: &[PathBuf], registry: &Registry) -> Result<Answer, Failure> {

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::{Answer, change};
+use super::{Answer, change, explain};
 use crate::backends;
 use crate::exit::{CANNOT_START, Failure};
 use crate::own_document::begin;
@@ -28,6 +28,8 @@ pub(super) enum Command {
     Status,
     /// The last changes of the application's configuration that have a result.
     History,
+    /// Why a change stands where it stands, what happens next, and what a person can do.
+    Explain(explain::Question),
     /// What the last change of a document changed.
     Diff {
         /// Name of the document, for example `app.json`.
@@ -47,6 +49,7 @@ pub(super) fn answer(command: &Command, files: &[PathBuf]) -> Result<Answer, Fai
     match command {
         Command::Status => change::status(files, &registry),
         Command::History => change::history(files, &registry),
+        Command::Explain(question) => change::explained(question, files, &registry),
         Command::Diff { document } => change::diff(document, files, &registry),
         Command::Rollback { document } => change::rollback(document, files, &registry),
         Command::Push(push) => change::push(push, files, &registry),

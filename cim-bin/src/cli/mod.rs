@@ -8,6 +8,7 @@ mod config;
 mod dlq;
 mod doctor;
 mod drain;
+mod explain;
 mod log_level;
 mod manifest;
 mod migrate;

@@ -88,10 +88,25 @@ fn mismatch(schema: Schema<'_>, value: &Value) -> String {
         Value::String(text) => format!("the text {:?}", clipped(text)),
         _ => article(kind(value)).to_owned(),
     };
-    format!("expected {}, found {found}", expected.join(" or "))
+    format!("expected {}, found {found}{}", expected.join(" or "), remedy(schema, value))
 }
 
-fn article(kind: &str) -> &'static str {
+/// How to write the value that is meant, if that is plain.
+fn remedy(schema: Schema<'_>, value: &Value) -> &'static str {
+    let takes_inner =
+        |text: &str| serde_json::from_str::<Value>(text).is_ok_and(|inner| takes(schema, &inner));
+    match value {
+        _ if schema.secret() => "",
+        Value::Null => "; leave it out for the default",
+        Value::String(text) if takes_inner(text) => "; write it without quotes",
+        Value::Bool(_) | Value::Number(_) if schema.types().contains("string") => "; write it in quotes",
+        _ => "",
+    }
+}
+
+/// A type as it stands in a sentence.
+#[must_use]
+pub fn article(kind: &str) -> &'static str {
     match kind {
         "boolean" => "true or false",
         "integer" => "a whole number",
@@ -99,7 +114,7 @@ fn article(kind: &str) -> &'static str {
         "string" => "a text",
         "array" => "a list",
         "object" => "a table",
-        _ => "nothing",
+        _ => "null",
     }
 }
 

@@ -4,16 +4,19 @@
 //! parser knows it; it is never larger than [`MAX_BYTES`].
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 
 use serde_json::{Map, Value};
 
+use super::check::{article, kind};
 use super::place::{Located, Place, Places};
 use super::{toml_text, yaml_text};
 
 /// Largest configuration file that is read.
 pub const MAX_BYTES: u64 = 1 << 20;
+/// What is said of a JSON file without anything in it.
+const EMPTY: &str = "the file is empty; remove it, or put `{}` there for the defaults";
 
 /// One layer of the configuration.
 #[derive(Debug, Clone, Default)]
@@ -31,7 +34,7 @@ pub struct Layer {
 /// # Errors
 /// Every problem the parser can tell: unreadable file, unknown extension, syntax.
 pub fn read(file: &Path) -> Result<Layer, Vec<Located>> {
-    let text = text_of(file).map_err(|message| vec![Located::new(whole(file), "", message)])?;
+    let text = text_of(file)?;
     let extension = file.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
     let parsed = match extension.to_ascii_lowercase().as_str() {
         "toml" => toml_text::parse(&text, file)?,
@@ -50,7 +53,7 @@ pub fn read(file: &Path) -> Result<Layer, Vec<Located>> {
 /// # Errors
 /// As for [`read`].
 pub fn read_commented(file: &Path) -> Result<Layer, Vec<Located>> {
-    let text = text_of(file).map_err(|message| vec![Located::new(whole(file), "", message)])?;
+    let text = text_of(file)?;
     let head = |line: &&str| line.trim().is_empty() || line.trim_start().starts_with("//");
     let comments = text.lines().take_while(head).count();
     // Empty lines instead, so that the numbers of the others stay right.
@@ -67,27 +70,48 @@ fn layer((value, mut places): (Value, Places), file: &Path) -> Result<Layer, Vec
     match value {
         Value::Object(value) => Ok(Layer { name: file.display().to_string(), value, places }),
         Value::Null => Ok(Layer { name: file.display().to_string(), value: Map::new(), places }),
-        _ => Err(vec![Located::new(whole(file), "", "the file must hold a table of sections")]),
+        other => {
+            let message = format!("the file must hold a table of sections, found {}", article(kind(&other)));
+            Err(vec![Located::new(whole(file), "", message)])
+        }
     }
 }
 
-fn text_of(file: &Path) -> Result<String, String> {
-    let wrong = |error: std::io::Error| format!("cannot read the file: {error}");
+fn text_of(file: &Path) -> Result<String, Vec<Located>> {
+    let at =
+        |line, message: String| vec![Located::new(Place::File { file: file.to_owned(), line }, "", message)];
+    let wrong = |error: io::Error| at(None, format!("cannot read the file: {error}{}", remedy(&error)));
     let mut bytes = Vec::new();
     File::open(file).map_err(wrong)?.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(wrong)?;
     if bytes.len() as u64 > MAX_BYTES {
-        return Err(format!("the file is larger than {} KiB", MAX_BYTES >> 10));
+        return Err(at(
+            None,
+            format!("the file is larger than {} KiB; is it the right one?", MAX_BYTES >> 10),
+        ));
     }
-    String::from_utf8(bytes).map_err(|_| "the file is not UTF-8 text".to_owned())
+    String::from_utf8(bytes).map_err(|error| {
+        let intact = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
+        let line = 1 + intact.filter(|byte| **byte == b'\n').count();
+        at(Some(line), "the file is not UTF-8 text; save it as UTF-8".to_owned())
+    })
+}
+
+/// What to do about a file that cannot be read, if that is plain.
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::IsADirectory => "; name a file (in Kubernetes, `subPath` of a mount picks one)",
+        io::ErrorKind::PermissionDenied => "; let the user that runs cim read it",
+        _ => "",
+    }
 }
 
 /// The value comes from a strict JSON parser; the lines from the YAML one, of which JSON is a part.
 fn json(text: &str, file: &Path) -> Result<(Value, Places), Vec<Located>> {
     let value = serde_json::from_str(text).map_err(|error| {
-        let place = Place::File { file: file.to_owned(), line: Some(error.line()) };
-        let message = error.to_string();
-        let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
-        vec![Located::new(place, "", message)]
+        let is_empty = text.trim().is_empty();
+        let line = (!is_empty).then_some(error.line());
+        let message = if is_empty { EMPTY.to_owned() } else { syntax(text, &error) };
+        vec![Located::new(Place::File { file: file.to_owned(), line }, "", message)]
     })?;
     match yaml_text::parse(text, file) {
         Ok((_, places)) => Ok((value, places)),
@@ -96,4 +120,16 @@ fn json(text: &str, file: &Path) -> Result<(Value, Places), Vec<Located>> {
         }
         Err(_) => Ok((value, Places::default())),
     }
+}
+
+/// What is wrong with JSON text, and what to do.
+fn syntax(text: &str, error: &serde_json::Error) -> String {
+    if text.starts_with('\u{feff}') {
+        return "the file begins with a byte order mark; save it as UTF-8 without one".to_owned();
+    }
+    let message = error.to_string();
+    let what = message.rsplit_once(" at line ").map_or(message.as_str(), |(what, _)| what);
+    let advice =
+        if error.is_eof() { "the file ends too early; put it there whole" } else { "correct it there" };
+    format!("no JSON at column {}: {what}; {advice}", error.column())
 }
