@@ -142,7 +142,8 @@ pub trait Orchestrator: Component {
         Ok(None)
     }
 
-    /// How this pod is made to end. Read once with the identity, then answered from memory. By default nothing is known.
+    /// How this pod is made to end. Read with the identity and answered from memory only: pages that are asked for often tell
+    /// it, and must cost the orchestrator no call. By default nothing is known.
     ///
     /// # Errors
     /// [`OrchestratorError`] when it cannot be told yet.

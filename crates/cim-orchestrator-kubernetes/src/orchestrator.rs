@@ -267,7 +267,9 @@ impl Orchestrator for KubernetesOrchestrator {
     }
 
     async fn pod_end(&self) -> Result<PodEnd, OrchestratorError> {
-        Ok(self.own(false).await?.end.clone())
+        let text = || format!("pod {}/{} was not read yet", self.namespace, self.pod);
+        let unknown = || OrchestratorError::new(OrchestratorErrorKind::Unavailable, text());
+        self.known().map(|own| own.end.clone()).ok_or_else(unknown)
     }
 
     async fn departure(&self) -> Result<Option<Departure>, OrchestratorError> {

@@ -46,7 +46,12 @@ fn says(daemon: &Daemon, page: &str, text: &str) {
     let read = || daemon.get(page).unwrap_or_default();
     let deadline = std::time::Instant::now() + PATIENCE;
     while !read().contains(text) {
-        assert!(std::time::Instant::now() < deadline, "{page} does not say `{text}`:\n{}", read());
+        assert!(
+            std::time::Instant::now() < deadline,
+            "{page} does not say `{text}`:\n{}\n{}",
+            read(),
+            daemon.stderr()
+        );
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
 }

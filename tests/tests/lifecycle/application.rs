@@ -39,7 +39,7 @@ fn everything_the_application_says_before_its_farewell_is_delivered_and_the_fare
         assert_eq!(pod.daemon.ended(), Some(0), "{}", pod.daemon.stderr());
         let took = asked.elapsed();
         assert!(took > Duration::from_secs(2) && took < Duration::from_secs(4), "{took:?}");
-        assert_eq!(delivered(&pod.daemon, "pod-1_ns1_wire-.log"), numbered(said));
+        assert_eq!(delivered(&pod.daemon, "pod-1_ns1_app-.log"), numbered(said));
         assert_eq!(names(&pod.daemon), ["ApplicationShutdownInitiated", farewell]);
     }
 }
@@ -115,7 +115,7 @@ fn many_farewells_and_late_ones_block_nobody() {
     }
     wire.flush();
     until("delivery", || pod.daemon.metric("cim_records_held") < 0.5);
-    assert_eq!(delivered(&pod.daemon, "pod-1_ns1_wire-.log"), numbered(1000));
+    assert_eq!(delivered(&pod.daemon, "pod-1_ns1_app-.log"), numbered(1000));
     pod.daemon.signal("TERM");
     is_told(&pod);
     // What was said before the end was asked for does not count.

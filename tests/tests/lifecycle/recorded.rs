@@ -64,7 +64,7 @@ fn the_application_is_told_announced_and_waited_for_as_recorded() {
             recorded.iter().map(|text| text.as_str().unwrap()).collect::<Vec<_>>(),
             "{name}"
         );
-        let log = std::fs::read_to_string(pod.daemon.home().join("logs/pod-x_ns1_wire-.log")).unwrap();
+        let log = std::fs::read_to_string(pod.daemon.home().join("logs/pod-x_ns1_app-.log")).unwrap();
         assert_eq!(log, "buffered\n", "{name}");
     }
 }
