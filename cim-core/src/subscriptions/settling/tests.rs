@@ -1,3 +1,5 @@
+//! What becomes of notifications in time: walks by hand, and any walk by the dice.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,104 +1,15 @@
 //! The chaos proxy: byte-exact when told nothing, and each fault really happens.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "test code")]
 
+mod stage;
+
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use cim_testkit::{Admission, Behaviour, ChaosProxy, Direction, Ending, Flow};
-
-/// Longest wait for anything that is expected.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// How long a thing that must not happen is waited for.
-const SILENCE: Duration = Duration::from_millis(150);
-
+use stage::{PATIENCE, SILENCE, Stage, bytes, rest_of, send, silent, until_the_end};
 const DIRECTIONS: [Direction; 2] = [Direction::ToTarget, Direction::ToClient];
-
-struct Stage {
-    server: TcpListener,
-    proxy: ChaosProxy,
-}
-
-impl Stage {
-    fn new() -> Self {
-        let server = TcpListener::bind("127.0.0.1:0").unwrap();
-        let proxy = ChaosProxy::start(server.local_addr().unwrap(), 7).unwrap();
-        Self { server, proxy }
-    }
-
-    fn with(behaviour: Behaviour) -> Self {
-        let stage = Self::new();
-        stage.proxy.behave(behaviour);
-        stage
-    }
-
-    fn client(&self) -> TcpStream {
-        patient(TcpStream::connect(self.proxy.address()).unwrap())
-    }
-
-    /// A connection: the end of the client and the end of the server.
-    fn connection(&self) -> (TcpStream, TcpStream) {
-        let client = self.client();
-        (client, patient(self.server.accept().unwrap().0))
-    }
-
-    /// A connection seen along a direction: the sender and the receiver.
-    fn along(&self, direction: Direction) -> (TcpStream, TcpStream) {
-        let (client, server) = self.connection();
-        match direction {
-            Direction::ToTarget => (client, server),
-            Direction::ToClient => (server, client),
-        }
-    }
-}
-
-fn patient(stream: TcpStream) -> TcpStream {
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.set_write_timeout(Some(PATIENCE)).unwrap();
-    stream
-}
-
-/// Bytes in which every loss, repetition and swap shows.
-fn bytes(length: usize) -> Vec<u8> {
-    let mut state = 1u64;
-    let mut out = Vec::with_capacity(length + 8);
-    while out.len() < length {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        out.extend_from_slice(&state.to_be_bytes());
-    }
-    out.truncate(length);
-    out
-}
-
-fn send(stream: &TcpStream, data: &[u8]) {
-    (&*stream).write_all(data).unwrap();
-    stream.shutdown(Shutdown::Write).unwrap();
-}
-
-fn rest_of(mut stream: &TcpStream) -> Vec<u8> {
-    let mut received = Vec::new();
-    stream.read_to_end(&mut received).unwrap();
-    received
-}
-
-/// Reads up to the end, which may be a reset.
-fn until_the_end(mut stream: &TcpStream) -> (Vec<u8>, Option<ErrorKind>) {
-    let (mut received, mut piece) = (Vec::new(), [0; 4096]);
-    loop {
-        match stream.read(&mut piece) {
-            Ok(0) => return (received, None),
-            Ok(count) => received.extend_from_slice(&piece[..count]),
-            Err(error) => return (received, Some(error.kind())),
-        }
-    }
-}
-
-fn silent(mut stream: &TcpStream) -> bool {
-    stream.set_read_timeout(Some(SILENCE)).unwrap();
-    let read = stream.read(&mut [0]);
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    matches!(read, Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut))
-}
 
 /// Data through every given connection at once, both ways, each with its own half close.
 fn exchange(stage: &Stage, connections: usize, length: usize) {
