@@ -27,6 +27,12 @@ impl Pauses {
         pause
     }
 
+    /// The pause after that many attempts, counted from one, for who keeps the count himself.
+    #[must_use]
+    pub fn after(first: Duration, longest: Duration, attempts: u32) -> Duration {
+        first.saturating_mul(1 << attempts.saturating_sub(1).min(16)).min(longest)
+    }
+
     /// It worked: the row begins anew.
     pub fn reset(&mut self) {
         self.next = self.first;
@@ -52,5 +58,8 @@ mod tests {
         assert_eq!([taken(), taken(), taken(), taken()], [1, 2, 3, 3]);
         pauses.reset();
         assert_eq!(pauses.take().as_secs(), 1);
+        let after =
+            |attempts| Pauses::after(Duration::from_secs(1), Duration::from_secs(3), attempts).as_secs();
+        assert_eq!([after(0), after(1), after(2), after(3), after(u32::MAX)], [1, 1, 2, 3, 3]);
     }
 }

@@ -175,7 +175,7 @@ fn story(change: &Change, engine: &Engine) -> Story {
         ),
         ChangeState::Expired => told(
             "its time ran out before there was a result",
-            "the next revision is handed over; a result of -1 has the config server delete the pod",
+            "the next revision is handed over; of this one the config server is told no result",
             "look why the application was slow, then write the change again with a higher revision",
         ),
         ChangeState::Superseded => told(

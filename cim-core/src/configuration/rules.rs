@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::Pauses;
+
 /// A moment, on both clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
@@ -64,7 +66,6 @@ impl Rules {
 
     /// The pause after that many calls.
     pub(crate) fn pause(&self, attempts: u32) -> Duration {
-        let doubled = self.first_pause.saturating_mul(1 << attempts.saturating_sub(1).min(16));
-        doubled.min(self.longest_pause)
+        Pauses::after(self.first_pause, self.longest_pause, attempts)
     }
 }

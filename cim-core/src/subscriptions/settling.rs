@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::answer::{Answer, Heard, Key};
 use super::outlet::Request;
 use super::tally::Tallies;
+use crate::Pauses;
 
 /// Pause after the first delivery that came to nothing; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -262,8 +263,8 @@ impl Settling {
             return self.give_up(key, why);
         }
         pending.state = State::Pausing;
-        let doubled = FIRST_PAUSE.saturating_mul(1 << pending.deliveries.saturating_sub(1).min(16));
-        self.ring(key, now + pause.unwrap_or(doubled.min(LONGEST_PAUSE)));
+        let usual = Pauses::after(FIRST_PAUSE, LONGEST_PAUSE, pending.deliveries);
+        self.ring(key, now + pause.unwrap_or(usual));
     }
 
     fn give_up(&mut self, key: &Key, why: Why) {
