@@ -47,6 +47,8 @@ pub struct Commits {
     lines: BTreeMap<String, Line>,
     /// Highest revision stored per key.
     marks: BTreeMap<String, i32>,
+    /// What this process stored last per key.
+    written: BTreeMap<String, i32>,
 }
 
 /// Name of the line of reports without a commit: those only tell the story.
@@ -56,7 +58,7 @@ impl Commits {
     /// Remembers what earlier runs stored.
     #[must_use]
     pub fn new(marks: BTreeMap<String, i32>) -> Self {
-        Self { lines: BTreeMap::new(), marks }
+        Self { marks, ..Self::default() }
     }
 
     /// Takes a report.
@@ -108,8 +110,24 @@ impl Commits {
             let revision = report.settled.as_ref().map_or(commit.value, |settled| settled.key.revision);
             let mark = self.marks.entry(commit.key.clone()).or_insert(revision);
             *mark = revision.max(*mark);
+            self.written.insert(commit.key.clone(), commit.value);
         }
         Some(report)
+    }
+
+    /// The keys that this process stored a result under.
+    pub fn written(&self) -> impl Iterator<Item = &String> {
+        self.written.keys()
+    }
+
+    /// The store holds this under a key. Where it was set back to what it was before a revision was stored, that is
+    /// stored again: the config server waits for it. A failure is not, for it may cost the pod each time it is read.
+    pub fn found(&mut self, key: &str, value: Option<i32>) {
+        let Some(written) = self.written.get(key).copied().filter(|written| *written >= 0) else { return };
+        if value.is_none_or(|value| value < written) && !self.lines.contains_key(key) {
+            let commit = Some(Commit { key: key.to_owned(), value: written });
+            self.push(Report { outcome: ConfigOutcome { commit, status: None }, until: None, settled: None });
+        }
     }
 
     /// A report of that line was not stored; it is tried again.
@@ -225,6 +243,34 @@ mod tests {
             assert_eq!(value(&outcome), expected);
             commits.stored(&name);
         }
+    }
+
+    #[test]
+    fn what_a_store_forgot_is_stored_again_unless_it_is_a_failure_or_one_is_on_its_way() {
+        let mut commits = Commits::default();
+        let mut store = |commits: &mut Commits, value_of: i32| {
+            commits.push(report(value_of, None));
+            let (name, _) = commits.poll(at(0)).unwrap();
+            commits.stored(&name);
+        };
+        store(&mut commits, 7);
+        for (held, again) in [(Some(7), None), (Some(8), None), (Some(4), Some(7)), (None, Some(7))] {
+            commits.found("k", held);
+            let told = commits.poll(at(0));
+            assert_eq!(told.as_ref().and_then(|(_, outcome)| value(outcome)), again, "{held:?}");
+            if let Some((name, _)) = told {
+                commits.stored(&name);
+            }
+        }
+        commits.push(report(9, None));
+        commits.found("k", Some(4));
+        assert_eq!(commits.waiting(), 1, "9 says more");
+        let (name, _) = commits.poll(at(0)).unwrap();
+        commits.stored(&name);
+        store(&mut commits, -1);
+        commits.found("k", Some(4));
+        assert_eq!(commits.waiting(), 0);
+        assert!(commits.written().eq(["k"]));
     }
 
     #[test]

@@ -176,7 +176,7 @@ impl Driver {
         if let Some(source) = &self.plan.source {
             for (level, own) in [(MapLevel::Ms, false), (MapLevel::Nf, false), (MapLevel::Ms, true)] {
                 let key = commit_key(identity, level, own);
-                self.work.push(Box::pin(work::committed(Arc::clone(source), key, self.started)));
+                self.ask_for_result(key, self.started);
                 self.unread += 1;
             }
             self.watching = Some(Err("the store was not reached yet".to_owned()));
@@ -307,7 +307,9 @@ impl Driver {
         for entry in day_one {
             self.day_one.document(entry, news);
         }
-        self.caught_up |= is_reset;
+        if is_reset && std::mem::replace(&mut self.caught_up, true) {
+            self.look_for_results();
+        }
         if let Some(source) = &self.plan.source {
             for question in leases {
                 self.questions.push_back(Box::pin(work::limit(Arc::clone(source), question)));

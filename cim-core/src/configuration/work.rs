@@ -136,7 +136,7 @@ pub(crate) async fn report(source: Arc<dyn ConfigSource>, line: String, outcome:
     Done::Reported { line, outcome }
 }
 
-/// Reads the result of an earlier run, not before that moment.
+/// Reads the result that the store holds under a key, not before that moment.
 pub(crate) async fn committed(source: Arc<dyn ConfigSource>, key: String, not_before: Instant) -> Done {
     sleep_until(not_before).await;
     let value = source.read(&key).await;

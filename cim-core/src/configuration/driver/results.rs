@@ -181,24 +181,42 @@ impl Driver {
         self.announce(&Announcement::of_lost_commit(key, "the store could not be reached in time"));
     }
 
+    /// What the store holds under the key of a result: before the watch begins that of an earlier run, later what is left of
+    /// this one's.
     pub(super) fn committed(&mut self, key: String, value: Result<Option<Vec<u8>>, SourceError>) {
+        let at_start = self.unread > 0;
         match value {
             Ok(value) => {
+                let value = value.and_then(|value| std::str::from_utf8(&value).ok()?.trim().parse().ok());
+                if !at_start {
+                    return self.commits.found(&key, value);
+                }
                 self.unread -= 1;
-                let revision = value.and_then(|value| std::str::from_utf8(&value).ok()?.trim().parse().ok());
-                if let Some(revision) = revision.filter(|revision| *revision > 0) {
+                if let Some(revision) = value.filter(|revision| *revision > 0) {
                     self.desk.already_committed(key, revision);
                 }
             }
             Err(error) => {
                 let text = crate::chain(&error);
                 tracing::warn!(%key, error = %text, "the store cannot be read yet");
-                self.absent(text);
-                if let Some(source) = &self.plan.source {
-                    let again = Instant::now() + ASK_AGAIN;
-                    self.work.push(Box::pin(work::committed(Arc::clone(source), key, again)));
+                if at_start {
+                    self.absent(text);
                 }
+                self.ask_for_result(key, Instant::now() + ASK_AGAIN);
             }
+        }
+    }
+
+    pub(super) fn ask_for_result(&self, key: String, not_before: Instant) {
+        if let Some(source) = &self.plan.source {
+            self.work.push(Box::pin(work::committed(Arc::clone(source), key, not_before)));
+        }
+    }
+
+    /// The store told everything from the beginning: it may have been set back, and have forgotten results.
+    pub(super) fn look_for_results(&self) {
+        for key in self.commits.written() {
+            self.ask_for_result(key.clone(), Instant::now());
         }
     }
 
