@@ -60,6 +60,8 @@ pub struct Reload {
     credentials: Option<Credentials>,
     /// CIM's own document; `None` when there is none.
     own: Option<Held>,
+    /// It is that of a file which nothing replaces: neither the ConfigMap nor what the image or the program has.
+    is_mounted: bool,
     /// What a service told in the place of `common-infra.json`.
     infra: Option<Infra>,
     /// Nothing watches a source of configuration yet: another one may be chosen.
@@ -93,7 +95,8 @@ impl Reload {
         who: Who,
         neighbours: Neighbours,
     ) -> Self {
-        let InForce { loaded, sources, infra, own, .. } = in_force;
+        let InForce { loaded, sources, infra, own, may_have_map } = in_force;
+        let is_mounted = own.is_some() && !may_have_map;
         let looks = look_at(loaded.files);
         let (in_force, credentials) = (loaded.settings, loaded.credentials);
         let may_choose_source = infra.is_none() && sources.lack_infra();
@@ -103,6 +106,7 @@ impl Reload {
             in_force,
             credentials,
             own,
+            is_mounted,
             infra,
             may_choose_source,
             looks,
@@ -168,7 +172,7 @@ impl Reload {
             return;
         }
         let sources = Sources::read(&Request::of_process(self.files.clone())).with_infra(&infra);
-        let own = Held::by_files(self.own.clone(), sources.document());
+        let own = self.own_by(&sources).or_else(|| self.own.clone());
         let sources = own.iter().fold(sources, |sources, own| own.over(sources));
         match self.enforce(sources, own, cim, registry).await {
             Ok(()) => {
@@ -198,6 +202,12 @@ impl Reload {
         self.may_choose_source = false;
     }
 
+    /// CIM's own document when the files say that; `None` when its file is gone.
+    fn own_by(&self, sources: &Sources) -> Option<Held> {
+        let file = sources.document().filter(|file| !(self.is_mounted && file.is_built_in));
+        Held::by_files(self.own.clone(), file)
+    }
+
     /// Loads again. A bad configuration leaves everything as it is and says why.
     ///
     /// # Cancel safety
@@ -205,7 +215,7 @@ impl Reload {
     pub async fn reload(&mut self, cim: &Cim, registry: &Registry) {
         let sources = Sources::read(&Request::of_process(self.files.clone()));
         let sources = self.infra.iter().fold(sources, Sources::with_infra);
-        let own = Held::by_files(self.own.clone(), sources.document());
+        let own = self.own_by(&sources);
         if own.is_none() && self.own.is_some() && sources.are_read() {
             tracing::error!("{KEPT}: the file of cim.json is gone; put it back");
             return;

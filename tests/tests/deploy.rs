@@ -143,3 +143,60 @@ fn the_image_with_a_shell_starts_the_program_by_its_old_command_line() {
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && text.starts_with("cim "), "{text}{output:?}");
 }
+
+/// The process that runs as number 1 of a name space of its own below `unshare`.
+fn first_inside(unshare: u32) -> Option<u32> {
+    let children = std::fs::read_to_string(format!("/proc/{unshare}/task/{unshare}/children")).ok()?;
+    children.split_whitespace().next()?.parse().ok()
+}
+
+#[test]
+fn a_pod_of_the_original_runs_in_the_image_at_its_own_paths_and_ends_by_the_signal_of_the_kubelet() {
+    let home = tempfile::tempdir().unwrap();
+    let Some(root) = root_fs(home.path(), &["--shell"]) else { return };
+    let document = r#"{"cimConfig":{"lmaas":{"logging_mode":"FILE","flush_timeout":5}}}"#;
+    std::fs::write(root.join("opt/conf/cim.json"), document).unwrap();
+    std::fs::write(root.join("opt/conf/static/common-infra.json"), r#"{"log_format":"json"}"#).unwrap();
+    std::fs::create_dir(home.path().join("logs")).unwrap();
+    let mut daemon = Daemon::start_in(home, "", |home| -> Child {
+        let settings = std::fs::read_to_string(home.join("cim.toml")).unwrap();
+        let port = |key: &str| {
+            let line = settings.lines().find(|line| line.starts_with(key)).unwrap();
+            line.rsplit(':').next().unwrap().trim_end_matches('"').to_owned()
+        };
+        // The root of the image may be written, like that of the charts; `/opt/logs` is a directory of the node.
+        let script = "mount --bind $1 $0/opt/logs && mount -t proc proc $0/proc && exec chroot $0 /bin/bash -c NatsSubFb";
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--propagation", "private", "--pid", "--fork", "--kill-child"]);
+        command.args(["sh", "-c", script]).arg(&root).arg(home.join("logs")).stdin(Stdio::null()).env_clear();
+        command.env("PATH", "/opt/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+        command.envs([("K8S_NAMESPACE", "ns1"), ("K8S_POD_ID", "pod-1")]);
+        command.envs([("CIM_NATS_PORT", port("nats.listen")), ("CIM_REST_PORT", port("api.listen"))]);
+        let output = |name: &str| File::create(home.join(name)).unwrap();
+        command.stdout(output("stdout")).stderr(output("stderr")).spawn().unwrap()
+    });
+    let first = first_inside(daemon.pid()).unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{first}/status")).unwrap();
+    assert!(status.starts_with("Name:\tNatsSubFb\n"), "the shell is still there: {status}");
+    let numbers = status.lines().find(|line| line.starts_with("NSpid:")).unwrap();
+    assert!(numbers.ends_with("\t1"), "{numbers}");
+
+    let mut wire = daemon.connect();
+    let log = cim_wire::Log {
+        container_id: b"c1"[..].into(),
+        container_name: b"app"[..].into(),
+        payload: Some(b"one line"[..].into()),
+    };
+    let mut bytes = Vec::new();
+    log.encode_flatbuffer(&mut bytes);
+    wire.publish("LOG", &bytes);
+    wire.flush();
+    let file = daemon.home().join("logs/pod-1_ns1_app-c1.log");
+    until("the line", || std::fs::read_to_string(&file).is_ok_and(|text| text == "one line\n"));
+    assert!(daemon.home().join("logs/.cim/ns1_pod-1").is_dir(), "{}", daemon.stderr());
+
+    let killed = Command::new("kill").args(["-TERM", &first.to_string()]).status().unwrap();
+    assert!(killed.success());
+    until("the end", || daemon.ended().is_some());
+    assert_eq!(daemon.ended(), Some(0), "{}", daemon.stderr());
+}

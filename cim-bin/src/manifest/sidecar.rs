@@ -9,6 +9,8 @@ use super::{Tree, tree};
 const CONTAINER: &str = include_str!("sidecar.yaml");
 /// What it is called, and how it is found again.
 const NAME: &str = "cim";
+/// Tells the program where it stands, for which it would otherwise need the rights to read the object of its pod.
+const MODE: &str = "CIM__LIFECYCLE__MODE";
 /// Lists of the container whose items are known by name: missing ones are added.
 const NAMED: [&str; 3] = ["env", "ports", "volumeMounts"];
 
@@ -19,6 +21,26 @@ pub enum Place {
     Native,
     /// Beside the application, for clusters older than 1.29.
     Classic,
+}
+
+impl Place {
+    /// A container that may have stood elsewhere learns that it stands here.
+    fn tell(self, container: &mut Tree) {
+        let mode = match self {
+            Self::Native => "native",
+            Self::Classic => "classic",
+        };
+        if self == Self::Classic {
+            container.take("restartPolicy");
+        }
+        if container.get("env").is_none() {
+            return;
+        }
+        let variables = container.list_mut("env").into_iter().flatten();
+        for variable in variables.filter(|variable| variable.name() == Some(MODE)) {
+            variable.set("value", Tree::text(mode));
+        }
+    }
 }
 
 /// The sidecar that is wanted.
@@ -68,9 +90,7 @@ impl Sidecar {
         let mut container = tree::read(CONTAINER)?.pop().ok_or("the sidecar is empty")?;
         let image = format!("{NAME}:{}", env!("CARGO_PKG_VERSION"));
         container.set("image", Tree::Text(self.image.clone().unwrap_or(image)));
-        if self.place == Place::Classic {
-            container.take("restartPolicy");
-        }
+        self.place.tell(&mut container);
         if self.config_map.is_some() {
             let config = "env: [{name: CIM_CONFIG, value: /etc/cim/cim.toml}]\n\
                 volumeMounts: [{name: cim-config, mountPath: /etc/cim, readOnly: true}]\n";
@@ -87,9 +107,7 @@ impl Sidecar {
             return Err(format!("its container {NAME} runs the old command line; {advice}"));
         }
         let wanted = self.container()?;
-        if self.place == Place::Classic {
-            container.take("restartPolicy");
-        }
+        self.place.tell(container);
         if container.name().is_some() {
             add_named(container, &wanted);
         }

@@ -3,7 +3,7 @@
 //! Owns reading each file once. Left out: what the values add up to (`load`). The invariant: with another document of CIM's own
 //! everything else is exactly what it was, so that a file that was broken meanwhile spoils no change of that document.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -54,6 +54,12 @@ impl Sources {
         let mut files = request.files.clone();
         files.extend(original.iter().flat_map(|original| original.files.clone()));
         let Request { environment, host, root, as_original, .. } = request.clone();
+        let original = if as_original {
+            let none = || Original::none(root.as_deref().unwrap_or(Path::new("/")));
+            Some(original.unwrap_or_else(none).or_default())
+        } else {
+            original
+        };
         Self { environment, host, root, as_original, original, layers, problems, files }
     }
 

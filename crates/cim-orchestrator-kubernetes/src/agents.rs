@@ -5,8 +5,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::pod::Pod;
 use cim_core::Peer;
-use k8s_openapi::api::core::v1::Pod;
 
 /// The pods that can be connected to, ready ones first.
 pub(crate) fn peers(pods: &[Pod], port: u16) -> Vec<Peer> {
@@ -29,6 +29,6 @@ fn peer(pod: &Pod, port: u16) -> Option<Peer> {
 /// Ready, and not about to go.
 fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
-    let ready = conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
+    let ready = conditions.iter().any(|condition| condition.kind == "Ready" && condition.status == "True");
     ready && pod.metadata.deletion_timestamp.is_none()
 }

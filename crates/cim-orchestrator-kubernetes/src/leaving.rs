@@ -5,8 +5,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use crate::pod::Pod;
 use cim_core::{Departure, PodEnd};
-use k8s_openapi::api::core::v1::Pod;
 
 /// A restart policy that makes a native sidecar of an init container.
 const ALWAYS: &str = "Always";

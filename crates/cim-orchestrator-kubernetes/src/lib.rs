@@ -23,6 +23,7 @@ mod notices;
 mod orchestrator;
 mod own_pod;
 mod pace;
+mod pod;
 mod rbac;
 mod rights;
 mod server;

@@ -13,7 +13,7 @@ use cim_core::{
 };
 use http::StatusCode;
 use k8s_openapi::api::authorization::v1::SelfSubjectAccessReview;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::api::core::v1::{self, ConfigMap};
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::Resource;
 use kube::api::{DeleteParams, GetParams, ListParams, PostParams, Preconditions};
@@ -26,6 +26,7 @@ use crate::access::{self, Access};
 use crate::failure::CallFailure;
 use crate::notices::Notices;
 use crate::own_pod::OwnPod;
+use crate::pod::Pod;
 use crate::rights::{self, Features, Right};
 use crate::server::{Built, Server};
 use crate::settings::KubernetesSettings;
@@ -112,7 +113,7 @@ impl KubernetesOrchestrator {
     async fn read(&self) -> Result<Pod, CallFailure> {
         let object = format!("pod {}/{}", self.namespace, self.pod);
         let request =
-            Request::new(Pod::url_path(&(), Some(&self.namespace))).get(&self.pod, &GetParams::default());
+            Request::new(v1::Pod::url_path(&(), Some(&self.namespace))).get(&self.pod, &GetParams::default());
         self.server.call(&rights::GET_POD, &object, request).await
     }
 
@@ -197,7 +198,7 @@ impl Orchestrator for KubernetesOrchestrator {
             return Err(OrchestratorError::new(OrchestratorErrorKind::Unavailable, text));
         }
         let filter = ListParams::default().labels(selector).fields(&format!("spec.nodeName={node}"));
-        let request = Request::new(Pod::url_path(&(), None)).list(&filter);
+        let request = Request::new(v1::Pod::url_path(&(), None)).list(&filter);
         let object = format!("the pods `{selector}` of node {node}");
         let pods: ObjectList<Pod> = self.server.call(&rights::LIST_PODS, &object, request).await?;
         Ok(agents::peers(&pods.items, *port))
@@ -234,7 +235,8 @@ impl Orchestrator for KubernetesOrchestrator {
         // Without a grace period of our own: the pod's holds.
         let preconditions = Preconditions { uid: Some(own.uid.clone()), resource_version: None };
         let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-        let request = Request::new(Pod::url_path(&(), Some(&self.namespace))).delete(&self.pod, &parameters);
+        let request =
+            Request::new(v1::Pod::url_path(&(), Some(&self.namespace))).delete(&self.pod, &parameters);
         let object = format!("pod {}/{} (uid {})", self.namespace, self.pod, own.uid);
         match self.server.call::<Value>(&rights::DELETE_POD, &object, request).await {
             // Gone, or the name belongs to another pod by now: ours is not running any more.

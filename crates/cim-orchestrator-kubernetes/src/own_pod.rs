@@ -3,8 +3,8 @@
 //! Owns which annotations and labels are read, and what is said when one is missing. Left out: asking for it. Invariant: a
 //! pod that is described wrongly is told apart from one that is not known, and still has its uid and its node.
 
+use crate::pod::Pod;
 use cim_core::{Identity, PodEnd, Tmaas};
-use k8s_openapi::api::core::v1::Pod;
 use serde::Deserialize as _;
 use serde_json::{Map, Value};
 

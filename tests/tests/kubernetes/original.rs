@@ -8,15 +8,16 @@ use cim_services::{Etcd, Kubernetes, until};
 use cim_testkit::CannedHttp;
 use cim_tests::Daemon;
 use cim_tests::cluster::{ANNOTATIONS, Berth, LABELS, NODE, PATIENCE, POD};
-use serde_json::json;
+use serde_json::{Value, json};
 
-/// Starts a pod without `common-infra.json`, under the old name.
-fn start(berth: &Berth<'_>) -> Daemon {
+/// Starts a pod without `common-infra.json`, under the old name, with that `cim.json` mounted or with none.
+fn start(berth: &Berth<'_>, document: Option<&Value>) -> Daemon {
     let home = tempfile::tempdir().unwrap();
-    std::fs::create_dir_all(home.path().join("opt/conf")).unwrap();
     std::fs::create_dir_all(home.path().join("opt/logs")).unwrap();
-    let document = json!({"cimConfig": {"lmaas": {"logging_mode": "TCP", "flush_timeout": 5}}});
-    std::fs::write(home.path().join("opt/conf/cim.json"), document.to_string()).unwrap();
+    if let Some(document) = document {
+        std::fs::create_dir_all(home.path().join("opt/conf")).unwrap();
+        std::fs::write(home.path().join("opt/conf/cim.json"), document.to_string()).unwrap();
+    }
     let address = berth.kubernetes.address();
     let (token, ca) = (berth.file("token"), berth.file("ca.crt"));
     Daemon::start_as_original(
@@ -85,7 +86,8 @@ fn without_common_infra_json_the_service_of_the_annotation_is_asked_until_it_ans
     annotations.push(("topogw.fqdn", &gateway));
     berth.namespace.create_pod(POD, NODE, LABELS, &annotations);
 
-    let mut daemon = start(&berth);
+    let document = json!({"cimConfig": {"lmaas": {"logging_mode": "TCP", "flush_timeout": 5}}});
+    let mut daemon = start(&berth, Some(&document));
     let answer = daemon.register();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}\n{}", daemon.stderr());
     for part in [
@@ -109,4 +111,30 @@ fn without_common_infra_json_the_service_of_the_annotation_is_asked_until_it_ans
     let line = lines.recv_timeout(PATIENCE).unwrap();
     assert!(line.contains(r#""log":"two""#), "{line}");
     assert!(daemon.register().contains(r#""topo_engine_fqdn":"te:1""#));
+}
+
+#[test]
+fn a_pod_that_mounts_nothing_writes_files_and_gets_its_map_at_the_first_registration() {
+    let Some(kubernetes) = Kubernetes::shared() else { return };
+    let berth = Berth::bare(kubernetes);
+    berth.grant(&[]);
+    berth.namespace.create_pod(POD, NODE, LABELS, ANNOTATIONS);
+    let daemon = start(&berth, None);
+    let given = r#","lmaas":{"max_age":3},"app_settings":{"app_port":8181}"#;
+    assert!(daemon.register_with(given).starts_with("HTTP/1.1 200"), "{}", daemon.stderr());
+    log(&daemon, "one");
+    let file = daemon.home().join(format!("opt/logs/{POD}_{}_app-c1.log", berth.namespace.name()));
+    until("the line", PATIENCE, || std::fs::read_to_string(&file).is_ok_and(|text| text == "one\n"));
+    let map = || {
+        let maps = berth.namespace.kubectl(&["get", "configmaps", "-o", "json"]);
+        let maps: Value = serde_json::from_str(&maps).unwrap();
+        let documents = maps["items"].as_array().unwrap().iter();
+        documents.filter_map(|map| map["data"]["cim.json"].as_str().map(str::to_owned)).next()
+    };
+    until("the map", PATIENCE, || map().is_some());
+    let made: Value = serde_json::from_str(&map().unwrap()).unwrap();
+    let document = &made["cimConfig"];
+    assert_eq!(document["lmaas"]["max_age"], 3, "as the application gave it");
+    assert_eq!(document["app_settings"]["app_port"], 8181);
+    assert_eq!(document["lmaas"]["buffer_size"], 10_000, "as the original has it");
 }

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::document::{Layer, read_commented};
+use super::name::ORIGINAL;
 use super::place::{Located, Place, Places};
 
 pub use layer::Surroundings;
@@ -24,6 +25,10 @@ const BUILT_IN: &str = "opt/config/cim.json";
 const INFRA: &str = "opt/conf/static/common-infra.json";
 /// Directory of log files.
 pub const LOGS: &str = "opt/logs";
+
+/// What counts where none of the two is there, as the image of the original has it (wire contract §2.1), with a level of messages
+/// that suits what the member does here.
+const DEFAULT: &str = include_str!("cim.json");
 
 /// The directory below which the files of the original are looked for.
 #[must_use]
@@ -39,7 +44,7 @@ pub struct CimJson {
     pub name: String,
     /// The whole document.
     pub value: Value,
-    /// It is part of the image: a ConfigMap counts before it.
+    /// It is part of the image or of the program: a ConfigMap counts before it.
     pub is_built_in: bool,
     places: Places,
 }
@@ -84,6 +89,20 @@ impl Original {
         }
         let any = !original.files.is_empty();
         (any.then_some(original), problems)
+    }
+
+    /// The same with the document that is part of the program, where there is no file: the ConfigMap and what an application gives
+    /// at its registration have something to stand on.
+    #[must_use]
+    pub fn or_default(mut self) -> Self {
+        if self.document.is_none() {
+            let value = serde_json::from_str(DEFAULT).unwrap_or_default();
+            let mut places = Places::default();
+            let name = format!("cim.json of {ORIGINAL}");
+            places.note("", Place::Document(name.clone()));
+            self.document = Some(CimJson { name, value, is_built_in: true, places });
+        }
+        self
     }
 
     /// Reads exactly these files.

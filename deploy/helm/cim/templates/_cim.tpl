@@ -13,12 +13,17 @@ The container is the one that `cim manifest` makes.
 
 {{/* A native sidecar: an item of initContainers, the first one. */}}
 {{- define "cim.nativeContainer" -}}
-{{ include "cim.container" . }}
+{{ include "cim.standing" (dict "Values" .Values "mode" "native") }}
   restartPolicy: Always
 {{- end }}
 
 {{/* A classic sidecar: an item of containers. */}}
 {{- define "cim.container" -}}
+{{ include "cim.standing" (dict "Values" .Values "mode" "classic") }}
+{{- end }}
+
+{{/* The container as it stands in either place. */}}
+{{- define "cim.standing" -}}
 {{- $cim := .Values.cim | default dict -}}
 - name: cim
   image: {{ $cim.image | default "cim:0.1.0" | quote }}
@@ -47,6 +52,8 @@ The container is the one that `cim manifest` makes.
     value: /var/lib/cim
   - name: CIM__HEALTH__LISTEN
     value: 0.0.0.0:6061
+  - name: CIM__LIFECYCLE__MODE
+    value: {{ .mode }}
   {{- if $cim.configMap }}
   - name: CIM_CONFIG
     value: /etc/cim/cim.toml
