@@ -15,7 +15,7 @@ use std::{
 };
 
 use crate::{
-    cursor::Cursor,
+    cursors,
     files::{FileLayer, SpoolFile},
     segments::Segment,
     stream::Stream,
@@ -46,6 +46,11 @@ impl Dirty {
         for (_, file) in self.files.values_mut().take(surplus) {
             *file = None;
         }
+    }
+
+    /// The file, when it is open; the sync opens it again, if it is still there.
+    pub fn close(&mut self, serial: u64) -> Option<Arc<dyn SpoolFile>> {
+        self.files.get_mut(&serial).and_then(|(_, file)| file.take())
     }
 
     /// The file, when it is open.
@@ -169,7 +174,7 @@ impl Stream {
     /// if it was not run.
     pub fn finish_sync(&mut self, job: SyncJob, result: io::Result<()>) -> SyncOutcome {
         if job.cursor_failed.load(Ordering::Relaxed) {
-            self.cursors.values_mut().for_each(Cursor::distrust);
+            cursors::lock(&self.cursors).distrust();
         }
         let (through, suspects) = (job.through, job.serials);
         let Err(error) = result else {
