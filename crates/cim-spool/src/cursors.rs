@@ -83,7 +83,11 @@ impl Cursors {
 
     /// Writes what changed; with `force` everything, down to the device. When the disk is full, the reserve is given
     /// up for it. Consumers that were removed meanwhile stay removed.
-    pub fn save<'a>(&mut self, positions: impl IntoIterator<Item = (&'a Arc<str>, &'a u64)>, force: bool) -> Saved {
+    pub fn save<'a>(
+        &mut self,
+        positions: impl IntoIterator<Item = (&'a Arc<str>, &'a u64)>,
+        force: bool,
+    ) -> Saved {
         let mut saved = Saved::default();
         for (name, next_seq) in positions {
             let Some(cursor) = self.files.get_mut(name) else { continue };

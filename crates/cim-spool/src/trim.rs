@@ -68,7 +68,8 @@ impl Stream {
     /// What [`advance`](Self::advance) left to do on the disk, and what earlier jobs have not done.
     pub fn begin_trim(&mut self) -> TrimJob {
         self.let_go();
-        let leaving = self.leaving.iter().map(|segment| (*segment, self.dirty.close(segment.serial))).collect();
+        let leaving =
+            self.leaving.iter().map(|segment| (*segment, self.dirty.close(segment.serial))).collect();
         TrimJob {
             segments: Arc::clone(&self.segments),
             cursors: Arc::clone(&self.cursors),
