@@ -22,12 +22,16 @@ struct Scene {
 impl Scene {
     /// Members `a` and `b`, whose positions have files.
     fn new() -> Self {
+        Self::at(Level::Written)
+    }
+
+    fn at(level: Level) -> Self {
         let disk = SimFiles::new(1);
         let options = SpoolOptions { reserve_bytes: 0, ..SpoolOptions::new("/spool", "demo/demo-0") };
         let mut spool = Spool::open(Arc::new(disk.clone()), options).unwrap();
         let (stream, _) = spool.stream(StreamOptions::new("logs", 4096, MAX_BYTES)).unwrap();
         let rules = Rules {
-            level: Level::Written,
+            level,
             when_full: WhenFull::Block,
             on_fault: OnFault::Strict,
             max_age: None,
@@ -175,4 +179,23 @@ fn a_full_class_has_room_again_when_the_file_is_gone_and_its_publishers_are_told
     assert!(!scene.queue.is_full() && scene.queue.stored_bytes() < full);
     assert!(woken.load(Ordering::Acquire));
     assert!(scene.commit(1));
+}
+
+#[test]
+fn a_doubt_about_records_that_were_delivered_meanwhile_ends() {
+    let scene = Scene::at(Level::Synced);
+    scene.queue.sync_once();
+    assert!(scene.commit(1));
+    scene.disk.fail_syncs(1);
+    scene.disk.fail(2, u64::MAX, cim_spool::Fault::Io);
+    scene.queue.sync_once();
+    assert!(scene.queue.fault().is_some(), "neither synced nor written again");
+    scene.disk.heal();
+    for member in 0..2 {
+        scene.queue.settle(member, &run(1, 4));
+    }
+    assert!(scene.commit(1));
+    scene.queue.sync_once();
+    assert_eq!(scene.queue.fault(), None);
+    assert_eq!(scene.queue.accepted(), 6);
 }

@@ -188,12 +188,12 @@ impl Stream {
             return Err(AppendError::TooLarge { bytes: buf.bytes() });
         }
         let need = buf.disk_len();
-        self.check_limit(need, extra)?;
-        if self
+        let opens = self
             .active
             .as_ref()
-            .is_some_and(|active| active.len > BLOCK as u64 && active.len + need > self.options.segment_bytes)
-        {
+            .is_none_or(|active| active.len > BLOCK as u64 && active.len + need > self.options.segment_bytes);
+        self.check_limit(if opens { need + BLOCK as u64 } else { need }, extra)?;
+        if opens {
             self.seal();
         }
         let first_seq = self.next_seq();

@@ -32,7 +32,7 @@ fn run(stream: &mut Stream) -> u64 {
             Err((error, _)) => panic!("{error}"),
         }
         if round % 3 == 0
-            && let Some(job) = stream.begin_sync()
+            && let Some(mut job) = stream.begin_sync()
         {
             let result = job.run();
             stream.finish_sync(job, result);

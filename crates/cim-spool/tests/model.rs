@@ -151,7 +151,7 @@ impl World {
     }
 
     fn sync(&mut self) {
-        let Some(job) = self.stream().begin_sync() else { return };
+        let Some(mut job) = self.stream().begin_sync() else { return };
         assert!(self.stream().begin_sync().is_none(), "one job at a time");
         let result = job.run();
         assert!(matches!(self.stream().finish_sync(job, result), SyncOutcome::Synced { .. }));
@@ -162,7 +162,7 @@ impl World {
 
     fn failed_sync(&mut self, keep: usize) {
         self.disk.fail_syncs(1);
-        let Some(job) = self.stream().begin_sync() else { return self.disk.fail_syncs(0) };
+        let Some(mut job) = self.stream().begin_sync() else { return self.disk.fail_syncs(0) };
         let result = job.run();
         if result.is_ok() {
             // Only a cursor was due, and that may fail silently.

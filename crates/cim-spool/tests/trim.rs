@@ -24,7 +24,7 @@ fn backlog(disk: &SimFiles, cursor_sync: bool) -> (Spool, Stream) {
     while stream.segment_count() < 5 {
         append(&mut stream, 3);
     }
-    let job = stream.begin_sync().unwrap();
+    let mut job = stream.begin_sync().unwrap();
     let result = job.run();
     stream.finish_sync(job, result);
     (spool, stream)
