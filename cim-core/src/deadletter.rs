@@ -243,7 +243,7 @@ impl DeadLetters {
             }
         }
         match inner.stream.begin_sync() {
-            Some(job) => {
+            Some(mut job) => {
                 let result = job.run();
                 let failed = result.as_ref().err().map(|error| io::Error::other(error.to_string()));
                 inner.stream.finish_sync(job, result);

@@ -330,6 +330,30 @@ fn a_slow_fdatasync_holds_back_no_log() {
     assert_eq!(once(events(&daemon)), [0]);
 }
 
+#[test]
+fn a_slow_removal_of_a_segment_holds_back_no_log() {
+    let daemon = Daemon::start(&format!("spool.logs.max_bytes = \"16MiB\"\n{FILES}"));
+    let mut wire = daemon.connect();
+    let Some(fault) = Injection::start(&daemon, "?unlink,unlinkat", "delay_enter=2000000") else { return };
+    let (start, mut sent, mut longest) = (Instant::now(), 0, Duration::ZERO);
+    // Segments of 4 MiB: after the first one a few bytes at a time, while its file takes two seconds to go.
+    while start.elapsed() < Duration::from_secs(5) {
+        let (lines, pad) = if sent < 6000 { (25, 1000) } else { (1, 0) };
+        let asked = Instant::now();
+        for n in sent..sent + lines {
+            wire.publish("LOG", format!("line {n:06} {}", "x".repeat(pad)).as_bytes());
+        }
+        wire.flush();
+        longest = longest.max(asked.elapsed());
+        sent += lines;
+    }
+    fault.end();
+    assert!(longest < Duration::from_secs(1), "{longest:?}");
+    until("delivery", || daemon.metric("cim_records_held") < 0.5);
+    assert_eq!(lines(&daemon), (0..sent).collect::<Vec<_>>());
+    assert!(daemon.books_balance());
+}
+
 /// What stands in the place of one container's file holds up nobody: neither the other containers nor its own records.
 #[test]
 fn what_stands_in_the_place_of_a_log_file_holds_up_nobody() {

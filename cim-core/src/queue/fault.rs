@@ -73,7 +73,8 @@ impl State {
     /// Writes what a failed sync may have lost to a new segment, as far as memory still has it.
     fn rewrite_suspect(&mut self) {
         let (Some(stream), Some(first_seq)) = (&mut self.stream, self.suspect) else { return };
-        let end = stream.next_seq();
+        // What left the spool meanwhile was delivered, and is in doubt no more.
+        let (first_seq, end) = (first_seq.max(stream.first_seq()), stream.next_seq());
         let frames: Vec<Frame> =
             self.tail.from(first_seq).filter(|frame| frame.last_seq() < end).cloned().collect();
         if frames.is_empty() {

@@ -5,7 +5,8 @@
 //!
 //! Walk of one message: a lane commits a full buffer → [`ClassQueue::commit`] writes it as one frame and keeps the same
 //! bytes in the tail → a worker takes the frame with [`ClassQueue::take`] → after the sink said yes,
-//! [`ClassQueue::settle`] moves the member's position, and the spool forgets what every member is past.
+//! [`ClassQueue::settle`] moves the member's position, and the spool forgets what every member is past, on the disk without
+//! the lock.
 
 mod fault;
 mod member;
@@ -18,7 +19,7 @@ mod tail;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use cim_spool::{Frame, FrameBuf, Reader};
+use cim_spool::{Frame, FrameBuf, Reader, TrimJob};
 use cim_wire::Class;
 use tokio::sync::watch;
 
@@ -222,12 +223,12 @@ impl ClassQueue {
 
     /// Moves a member's position past a run of records and books what became of them.
     pub(crate) fn settle(&self, member: usize, settlement: &Settlement) {
-        let (all_past, room, closing) = {
-            let mut state = self.lock();
-            state.settle(member, settlement);
-            (state.first_open(), !state.is_full(), state.take_closing())
+        let job = self.lock().settle(member, settlement);
+        self.trim(job);
+        let (all_past, room) = {
+            let state = self.lock();
+            (state.first_open(), !state.is_full())
         };
-        drop(closing);
         self.accept_through(all_past);
         if room && self.wanted.swap(false, Ordering::AcqRel) {
             self.wake();
@@ -236,7 +237,15 @@ impl ClassQueue {
 
     /// Books records that can never be delivered and moves the position past them.
     pub(crate) fn lose(&self, member: usize, through: u64, reason: DropReason) {
-        self.lock().lose(member, through, reason);
+        let job = self.lock().lose(member, through, reason);
+        self.trim(job);
+    }
+
+    /// The disk work behind a position that moved. Commits do not wait for it: the lock is held before and after only.
+    fn trim(&self, job: Option<TrimJob>) {
+        if let Some(done) = job.map(TrimJob::run) {
+            self.lock().finish_trim(done);
+        }
     }
 
     /// The books of a member.
@@ -309,3 +318,6 @@ impl ClassQueue {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,9 +5,8 @@
 //! takes it. Without a spool everything is in the tail.
 
 use std::io;
-use std::sync::Arc;
 
-use cim_spool::{AppendError, FrameBuf, FramePool, OpenError, Reader, SpoolFile, Stream};
+use cim_spool::{AppendError, FrameBuf, FramePool, OpenError, Reader, Stream, TrimJob, Trimmed};
 
 use super::Taken;
 use super::member::{Member, Settlement};
@@ -150,11 +149,6 @@ impl State {
         Ok((self.next_seq, self.buffer()))
     }
 
-    /// Files of removed segments, to be closed where nobody waits.
-    pub(crate) fn take_closing(&mut self) -> Vec<Arc<dyn SpoolFile>> {
-        self.stream.as_mut().map(Stream::take_closing).unwrap_or_default()
-    }
-
     /// Whether frames that the disk refuses may live in memory: there is no spool, or its fault is tolerated.
     fn hold_in_memory(&self) -> bool {
         match &self.stream {
@@ -261,15 +255,17 @@ impl State {
         self.stream.as_ref().map(|stream| stream.reader(from))
     }
 
-    pub(crate) fn settle(&mut self, member: usize, run: &Settlement) {
-        let Some(member) = self.members.get_mut(member) else { return };
+    /// Returns what is to be done on the disk without the lock.
+    pub(crate) fn settle(&mut self, member: usize, run: &Settlement) -> Option<TrimJob> {
+        let member = self.members.get_mut(member)?;
         member.settle(run);
         let (name, next) = (member.name.clone(), member.next);
-        self.moved(&name, next);
+        self.moved(&name, next)
     }
 
-    pub(crate) fn lose(&mut self, member: usize, through: u64, reason: DropReason) {
-        let Some(member) = self.members.get_mut(member) else { return };
+    /// Returns what is to be done on the disk without the lock.
+    pub(crate) fn lose(&mut self, member: usize, through: u64, reason: DropReason) -> Option<TrimJob> {
+        let member = self.members.get_mut(member)?;
         let before = member.books.dropped_total();
         member.lose(through, reason);
         let gone = member.books.dropped_total() - before;
@@ -277,7 +273,7 @@ impl State {
         if reason == DropReason::Damaged {
             self.note_lost("damaged", gone);
         }
-        self.moved(&name, next);
+        self.moved(&name, next)
     }
 
     pub(super) fn note_lost(&mut self, what: &'static str, records: u64) {
@@ -287,18 +283,28 @@ impl State {
         }
     }
 
-    /// A position moved: the spool and the tail may forget what is behind every position.
-    fn moved(&mut self, name: &str, next: u64) {
-        if let Some(stream) = &mut self.stream {
-            stream.ack(name, next);
-            if let Err(error) = stream.save_cursors(false) {
-                tracing::warn!(%error, "cannot save the position in the spool; a restart repeats records");
-            }
-        }
+    /// A position moved: the tail forgets what is behind every position, and the spool may.
+    fn moved(&mut self, name: &str, next: u64) -> Option<TrimJob> {
+        let job = self.stream.as_mut().map(|stream| {
+            stream.advance(name, next);
+            stream.begin_trim()
+        });
         self.trim_tail();
-        if self.full && self.has_room() {
-            self.full = false;
+        self.look_for_room();
+        job
+    }
+
+    /// Takes in what was done on the disk; the room it made is there from now on.
+    pub(crate) fn finish_trim(&mut self, done: Trimmed) {
+        let saved = self.stream.as_mut().map_or(Ok(()), |stream| stream.finish_trim(done));
+        if let Err(error) = saved {
+            tracing::warn!(%error, "cannot save the position in the spool; a restart repeats records");
         }
+        self.look_for_room();
+    }
+
+    fn look_for_room(&mut self) {
+        self.full &= !self.has_room();
     }
 
     fn has_room(&self) -> bool {

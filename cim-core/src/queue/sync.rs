@@ -60,7 +60,7 @@ impl ClassQueue {
 
     /// One group: everything written before the call is on the device afterwards, or the fault is noted.
     pub(crate) fn sync_once(&self) {
-        let Some(job) = self.lock().begin_sync() else {
+        let Some(mut job) = self.lock().begin_sync() else {
             return;
         };
         let result = job.run();

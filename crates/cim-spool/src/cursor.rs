@@ -1,7 +1,7 @@
 //! The position of one consumer, kept in a two-slot file.
 //!
-//! Owns `<name>.cursor`. Leaves out when to save. Invariants: a save touches only the older slot, so a torn save
-//! leaves the previous position; a position only rises.
+//! Owns `<name>.cursor`. Leaves out where the consumer is now, and when to save. Invariants: a save touches only the
+//! older slot, so a torn save leaves the previous position; a saved position only rises.
 
 use std::{io, path::PathBuf, sync::Arc};
 
@@ -14,9 +14,9 @@ pub(crate) struct Cursor {
     layer: Arc<dyn FileLayer>,
     pub path: PathBuf,
     file: Option<Arc<dyn SpoolFile>>,
+    /// What was saved last.
     slot: CursorSlot,
-    /// Next sequence to deliver.
-    pub next_seq: u64,
+    /// Whether the slot is in the file.
     saved: bool,
 }
 
@@ -52,7 +52,7 @@ pub(crate) fn load(file: &dyn SpoolFile, epoch: u64, stream: u64) -> io::Result<
 impl Cursor {
     /// A cursor that was never saved.
     pub fn fresh(layer: Arc<dyn FileLayer>, path: PathBuf, slot: CursorSlot) -> Self {
-        Self { layer, path, file: None, next_seq: slot.next_seq, slot, saved: false }
+        Self { layer, path, file: None, slot, saved: false }
     }
 
     /// A cursor read from its file.
@@ -62,20 +62,17 @@ impl Cursor {
         file: Arc<dyn SpoolFile>,
         slot: CursorSlot,
     ) -> Self {
-        Self { layer, path, file: Some(file), next_seq: slot.next_seq, slot, saved: true }
+        Self { layer, path, file: Some(file), slot, saved: true }
     }
 
-    /// Moves forward; never back.
-    pub fn advance(&mut self, next_seq: u64) {
-        if next_seq > self.next_seq {
-            self.next_seq = next_seq;
-            self.saved = false;
-        }
+    /// The position saved last.
+    pub fn saved_seq(&self) -> u64 {
+        self.slot.next_seq
     }
 
-    /// Whether the position is not in the file yet.
-    pub fn is_unsaved(&self) -> bool {
-        !self.saved
+    /// Whether a save of that position would change the file.
+    pub fn is_behind(&self, next_seq: u64) -> bool {
+        !self.saved || self.slot.next_seq < next_seq
     }
 
     /// The open file, once there is one.
@@ -89,12 +86,14 @@ impl Cursor {
         self.saved = false;
     }
 
-    /// Writes the position into the older slot; returns whether a file was created.
+    /// Writes the position, or the newer one that was saved before, into the older slot; returns whether a file was
+    /// created.
     ///
     /// # Errors
     /// The write error; the previous position stays valid.
-    pub fn save(&mut self) -> io::Result<bool> {
-        let slot = CursorSlot { generation: self.slot.generation + 1, next_seq: self.next_seq, ..self.slot };
+    pub fn save(&mut self, next_seq: u64) -> io::Result<bool> {
+        let next_seq = next_seq.max(self.slot.next_seq);
+        let slot = CursorSlot { generation: self.slot.generation + 1, next_seq, ..self.slot };
         let created = self.file.is_none();
         if let Some(file) = &self.file {
             file.write_at((slot.generation % 2) * CURSOR_SLOT_STRIDE, &slot.encode())?;

@@ -27,6 +27,7 @@
 
 mod aside;
 mod cursor;
+mod cursors;
 mod error;
 mod files;
 pub mod format;
@@ -45,6 +46,7 @@ mod sim;
 mod spool;
 mod stream;
 mod sync;
+mod trim;
 mod walker;
 
 pub use aside::{AsideLimits, AsideReport, AsideUse};
@@ -62,3 +64,4 @@ pub use sim::{Crash, Fault, SimFiles};
 pub use spool::{SetAside, Spool, SpoolOptions, StreamOptions};
 pub use stream::Stream;
 pub use sync::{SyncJob, SyncOutcome};
+pub use trim::{TrimJob, Trimmed};

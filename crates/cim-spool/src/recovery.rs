@@ -4,15 +4,16 @@
 //! damage inside earlier segments, which readers find and count. Invariants: nothing changes before every file is
 //! known to be of a readable version; running it twice, or half and then again, gives the same stream.
 
-use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc};
 
 use crate::{
     aside,
-    cursor::{self, Cursor, Loaded},
+    cursor::{self, Loaded},
+    cursors::Cursors,
     error::OpenError,
     files::SpoolFile,
     format::{
-        BLOCK, CursorSlot, Decoded, FIRST_SEQ, SegmentHeader, VERSION, name_hash, padded, parse_segment_name,
+        BLOCK, Decoded, FIRST_SEQ, SegmentHeader, VERSION, name_hash, padded, parse_segment_name,
         segment_name,
     },
     meta::read_header,
@@ -142,9 +143,9 @@ impl Recoverer {
         Ok(found)
     }
 
-    fn load_cursors(&mut self, mut names: Vec<String>) -> Result<BTreeMap<String, Cursor>, OpenError> {
+    fn load_cursors(&mut self, mut names: Vec<String>) -> Result<Cursors, OpenError> {
         names.sort();
-        let mut cursors = BTreeMap::new();
+        let mut cursors = Cursors::new(&self.home, self.dir.clone(), self.options.name);
         let stream = name_hash(self.options.name);
         for name in names {
             let path = self.dir.join(format!("{name}.cursor"));
@@ -157,8 +158,7 @@ impl Recoverer {
                     return Err(OpenError::NewerFormat { path, found, supported: VERSION });
                 }
                 Ok((file, Loaded::Position(slot))) => {
-                    let layer = Arc::clone(&self.home.layer);
-                    cursors.insert(name.clone(), Cursor::loaded(layer, path, file, slot));
+                    cursors.load(Arc::from(&*name), file, slot);
                     self.report.cursors.push(name);
                 }
                 // A damaged or unreadable cursor starts over: duplicates instead of losses.
@@ -226,10 +226,10 @@ impl Recoverer {
         self.home.layer.rename(&from, &self.dir.join(to)).map_err(OpenError::io("rename", &from))
     }
 
-    fn assemble(mut self, mut ours: Vec<Found>, cursors: BTreeMap<String, Cursor>) -> (Stream, Recovery) {
+    fn assemble(mut self, mut ours: Vec<Found>, cursors: Cursors) -> (Stream, Recovery) {
         let segments = Segments::new(Arc::clone(&self.home.layer), self.dir.clone(), FIRST_SEQ);
         let mut active = None;
-        let mut next_seq = cursors.values().map(|cursor| cursor.next_seq).max().unwrap_or(FIRST_SEQ);
+        let mut next_seq = cursors.positions().into_values().max().unwrap_or(FIRST_SEQ);
         while let Some(last) = ours.pop() {
             let Ok(tail) = self.scan(&last) else {
                 // Unreadable for now: readers report what they cannot read.
@@ -323,9 +323,4 @@ impl Recoverer {
         self.report.truncated_bytes += bytes;
         self.report.lost.push(Loss { reason: LossReason::TornTail, records: tail.claimed, bytes });
     }
-}
-
-/// The slot of a cursor that has no file yet.
-pub(crate) fn first_slot(epoch: u64, stream: &str, next_seq: u64) -> CursorSlot {
-    CursorSlot { epoch, generation: 0, next_seq, stream: name_hash(stream) }
 }

@@ -1,16 +1,16 @@
 //! What leaves a stream: positions of consumers, and the segments behind them.
 //!
-//! Owns cursors, acknowledgement, shedding. Leaves out appending. Invariants: a segment leaves only when every cursor
-//! is behind it, or by a call that says so; cursors are saved before a segment goes.
+//! Owns positions, acknowledgement, shedding. Leaves out appending, and the disk work of moving on (`trim`).
+//! Invariants: a segment leaves only when every consumer is behind it, or by a call that says so; positions are saved
+//! before a segment goes.
 
-use std::{io, path::PathBuf, sync::Arc, time::SystemTime};
+use std::{io, sync::Arc, time::SystemTime};
 
 use crate::{
-    cursor::Cursor,
+    cursors::{self, Saved},
     error::OpenError,
-    recovery::first_slot,
     spool::check_name,
-    stream::{MAX_CLOSING, Stream},
+    stream::Stream,
 };
 
 /// Records that were removed on purpose. Some of them may have been delivered already: compare with the cursors
@@ -31,6 +31,11 @@ impl Stream {
     /// Removes the oldest segment, also one that is being written, and moves cursors behind it. `None` when nothing
     /// is stored or the disk refuses.
     pub fn shed_oldest(&mut self) -> Option<Shed> {
+        // What every consumer is past goes first: where the disk refuses even that, nothing is given up in vain.
+        self.trim();
+        if !self.leaving.is_empty() {
+            return None;
+        }
         if self.segment_count() == 1 {
             self.seal();
         }
@@ -38,10 +43,11 @@ impl Stream {
             let state = self.segments.lock();
             (state.list.front().copied()?, state.end_of(0))
         };
-        for cursor in self.cursors.values_mut() {
-            cursor.advance(end_seq);
+        for position in self.positions.values_mut() {
+            *position = end_seq.max(*position);
         }
-        self.save_before_removal();
+        // Should it fail, a full disk is the greater harm.
+        let _ = self.save_cursors(self.options.cursor_sync);
         self.segments.lock().shed_through = end_seq.saturating_sub(1);
         let shed = Shed {
             first_seq: segment.first_seq,
@@ -49,10 +55,14 @@ impl Stream {
             records: end_seq - segment.first_seq,
             bytes: segment.len,
         };
-        let gone = self.unlink_front(segment.serial, segment.first_seq);
+        match self.segments.layer.unlink(&self.segments.path(segment.first_seq)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return None,
+            _ => {}
+        }
         // The room is wanted now: an open file would keep it.
-        self.closing.clear();
-        gone.then_some(shed)
+        drop(self.dirty.forget(segment.serial));
+        self.segments.lock().remove(segment.serial);
+        Some(shed)
     }
 
     /// Sheds every segment whose last write is older than [`max_age`](crate::StreamOptions::max_age).
@@ -83,24 +93,29 @@ impl Stream {
     /// [`OpenError::Name`].
     pub fn cursor(&mut self, name: &str) -> Result<u64, OpenError> {
         check_name(name)?;
-        if let Some(cursor) = self.cursors.get(name) {
-            return Ok(cursor.next_seq);
+        if let Some(next_seq) = self.positions.get(name) {
+            return Ok(*next_seq);
         }
-        let slot = first_slot(self.home.epoch, self.options.name, self.first_seq());
-        let cursor = Cursor::fresh(Arc::clone(&self.segments.layer), self.cursor_path(name), slot);
-        self.cursors.insert(name.to_owned(), cursor);
-        Ok(slot.next_seq)
+        let (name, next_seq) = (Arc::<str>::from(name), self.first_seq());
+        cursors::lock(&self.cursors).add(Arc::clone(&name), next_seq);
+        self.positions.insert(name, next_seq);
+        Ok(next_seq)
     }
 
-    /// The consumer `name` has delivered everything before `next_seq`. Segments behind every cursor are removed,
-    /// after the cursors were saved. Returns the bytes given back. A position never moves back, and an unknown name
-    /// changes nothing.
-    pub fn ack(&mut self, name: &str, next_seq: u64) -> u64 {
+    /// The consumer `name` has delivered everything before `next_seq`. A position never moves back, and an unknown
+    /// name changes nothing. The disk is left alone: what follows there is [`begin_trim`](Self::begin_trim).
+    pub fn advance(&mut self, name: &str, next_seq: u64) {
         let next_seq = next_seq.min(self.next_seq());
-        if let Some(cursor) = self.cursors.get_mut(name) {
-            cursor.advance(next_seq);
+        if let Some(position) = self.positions.get_mut(name) {
+            *position = next_seq.max(*position);
         }
-        self.forget_acknowledged()
+    }
+
+    /// Like [`advance`](Self::advance), and removes at once the segments behind every consumer, after positions were
+    /// saved. Returns the bytes given back.
+    pub fn ack(&mut self, name: &str, next_seq: u64) -> u64 {
+        self.advance(name, next_seq);
+        self.trim()
     }
 
     /// Forgets a consumer and its file.
@@ -108,13 +123,12 @@ impl Stream {
     /// # Errors
     /// The error of removing the file; the consumer is forgotten for this run in any case.
     pub fn retire_cursor(&mut self, name: &str) -> io::Result<()> {
-        let Some(cursor) = self.cursors.remove(name) else { return Ok(()) };
+        if self.positions.remove(name).is_none() {
+            return Ok(());
+        }
         self.dirty.names = true;
-        let removed = match self.segments.layer.unlink(&cursor.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            other => other,
-        };
-        self.forget_acknowledged();
+        let removed = cursors::lock(&self.cursors).remove(name);
+        self.trim();
         removed
     }
 
@@ -124,83 +138,20 @@ impl Stream {
     /// # Errors
     /// The first error; the other cursors are saved all the same.
     pub fn save_cursors(&mut self, force: bool) -> io::Result<()> {
-        let mut result = Ok(());
-        for cursor in self.cursors.values_mut().filter(|cursor| force || cursor.is_unsaved()) {
-            let mut saved = cursor.save();
-            if saved.as_ref().is_err_and(crate::error::is_no_space) && self.home.reserve.release() {
-                saved = cursor.save();
-            }
-            match saved {
-                Ok(created) => self.dirty.names |= created,
-                Err(error) => {
-                    result = result.and(Err(error));
-                    continue;
-                }
-            }
-            if let Some(file) = cursor.file() {
-                if force {
-                    let synced = file.sync_data();
-                    if synced.is_err() {
-                        cursor.distrust();
-                    }
-                    result = result.and(synced);
-                } else if self.options.cursor_sync {
-                    self.dirty.cursor(file);
-                }
-            }
+        let saved = cursors::lock(&self.cursors).save(&self.positions, force);
+        self.note_saved(saved)
+    }
+
+    /// What was saved has to be synced too, where positions are.
+    pub(crate) fn note_saved(&mut self, saved: Saved) -> io::Result<()> {
+        self.dirty.names |= saved.created;
+        if self.options.cursor_sync {
+            saved.written.into_iter().for_each(|file| self.dirty.cursor(file));
         }
-        if force {
-            result = result.and(self.segments.layer.sync_dir(&self.segments.dir));
-            self.home.reserve.restore();
-        }
-        result
+        saved.result
     }
 
-    fn cursor_path(&self, name: &str) -> PathBuf {
-        self.segments.dir.join(format!("{name}.cursor"))
-    }
-
-    pub(crate) fn lowest_cursor(&self) -> u64 {
-        self.cursors.values().map(|cursor| cursor.next_seq).min().unwrap_or(0)
-    }
-
-    pub(crate) fn forget_acknowledged(&mut self) -> u64 {
-        let lowest = self.lowest_cursor();
-        let mut freed = 0;
-        let mut saved = false;
-        loop {
-            let front = {
-                let state = self.segments.lock();
-                let writing = self.active.is_some() && state.list.len() == 1;
-                state.list.front().copied().filter(|_| !writing && state.end_of(0) <= lowest)
-            };
-            let Some(segment) = front else { break };
-            if !saved {
-                self.save_before_removal();
-                saved = true;
-            }
-            if !self.unlink_front(segment.serial, segment.first_seq) {
-                break;
-            }
-            freed += segment.len;
-        }
-        freed
-    }
-
-    /// Before a segment goes, so that a restart neither takes its records for lost nor gives their sequences out
-    /// again; synced where cursors are. Should it fail, a full disk is the greater harm.
-    fn save_before_removal(&mut self) {
-        let _ = self.save_cursors(self.options.cursor_sync);
-    }
-
-    fn unlink_front(&mut self, serial: u64, first_seq: u64) -> bool {
-        match self.segments.layer.unlink(&self.segments.path(first_seq)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return false,
-            _ => {}
-        }
-        self.closing.truncate(MAX_CLOSING - 1);
-        self.closing.extend(self.dirty.forget(serial));
-        self.segments.lock().remove(serial);
-        true
+    pub(crate) fn lowest_position(&self) -> u64 {
+        self.positions.values().copied().min().unwrap_or(0)
     }
 }

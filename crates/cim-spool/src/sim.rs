@@ -5,6 +5,7 @@
 //! synced is, and between the two lies chance, driven by the seed.
 
 mod disk;
+mod stall;
 
 use std::{
     io,
@@ -13,7 +14,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use self::disk::{Change, Disk, Inode, NameChange, error, lock, missing};
+use self::{
+    disk::{Change, Disk, Inode, NameChange, error, lock, missing},
+    stall::Stall,
+};
 use crate::files::{DirEntry, DirLock, FileLayer, SpoolFile};
 
 /// How a crash goes.
@@ -41,10 +45,12 @@ pub enum Fault {
 #[derive(Clone)]
 pub struct SimFiles {
     disk: Arc<Mutex<Disk>>,
+    stall: Arc<Stall>,
 }
 
 struct SimFile {
     disk: Arc<Mutex<Disk>>,
+    stall: Arc<Stall>,
     inode: u64,
     life: u64,
 }
@@ -59,7 +65,7 @@ impl SimFiles {
     /// An empty disk; the same seed gives the same crashes.
     pub fn new(seed: u64) -> Self {
         let disk = Disk { random: seed | 1, ..Disk::default() };
-        Self { disk: Arc::new(Mutex::new(disk)) }
+        Self { disk: Arc::new(Mutex::new(disk)), stall: Arc::default() }
     }
 
     /// Ends the life of every open file and lock, and loses what the crash loses.
@@ -89,6 +95,16 @@ impl SimFiles {
     /// Lets the next `count` fdatasyncs fail with EIO; what they should have synced counts as lost to the device.
     pub fn fail_syncs(&self, count: u32) {
         lock(&self.disk).failing_syncs = count;
+    }
+
+    /// Lets writes to that file, and its removal, wait; `None`: what waits goes on.
+    pub fn stall(&self, path: Option<&Path>) {
+        self.stall.set(path);
+    }
+
+    /// How many calls wait for a file that is stalled.
+    pub fn waiting(&self) -> usize {
+        self.stall.waiting()
     }
 
     /// Limits the disk; `None`: no limit.
@@ -135,6 +151,11 @@ impl SimFiles {
         disk.names.remove(path);
         disk.durable_names.remove(path);
     }
+
+    fn file(&self, disk: &Disk, inode: u64) -> Arc<dyn SpoolFile> {
+        let (shared, stall) = (Arc::clone(&self.disk), Arc::clone(&self.stall));
+        Arc::new(SimFile { disk: shared, stall, inode, life: disk.life })
+    }
 }
 
 impl SimFile {
@@ -151,6 +172,8 @@ impl SimFile {
 
 impl SpoolFile for SimFile {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let path = lock(&self.disk).name_of(self.inode);
+        path.inspect(|path| self.stall.pass(path));
         let (mut disk, len) = self.disk()?;
         let growth = (offset + bytes.len() as u64).saturating_sub(len);
         let planned = disk.call().err();
@@ -266,14 +289,14 @@ impl FileLayer for SimFiles {
                 inode
             }
         };
-        Ok(Arc::new(SimFile { disk: Arc::clone(&self.disk), inode, life: disk.life }))
+        Ok(self.file(&disk, inode))
     }
 
     fn open(&self, path: &Path, _write: bool) -> io::Result<Arc<dyn SpoolFile>> {
         let mut disk = lock(&self.disk);
         disk.call()?;
         let inode = disk.names.get(path).copied().ok_or_else(missing)?;
-        Ok(Arc::new(SimFile { disk: Arc::clone(&self.disk), inode, life: disk.life }))
+        Ok(self.file(&disk, inode))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -303,6 +326,7 @@ impl FileLayer for SimFiles {
     }
 
     fn unlink(&self, path: &Path) -> io::Result<()> {
+        self.stall.pass(path);
         let mut disk = lock(&self.disk);
         disk.call()?;
         disk.names.remove(path).ok_or_else(missing)?;

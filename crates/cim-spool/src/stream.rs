@@ -4,13 +4,12 @@
 //! when to sync. Invariants: an append is visible whole or not at all; a failed one gives every record back.
 
 use std::{
-    collections::BTreeMap,
     io,
-    sync::{Arc, Weak},
+    sync::{Arc, Mutex, Weak},
 };
 
 use crate::{
-    cursor::Cursor,
+    cursors::{self, Cursors, Positions},
     error::AppendError,
     files::SpoolFile,
     format::{BLOCK, MAX_FRAME, SegmentHeader, name_hash},
@@ -18,14 +17,12 @@ use crate::{
     meta::random_u64,
     pool::FramePool,
     reader::Reader,
-    segments::Segments,
+    segments::{Segment, Segments},
     spool::{Home, StreamOptions},
     sync::Dirty,
 };
 
 const MIN_SEGMENT: u64 = 1024;
-/// Files of removed segments kept open until [`Stream::take_closing`].
-pub(crate) const MAX_CLOSING: usize = 4;
 
 /// The segment being written.
 pub(crate) struct Active {
@@ -49,13 +46,22 @@ pub struct Stream {
     pub(crate) options: StreamOptions,
     pub(crate) segments: Arc<Segments>,
     pub(crate) active: Option<Active>,
-    pub(crate) cursors: BTreeMap<String, Cursor>,
+    /// Where consumers are; their files may be behind.
+    pub(crate) positions: Positions,
+    pub(crate) cursors: Arc<Mutex<Cursors>>,
+    /// Behind every position and out of the list, oldest first; their files are still there.
+    pub(crate) leaving: Vec<Segment>,
     pub(crate) dirty: Dirty,
     pub(crate) syncing: Weak<()>,
     pub(crate) synced: Option<u64>,
     pool: FramePool,
-    /// At most [`MAX_CLOSING`]; more are closed at once.
-    pub(crate) closing: Vec<Arc<dyn SpoolFile>>,
+}
+
+impl Drop for Stream {
+    /// A job that runs ends first; none begins after that.
+    fn drop(&mut self) {
+        cursors::lock(&self.cursors).close();
+    }
 }
 
 impl Stream {
@@ -64,7 +70,7 @@ impl Stream {
         mut options: StreamOptions,
         segments: Arc<Segments>,
         active: Option<Active>,
-        cursors: BTreeMap<String, Cursor>,
+        cursors: Cursors,
     ) -> Self {
         options.segment_bytes = options.segment_bytes.min(options.max_bytes / 4).max(MIN_SEGMENT);
         let dirty = Dirty::everything(&segments.lock().list);
@@ -73,12 +79,13 @@ impl Stream {
             options,
             segments,
             active,
-            cursors,
+            positions: cursors.positions(),
+            cursors: Arc::new(Mutex::new(cursors)),
+            leaving: Vec::new(),
             dirty,
             syncing: Weak::new(),
             synced: None,
             pool: FramePool::default(),
-            closing: Vec::new(),
         }
     }
 
@@ -102,9 +109,9 @@ impl Stream {
         self.segments.lock().first_seq()
     }
 
-    /// Bytes of all segments.
+    /// Bytes of all segments, those included that are free but whose files are not removed yet.
     pub fn bytes(&self) -> u64 {
-        self.segments.lock().bytes
+        self.segments.lock().bytes + self.leaving.iter().map(|segment| segment.len).sum::<u64>()
     }
 
     /// The limit of [`bytes`](Self::bytes).
@@ -112,7 +119,7 @@ impl Stream {
         self.options.max_bytes
     }
 
-    /// Number of segment files.
+    /// Number of segments; one that is free does not count, though its file may still be there.
     pub fn segment_count(&self) -> usize {
         self.segments.lock().list.len()
     }
@@ -137,12 +144,6 @@ impl Stream {
         self.pool.reuse(frame);
     }
 
-    /// The files of removed segments that were open. Closing one frees its blocks, which takes milliseconds: drop
-    /// them where nobody waits.
-    pub fn take_closing(&mut self) -> Vec<Arc<dyn SpoolFile>> {
-        std::mem::take(&mut self.closing)
-    }
-
     /// Writes the records with one write and returns them as a frame: at level `written` from here on. The frame
     /// lies in the buffer's memory, or in memory of its own size when the buffer was mostly empty.
     ///
@@ -161,7 +162,7 @@ impl Stream {
     pub fn append_over(&mut self, mut buf: FrameBuf, extra: u64) -> Result<Frame, (AppendError, FrameBuf)> {
         let mut written = self.write_frame(&mut buf, extra);
         let again = match &written {
-            Err(AppendError::NoSpace(_)) => !std::mem::take(&mut self.closing).is_empty(),
+            Err(AppendError::NoSpace(_)) => self.trim() > 0,
             // The segment is as large as a file may become here (RLIMIT_FSIZE): it is sealed, and the next one has room.
             Err(AppendError::Io(error)) => error.kind() == io::ErrorKind::FileTooLarge,
             _ => false,
@@ -187,12 +188,12 @@ impl Stream {
             return Err(AppendError::TooLarge { bytes: buf.bytes() });
         }
         let need = buf.disk_len();
-        self.check_limit(need, extra)?;
-        if self
+        let opens = self
             .active
             .as_ref()
-            .is_some_and(|active| active.len > BLOCK as u64 && active.len + need > self.options.segment_bytes)
-        {
+            .is_none_or(|active| active.len > BLOCK as u64 && active.len + need > self.options.segment_bytes);
+        self.check_limit(if opens { need + BLOCK as u64 } else { need }, extra)?;
+        if opens {
             self.seal();
         }
         let first_seq = self.next_seq();
@@ -228,10 +229,10 @@ impl Stream {
             return Ok(());
         }
         // What is delivered but still in the segment being written can go too.
-        if !self.cursors.is_empty() && self.lowest_cursor() >= self.next_seq() {
+        if !self.positions.is_empty() && self.lowest_position() >= self.next_seq() {
             self.seal();
-            self.forget_acknowledged();
         }
+        self.trim();
         let bytes = self.bytes();
         if bytes + need <= limit {
             return Ok(());
@@ -257,7 +258,14 @@ impl Stream {
 
     pub(crate) fn open_segment(&mut self, first_seq: u64) -> io::Result<()> {
         let active = self.create_segment(first_seq, &[])?;
-        self.segments.lock().insert(first_seq, Some(active.id), active.len);
+        let mut state = self.segments.lock();
+        // One that holds no sequence (it could not be read) has lost its name to the new one.
+        if let Some(nameless) = state.list.back().copied().filter(|last| last.first_seq == first_seq) {
+            state.remove(nameless.serial);
+            self.dirty.forget(nameless.serial);
+        }
+        state.insert(first_seq, Some(active.id), active.len);
+        drop(state);
         self.active = Some(active);
         self.home.reserve.restore();
         Ok(())

@@ -7,7 +7,6 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     io,
-    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -15,9 +14,9 @@ use std::{
 };
 
 use crate::{
-    cursor::Cursor,
-    files::{FileLayer, SpoolFile},
-    segments::Segment,
+    cursors,
+    files::SpoolFile,
+    segments::{Segment, Segments},
     stream::Stream,
 };
 
@@ -48,6 +47,11 @@ impl Dirty {
         }
     }
 
+    /// The file, when it is open; the sync opens it again, if it is still there.
+    pub fn close(&mut self, serial: u64) -> Option<Arc<dyn SpoolFile>> {
+        self.files.get_mut(&serial).and_then(|(_, file)| file.take())
+    }
+
     /// The file, when it is open.
     pub fn forget(&mut self, serial: u64) -> Option<Arc<dyn SpoolFile>> {
         self.files.remove(&serial).and_then(|(_, file)| file)
@@ -62,10 +66,10 @@ impl Dirty {
 
 /// One group of files to sync. Run it on a thread that may block, then hand it to [`Stream::finish_sync`].
 pub struct SyncJob {
-    layer: Arc<dyn FileLayer>,
-    dir: PathBuf,
+    segments: Arc<Segments>,
     serials: Vec<u64>,
-    files: Vec<(PathBuf, Option<Arc<dyn SpoolFile>>)>,
+    /// By the first sequence of their segments.
+    files: Vec<(u64, Option<Arc<dyn SpoolFile>>)>,
     cursors: Vec<Arc<dyn SpoolFile>>,
     names: bool,
     through: u64,
@@ -100,16 +104,18 @@ impl SyncJob {
         self.through
     }
 
-    /// Syncs. Needs no lock, and blocks for milliseconds to seconds.
+    /// Syncs, and closes the files: one that was removed meanwhile gives its blocks back here, which takes time too.
+    /// Needs no lock, and blocks for milliseconds to seconds.
     ///
     /// # Errors
     /// The first error of a segment or of the directory. A cursor that cannot be synced is no error: an old
     /// position costs duplicates.
-    pub fn run(&self) -> io::Result<()> {
-        for (path, file) in &self.files {
+    pub fn run(&mut self) -> io::Result<()> {
+        let Segments { layer, dir, .. } = self.segments.as_ref();
+        for (first_seq, file) in self.files.drain(..) {
             let synced = match file {
                 Some(file) => file.sync_data(),
-                None => self.layer.open(path, false).and_then(|file| file.sync_data()),
+                None => layer.open(&self.segments.path(first_seq), false).and_then(|file| file.sync_data()),
             };
             match synced {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -117,7 +123,7 @@ impl SyncJob {
             }
         }
         if self.names {
-            self.layer.sync_dir(&self.dir)?;
+            layer.sync_dir(dir)?;
         }
         for cursor in &self.cursors {
             if cursor.sync_data().is_err() {
@@ -146,16 +152,10 @@ impl Stream {
             active.dirty = false;
         }
         let serials = dirty.files.keys().copied().collect();
-        let files = dirty
-            .files
-            .into_values()
-            .map(|(first_seq, file)| (self.segments.path(first_seq), file))
-            .collect();
         Some(SyncJob {
-            layer: Arc::clone(&self.segments.layer),
-            dir: self.segments.dir.clone(),
+            segments: Arc::clone(&self.segments),
             serials,
-            files,
+            files: dirty.files.into_values().collect(),
             cursors: dirty.cursors,
             names: dirty.names,
             through: self.next_seq().saturating_sub(1),
@@ -166,10 +166,13 @@ impl Stream {
 
     /// Takes the result of a job. On an error the segment being written is sealed, and nothing that was written
     /// since the last success counts as synced. A job that is dropped instead of handed in counts as not run only
-    /// if it was not run.
+    /// if it was not run. The result of another stream's job says nothing of this one.
     pub fn finish_sync(&mut self, job: SyncJob, result: io::Result<()>) -> SyncOutcome {
+        if !Arc::ptr_eq(&job.segments, &self.segments) {
+            return SyncOutcome::Synced { through: self.synced.unwrap_or(0) };
+        }
         if job.cursor_failed.load(Ordering::Relaxed) {
-            self.cursors.values_mut().for_each(Cursor::distrust);
+            cursors::lock(&self.cursors).distrust();
         }
         let (through, suspects) = (job.through, job.serials);
         let Err(error) = result else {

@@ -32,7 +32,7 @@ fn run(stream: &mut Stream) -> u64 {
             Err((error, _)) => panic!("{error}"),
         }
         if round % 3 == 0
-            && let Some(job) = stream.begin_sync()
+            && let Some(mut job) = stream.begin_sync()
         {
             let result = job.run();
             stream.finish_sync(job, result);
@@ -187,4 +187,18 @@ fn a_disk_that_does_not_answer_is_not_called_damage() {
     disk.heal();
     let Read::Frame(frame) = reader.next().unwrap() else { panic!("the records are still there") };
     assert_eq!(frame.records().next(), Some((1, &record(1)[..])));
+}
+
+#[test]
+fn the_sync_of_another_stream_says_nothing_of_this_one() {
+    let (disk, gone) = (SimFiles::new(1), SimFiles::new(2));
+    let (_spool, mut stream, _) = open(&disk);
+    let (_gone, mut earlier, _) = open(&gone);
+    append(&mut earlier, 5);
+    append(&mut stream, 2);
+    let mut job = earlier.begin_sync().unwrap();
+    let result = job.run();
+    stream.finish_sync(job, result);
+    assert_eq!(stream.synced_through(), None);
+    assert!(stream.is_dirty());
 }

@@ -18,7 +18,7 @@ use std::{
 
 use cim_spool::{
     AppendError, Crash, Frame, FrameBuf, Read, Recovery, SimFiles, Spool, SpoolOptions, Stream,
-    StreamOptions, SyncOutcome,
+    StreamOptions, SyncOutcome, TrimJob, Trimmed,
 };
 use proptest::prelude::*;
 
@@ -28,6 +28,9 @@ enum Op {
     Sync,
     FailedSync { keep: usize },
     Ack { part: u8 },
+    BeginTrim { part: u8 },
+    RunTrim { which: usize },
+    FinishTrim { which: usize },
     SaveCursors,
     Shed,
     Read,
@@ -41,7 +44,10 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         10 => (1..6usize, 0..400usize).prop_map(|(records, size)| Op::Append { records, size }),
         3 => Just(Op::Sync),
         1 => (0..5usize).prop_map(|keep| Op::FailedSync { keep }),
-        4 => any::<u8>().prop_map(|part| Op::Ack { part }),
+        2 => any::<u8>().prop_map(|part| Op::Ack { part }),
+        4 => any::<u8>().prop_map(|part| Op::BeginTrim { part }),
+        4 => any::<usize>().prop_map(|which| Op::RunTrim { which }),
+        4 => any::<usize>().prop_map(|which| Op::FinishTrim { which }),
         2 => Just(Op::SaveCursors),
         1 => Just(Op::Shed),
         2 => Just(Op::Read),
@@ -70,6 +76,10 @@ struct World {
     written: u64,
     /// Bytes that may be stored twice, after syncs that failed.
     twice: u64,
+    /// Jobs that wait to be run, each with the position it saves.
+    jobs: Vec<(TrimJob, u64)>,
+    /// What was run and not handed in.
+    trimmed: Vec<Trimmed>,
 }
 
 impl World {
@@ -86,6 +96,8 @@ impl World {
             saved: 1,
             written: 0,
             twice: 0,
+            jobs: Vec::new(),
+            trimmed: Vec::new(),
         };
         world.open();
         world
@@ -139,7 +151,7 @@ impl World {
     }
 
     fn sync(&mut self) {
-        let Some(job) = self.stream().begin_sync() else { return };
+        let Some(mut job) = self.stream().begin_sync() else { return };
         assert!(self.stream().begin_sync().is_none(), "one job at a time");
         let result = job.run();
         assert!(matches!(self.stream().finish_sync(job, result), SyncOutcome::Synced { .. }));
@@ -150,7 +162,7 @@ impl World {
 
     fn failed_sync(&mut self, keep: usize) {
         self.disk.fail_syncs(1);
-        let Some(job) = self.stream().begin_sync() else { return self.disk.fail_syncs(0) };
+        let Some(mut job) = self.stream().begin_sync() else { return self.disk.fail_syncs(0) };
         let result = job.run();
         if result.is_ok() {
             // Only a cursor was due, and that may fail silently.
@@ -185,6 +197,50 @@ impl World {
         let next = self.acked + (self.written + 1 - self.acked) * u64::from(part) / 255;
         self.stream().ack("sink", next);
         self.acked = self.acked.max(next);
+    }
+
+    fn begin_trim(&mut self, part: u8) {
+        let next = self.acked + (self.written + 1 - self.acked) * u64::from(part) / 255;
+        self.stream().advance("sink", next);
+        self.acked = self.acked.max(next);
+        let (job, acked) = (self.stream().begin_trim(), self.acked);
+        self.jobs.push((job, acked));
+    }
+
+    /// Jobs are run in any order, and several before one is handed in.
+    fn run_trim(&mut self, which: usize) {
+        let Some(at) = which.checked_rem(self.jobs.len()) else { return };
+        let (job, saves) = self.jobs.swap_remove(at);
+        self.trimmed.push(job.run());
+        self.saved = self.saved.max(saves);
+    }
+
+    fn finish_trim(&mut self, which: usize) {
+        let Some(at) = which.checked_rem(self.trimmed.len()) else { return };
+        let done = self.trimmed.swap_remove(at);
+        self.stream().finish_trim(done).unwrap();
+    }
+
+    /// What an earlier life left behind concerns the new one no more.
+    fn forget_trims(&mut self) {
+        let calls = self.disk.calls();
+        let late: Vec<Trimmed> = self.jobs.drain(..).map(|(job, _)| job.run()).collect();
+        assert_eq!(self.disk.calls(), calls, "a job of an earlier life reached the disk");
+        let bytes = self.stream().bytes();
+        let late: Vec<Trimmed> = late.into_iter().chain(self.trimmed.drain(..)).collect();
+        for done in late {
+            self.stream().finish_trim(done).unwrap();
+        }
+        assert_eq!(self.stream().bytes(), bytes);
+    }
+
+    /// No byte is on the disk that the limit does not know of.
+    fn check_bytes(&mut self) {
+        let segments =
+            self.disk.paths().into_iter().filter(|path| path.extension().is_some_and(|ext| ext == "seg"));
+        let stored: u64 = segments.map(|path| self.disk.contents(&path).unwrap().len() as u64).sum();
+        let (counted, twice) = (self.stream().bytes(), self.twice);
+        assert!(stored <= counted + twice, "{stored} bytes are stored, {counted} counted");
     }
 
     /// Reads from the cursor to the end; everything promised must be there.
@@ -239,6 +295,7 @@ impl World {
             self.disk.crash(crash);
         }
         let recovery = self.open();
+        self.forget_trims();
         if crash == Some(Crash::Power) {
             let sure = (1..=self.synced).rev().find(|seq| !self.doubtful.contains(seq)).unwrap_or(0);
             assert!(recovery.next_seq > sure, "a synced record is gone");
@@ -276,6 +333,9 @@ impl World {
             Op::Sync => self.sync(),
             Op::FailedSync { keep } => self.failed_sync(keep),
             Op::Ack { part } => self.ack(part),
+            Op::BeginTrim { part } => self.begin_trim(part),
+            Op::RunTrim { which } => self.run_trim(which),
+            Op::FinishTrim { which } => self.finish_trim(which),
             Op::SaveCursors => {
                 self.stream().save_cursors(false).unwrap();
                 self.saved = self.acked;
@@ -289,6 +349,7 @@ impl World {
             Op::Kill => self.restart(Some(Crash::Process)),
             Op::PowerCut => self.restart(Some(Crash::Power)),
         }
+        self.check_bytes();
     }
 }
 

@@ -191,28 +191,6 @@ fn names_that_could_leave_the_directory_are_refused() {
     }
 }
 
-#[test]
-fn files_of_removed_segments_are_left_to_be_closed_elsewhere() {
-    let disk = SimFiles::new(1);
-    let (_spool, mut stream, _) = open(&disk);
-    let _ = stream.cursor("sink").unwrap();
-    while stream.segment_count() < 3 {
-        append(&mut stream, 2);
-    }
-    assert!(stream.take_closing().is_empty());
-    stream.ack("sink", stream.next_seq());
-    assert_eq!(stream.segment_count(), 1);
-    assert_eq!(stream.take_closing().len(), 2);
-    assert!(stream.take_closing().is_empty());
-    // A caller that never asks does not run out of descriptors.
-    let next = stream.next_seq();
-    while stream.next_seq() < next + 200 {
-        append(&mut stream, 2);
-    }
-    stream.ack("sink", stream.next_seq());
-    assert!(stream.take_closing().len() <= 4);
-}
-
 /// A spool directory in which two pods were before, one after the other.
 fn with_two_set_aside(dir: &std::path::Path) -> Spool {
     for pod in ["demo/first", "demo/second"] {

@@ -153,6 +153,10 @@ impl Disk {
         }
     }
 
+    pub(super) fn name_of(&self, inode: u64) -> Option<PathBuf> {
+        self.names.iter().find(|(_, named)| **named == inode).map(|(path, _)| path.clone())
+    }
+
     pub(super) fn used(&self) -> u64 {
         self.names
             .values()

@@ -1,0 +1,201 @@
+//! Who waits for the disk while positions move, and who does not.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use cim_spool::{SimFiles, Spool, SpoolOptions, StreamOptions};
+
+use super::*;
+use crate::settings::{OnFault, WhenFull};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+const MAX_BYTES: u64 = 64 << 10;
+
+struct Scene {
+    disk: SimFiles,
+    queue: Arc<ClassQueue>,
+    _spool: Spool,
+}
+
+impl Scene {
+    /// Members `a` and `b`, whose positions have files.
+    fn new() -> Self {
+        Self::at(Level::Written)
+    }
+
+    fn at(level: Level) -> Self {
+        let disk = SimFiles::new(1);
+        let options = SpoolOptions { reserve_bytes: 0, ..SpoolOptions::new("/spool", "demo/demo-0") };
+        let mut spool = Spool::open(Arc::new(disk.clone()), options).unwrap();
+        let (stream, _) = spool.stream(StreamOptions::new("logs", 4096, MAX_BYTES)).unwrap();
+        let rules = Rules {
+            level,
+            when_full: WhenFull::Block,
+            on_fault: OnFault::Strict,
+            max_age: None,
+            tail_bytes: 1 << 20,
+        };
+        let members = ["a".to_owned(), "b".to_owned()];
+        let queue =
+            ClassQueue::open(Class::Log, 1, rules, Budget::new(1 << 20), Some(stream), &members).unwrap();
+        let scene = Self { disk, queue: Arc::new(queue), _spool: spool };
+        assert!(scene.commit(0));
+        for member in 0..2 {
+            scene.queue.settle(member, &run(1, 2));
+        }
+        scene
+    }
+
+    /// One frame of that many records of 1 KiB, behind a tiny one.
+    fn commit(&self, records: usize) -> bool {
+        let mut buf = FrameBuf::with_target(1024);
+        buf.push(&[b"tiny"]);
+        for _ in 0..records {
+            buf.push(&[&[7; 1024]]);
+        }
+        self.queue.commit(buf, false).is_ok()
+    }
+
+    /// Settles on a thread of its own; returns once that waits for the file.
+    fn settle_stalled(&self, member: usize, end: u64, file: &Path) -> thread::JoinHandle<()> {
+        self.disk.stall(Some(file));
+        let queue = Arc::clone(&self.queue);
+        let settling = thread::spawn(move || queue.settle(member, &run(1, end)));
+        let start = Instant::now();
+        while self.disk.waiting() == 0 {
+            assert!(start.elapsed() < PATIENCE, "the settlement never came to {}", file.display());
+            thread::yield_now();
+        }
+        settling
+    }
+
+    fn goes_on(&self, settling: thread::JoinHandle<()>) {
+        self.disk.stall(None);
+        settling.join().unwrap();
+    }
+
+    fn oldest(&self) -> PathBuf {
+        let segment = |path: &PathBuf| path.extension().is_some_and(|ext| ext == "seg");
+        self.disk.paths().into_iter().find(segment).unwrap()
+    }
+
+    fn next_life(&self, member: &str) -> u64 {
+        let disk = SimFiles::new(2);
+        for path in self.disk.paths() {
+            disk.put(&path, self.disk.contents(&path).unwrap());
+        }
+        let options = SpoolOptions { reserve_bytes: 0, ..SpoolOptions::new("/spool", "demo/demo-0") };
+        let mut spool = Spool::open(Arc::new(disk), options).unwrap();
+        let (mut stream, _) = spool.stream(StreamOptions::new("logs", 4096, MAX_BYTES)).unwrap();
+        stream.cursor(member).unwrap()
+    }
+}
+
+fn run(first: u64, end: u64) -> Settlement {
+    Settlement { first, end, ..Settlement::default() }
+}
+
+fn cursor(member: &str) -> PathBuf {
+    Path::new("/spool/logs").join(format!("{member}.cursor"))
+}
+
+/// Runs on a thread of its own, so that a call that waits is a failure and not a test that hangs.
+fn at_once<T: Send + 'static>(
+    queue: &Arc<ClassQueue>,
+    call: impl FnOnce(&ClassQueue) -> T + Send + 'static,
+) -> T {
+    let (done, is_done) = mpsc::sync_channel(1);
+    let queue = Arc::clone(queue);
+    thread::spawn(move || done.send(call(&queue)));
+    is_done.recv_timeout(PATIENCE).expect("it waits for the disk")
+}
+
+#[test]
+fn a_commit_does_not_wait_while_a_settlement_waits_for_the_disk() {
+    for stall_removal in [false, true] {
+        let scene = Scene::new();
+        for _ in 0..10 {
+            assert!(scene.commit(1));
+        }
+        scene.queue.settle(1, &run(1, 20));
+        let oldest = scene.oldest();
+        let stalled = if stall_removal { oldest.clone() } else { cursor("a") };
+        let settling = scene.settle_stalled(0, 20, &stalled);
+        let end = at_once(&scene.queue, |queue| {
+            let mut buf = FrameBuf::with_target(1024);
+            buf.push(&[b"live"]);
+            queue.commit(buf, false).map(|(end, _)| end).map_err(|_| "no room")
+        });
+        assert_eq!(end, Ok(23));
+        assert_eq!(at_once(&scene.queue, |queue| (queue.settled(), queue.is_full())), (20, false));
+        assert!(scene.disk.contents(&oldest).is_some(), "nothing goes before the position is saved");
+        assert_eq!(scene.next_life("a"), if stall_removal { 20 } else { 2 });
+        scene.goes_on(settling);
+        assert!(scene.disk.contents(&oldest).is_none());
+        assert_eq!(scene.next_life("a"), 20);
+    }
+}
+
+#[test]
+fn members_that_settle_at_once_leave_the_newest_positions() {
+    let scene = Scene::new();
+    for _ in 0..10 {
+        assert!(scene.commit(1));
+    }
+    let first = scene.settle_stalled(0, 10, &cursor("a"));
+    let settlements: Vec<_> = (0..8u64)
+        .map(|at| {
+            let queue = Arc::clone(&scene.queue);
+            thread::spawn(move || queue.settle((at % 2) as usize, &run(1, 12 + at)))
+        })
+        .collect();
+    let start = Instant::now();
+    while scene.queue.position(0) != 18 || scene.queue.position(1) != 19 {
+        assert!(start.elapsed() < PATIENCE, "positions move before the disk answers");
+        thread::yield_now();
+    }
+    scene.goes_on(first);
+    settlements.into_iter().for_each(|settling| settling.join().unwrap());
+    assert_eq!((scene.next_life("a"), scene.next_life("b")), (18, 19));
+}
+
+#[test]
+fn a_full_class_has_room_again_when_the_file_is_gone_and_its_publishers_are_told() {
+    let scene = Scene::new();
+    while scene.commit(1) || scene.commit(0) {}
+    let woken = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&woken);
+    scene.queue.on_progress(Arc::new(move || told.store(true, Ordering::Release)));
+    let end = scene.queue.lock().next_seq();
+    scene.queue.settle(1, &run(1, end));
+    let full = scene.queue.stored_bytes();
+    let settling = scene.settle_stalled(0, end, &scene.oldest());
+    assert!(at_once(&scene.queue, ClassQueue::is_full), "its bytes are still on the disk");
+    assert_eq!(scene.queue.stored_bytes(), full);
+    assert!(!woken.load(Ordering::Acquire));
+    scene.goes_on(settling);
+    assert!(!scene.queue.is_full() && scene.queue.stored_bytes() < full);
+    assert!(woken.load(Ordering::Acquire));
+    assert!(scene.commit(1));
+}
+
+#[test]
+fn a_doubt_about_records_that_were_delivered_meanwhile_ends() {
+    let scene = Scene::at(Level::Synced);
+    scene.queue.sync_once();
+    assert!(scene.commit(1));
+    scene.disk.fail_syncs(1);
+    scene.disk.fail(2, u64::MAX, cim_spool::Fault::Io);
+    scene.queue.sync_once();
+    assert!(scene.queue.fault().is_some(), "neither synced nor written again");
+    scene.disk.heal();
+    for member in 0..2 {
+        scene.queue.settle(member, &run(1, 4));
+    }
+    assert!(scene.commit(1));
+    scene.queue.sync_once();
+    assert_eq!(scene.queue.fault(), None);
+    assert_eq!(scene.queue.accepted(), 6);
+}
