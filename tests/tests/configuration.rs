@@ -144,6 +144,39 @@ fn an_application_that_registers_again_gets_what_has_no_result() {
 }
 
 #[test]
+fn a_change_is_explained_while_it_waits_while_its_result_cannot_be_stored_and_afterwards() {
+    let pod = Pod::with(Manners { status: Some(202), told: Told::Never, ..Manners::default() }, "");
+    pod.register();
+    pod.change(4);
+    pod.change(5);
+    until("push", || pod.app.revisions() == [4]);
+    let explained = |revision| pod.daemon.cim(&["config", "explain", "app.json", revision]);
+    let text = pod.daemon.cim(&["config", "explain", "app.json"]);
+    assert!(text.starts_with("app.json (ms), revision 4: pushed\n"), "{text}");
+    until("the one behind it", || explained("4").contains("behind it  1 later change waits\n"));
+
+    pod.put("commit-config", "a file in the place of the folder with the results");
+    let mut wire = pod.daemon.connect();
+    let result =
+        br#"{"change-set-key":"change-set/ns1/svc/v1/ms/app.json/4","revision":"4","status":"success"}"#;
+    wire.publish("CONFIG", result);
+    wire.flush();
+    until("the result", || explained("4").starts_with("app.json (ms), revision 4: applied\n"));
+    let text = explained("4");
+    assert!(text.contains("next       its result is being written until the store takes it"), "{text}");
+    let text = explained("5");
+    assert!(text.starts_with("app.json (ms), revision 5: received\n"), "{text}");
+
+    std::fs::remove_file(pod.path("commit-config")).unwrap();
+    pod.commits("4");
+    until("the change behind it", || pod.app.revisions() == [4, 5]);
+    let text = explained("4");
+    assert!(text.contains("next       nothing\n"), "{text}");
+    let text = explained("9");
+    assert!(text.contains("nothing is known of revision 9 of app.json; `cim config history`"), "{text}");
+}
+
+#[test]
 fn messages_on_config_that_make_no_sense_are_counted_and_harm_nobody() {
     let pod = Pod::registered("");
     pod.change(4);

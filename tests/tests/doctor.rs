@@ -124,11 +124,14 @@ fn a_store_that_is_down_is_found_and_said_once_it_is_back_no_more() {
 fn a_spool_that_cannot_be_written_is_found() {
     let home = tempfile::tempdir().unwrap();
     let Some(disk) = Mount::new(&home.path().join("disk"), "size=8m") else { return };
-    let settings = format!("{PORTS}spool.dir = \"{{home}}/disk\"\n");
+    let settings =
+        format!("{PORTS}spool.dir = \"{{home}}/disk\"\nspool.dead_letters.max_bytes = \"10GiB\"\n");
     let examined = Examined::settings(home.path(), &settings);
     examined.assert_well();
     let (verdict, text) = examined.check("spool room");
     assert!(verdict == "warn" && text.contains("8.0 MiB free"), "{text}");
+    // Dead letters, and notifications that were put back: 10 GiB each.
+    assert!(text.contains(" 22.0 GiB allowed by the limits"), "{text}");
     assert_eq!(examined.check("spool file system").0, "warn");
     disk.remount("ro");
     Examined::settings(home.path(), &settings)

@@ -11,6 +11,7 @@ use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -108,6 +109,65 @@ fn spools_of_dead_pods_are_kept_within_their_limits_and_counted() {
     assert!(daemon.metric("cim_spool_dead_pods_bytes") < 0.5);
     assert!(daemon.stderr().contains("the spool of a dead pod was removed"), "{}", daemon.stderr());
     assert!(spool_of(daemon.home(), "pod-1").is_dir(), "the own one stays");
+}
+
+#[test]
+fn a_pod_starts_although_somebody_holds_the_lock_of_its_spool_for_a_moment() {
+    let home = home(&files(), &json!({}));
+    let spool = home.path().join("opt/logs/.cim/ns1_pod-1");
+    let label = spool.join("spool.meta");
+    leave_spool(&spool, "pod-1");
+    let mut holder = Command::new("flock");
+    holder.arg(&spool).args(["-c", "echo held; exec sleep 0.5"]).stdout(Stdio::piped());
+    let mut holder = holder.spawn().unwrap();
+    let mut told = String::new();
+    BufReader::new(holder.stdout.take().unwrap()).read_line(&mut told).unwrap();
+    assert_eq!(told, "held\n");
+    let label = || std::fs::read(&label).unwrap();
+    let before = label();
+    let _daemon = Daemon::start_as_original(home, &POD);
+    assert!(holder.wait().unwrap().success());
+    assert_eq!(label(), before, "another spool was made in its place");
+}
+
+#[test]
+fn a_pod_starts_with_the_name_of_one_whose_spool_is_being_removed() {
+    const FILES: usize = 3_000;
+    let watching = home(&files(), &json!({}));
+    let logs = watching.path().join("opt/logs");
+    let dead = logs.join(".cim/ns1_pod-0");
+    let mut watcher = Daemon::start_as_original(watching, &POD);
+    watcher.set_variable("CIM__SPOOL__DEAD_PODS__MAX_BYTES", "1B");
+    for round in 0..3 {
+        leave_spool(&dead, "pod-0");
+        // So that its removal takes its time.
+        std::fs::create_dir_all(dead.join("more")).unwrap();
+        (0..FILES).for_each(|number| std::fs::write(dead.join(format!("more/{number}")), "x").unwrap());
+        let starting = home(&files(), &json!({}));
+        std::fs::remove_dir(starting.path().join("opt/logs")).unwrap();
+        std::os::unix::fs::symlink(&logs, starting.path().join("opt/logs")).unwrap();
+        let started = std::thread::scope(|scope| {
+            let restarted = scope.spawn(|| watcher.kill_and_restart());
+            let pod = [POD[0], ("K8S_POD_ID", "pod-0")];
+            let started = Daemon::start_as_original(starting, &pod);
+            restarted.join().unwrap();
+            started
+        });
+        let text = format!("round {round}");
+        let mut client = started.connect();
+        client.publish("LOG", &log(&text));
+        client.flush();
+        until("the line", || {
+            std::fs::read_to_string(logs.join("pod-0_ns1_vesgw-c1.log")).unwrap_or_default().contains(&text)
+        });
+        assert!(dead.join("spool.meta").exists(), "it has a spool");
+        assert!(!started.stderr().contains("the spool directory is gone"), "{}", started.stderr());
+        drop(started);
+    }
+    until("nothing to be left of the removals", || {
+        let names = std::fs::read_dir(logs.join(".cim")).unwrap().map(|entry| entry.unwrap().file_name());
+        names.filter(|name| name.to_str().unwrap().starts_with(".going-")).count() == 0
+    });
 }
 
 #[test]

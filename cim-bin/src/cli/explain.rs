@@ -3,6 +3,7 @@
 //! Pure, from what a running CIM tells of itself. Left out: asking it (`change`). The invariant: every state has its sentence, and
 //! nothing is said that the status does not show.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use cim_core::ChangeState;
@@ -41,13 +42,33 @@ struct Engine {
     watching: Option<bool>,
     trouble: Option<String>,
     #[serde(default)]
-    commits_waiting: usize,
+    unstored: Vec<Unstored>,
+}
+
+/// A result on its way to the store.
+#[derive(Debug, Deserialize)]
+struct Unstored {
+    data_key: String,
+    level: String,
+    revision: i32,
+    left_seconds: Option<f64>,
+}
+
+impl Engine {
+    /// The result of that change, when it is known and not stored yet.
+    fn unstored(&self, change: &Change) -> Option<&Unstored> {
+        self.unstored.iter().find(|result| {
+            result.data_key == change.data_key
+                && result.level == change.level
+                && result.revision == change.revision
+        })
+    }
 }
 
 /// What there is to say of a state.
 struct Story {
     why: String,
-    next: &'static str,
+    next: Cow<'static, str>,
     can: &'static str,
 }
 
@@ -89,22 +110,39 @@ pub(super) fn explain(
 
 fn unknown(question: &Question, status: &Value) -> String {
     let documents = status.get("documents").and_then(Value::as_array).into_iter().flatten();
-    let known: Vec<_> = documents.filter_map(|document| document.get("data_key")?.as_str()).collect();
-    let what = match question.revision {
-        Some(revision) => format!("revision {revision} of {}", question.document),
-        None => question.document.clone(),
+    let known: Vec<_> = documents.filter_map(|document| Change::deserialize(document).ok()).collect();
+    let Question { document, revision } = question;
+    let what =
+        revision.map_or_else(|| document.clone(), |revision| format!("revision {revision} of {document}"));
+    if known.is_empty() {
+        return format!("nothing is known of {what}: no change has arrived yet; see `cim config status`");
+    }
+    let Some(head) = known.iter().find(|change| change.data_key == *document) else {
+        let known: Vec<_> = known.iter().map(|change| change.data_key.as_str()).collect();
+        return format!("nothing is known of {what}; documents with changes: {}", known.join(", "));
     };
-    match known.as_slice() {
-        [] => format!("nothing is known of {what}: no change has arrived yet; see `cim config status`"),
-        known if known.contains(&question.document.as_str()) => {
-            format!("nothing is known of {what}; `cim config history` shows the changes that are remembered")
-        }
-        known => format!("nothing is known of {what}; documents with changes: {}", known.join(", ")),
+    let mut text =
+        format!("nothing is known of {what}; `cim config history` shows the changes that are remembered");
+    if head.pending > 1 && *revision > Some(head.revision) {
+        let _ = write!(text, ", and {} behind revision {}, which is at work", waiting(head), head.revision);
+    }
+    text
+}
+
+/// How many wait behind a change.
+fn waiting(change: &Change) -> String {
+    match change.pending.saturating_sub(1) {
+        1 => "1 later change waits".to_owned(),
+        more => format!("{more} later changes wait"),
     }
 }
 
 fn paragraph(change: &Change, engine: &Engine) -> String {
-    let story = story(change, engine);
+    let mut story = story(change, engine);
+    if let Some(result) = engine.unstored(change) {
+        story.next = storing(result).into();
+        story.can = "see /readyz and the log for what keeps the store from taking it";
+    }
     let mut text = String::new();
     let Change { data_key, level, revision, state, .. } = change;
     let _ = writeln!(text, "{data_key} ({level}), revision {revision}: {}", state.as_str());
@@ -120,22 +158,32 @@ fn paragraph(change: &Change, engine: &Engine) -> String {
         line("time left", &format!("{left:.0} s, then it is given up"));
     }
     if change.pending > 1 {
-        line("behind it", &format!("{} later changes wait", change.pending - 1));
-    }
-    if change.state.is_final() && engine.commits_waiting > 0 {
-        line("store", &format!("{} results are not stored yet", engine.commits_waiting));
+        line("behind it", &waiting(change));
     }
     if engine.watching == Some(false) {
         let trouble = engine.trouble.as_deref().unwrap_or("no reason is known");
         line("source", &format!("later changes do not arrive: {trouble}"));
     }
-    line("next", story.next);
+    line("next", &story.next);
     line("you can", story.can);
     text
 }
 
+/// What happens next to a change whose result is not stored yet.
+fn storing(result: &Unstored) -> String {
+    match result.left_seconds {
+        Some(left) => format!(
+            "its result is being written, for another {left:.0} s at most; then that is given up and announced \
+             as CimCommitConfigFailure; the next change waits meanwhile"
+        ),
+        None => {
+            "its result is being written until the store takes it; the next change waits meanwhile".to_owned()
+        }
+    }
+}
+
 fn story(change: &Change, engine: &Engine) -> Story {
-    let told = |why: &str, next, can| Story { why: why.to_owned(), next, can };
+    let told = |why: &str, next: &'static str, can| Story { why: why.to_owned(), next: next.into(), can };
     let correct = "correct the cause and write the change again with a higher revision";
     match change.state {
         ChangeState::Received if !engine.registered => told(

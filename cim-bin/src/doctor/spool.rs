@@ -45,13 +45,7 @@ fn lock(check: String, dir: &Path) -> Finding {
 }
 
 fn room(settings: &SpoolSettings, dir: &Path) -> Finding {
-    let limits = [
-        settings.logs.max_bytes,
-        settings.events.max_bytes,
-        settings.dead_letters.max_bytes,
-        settings.set_aside.max_bytes,
-    ];
-    let wanted = limits.iter().map(|limit| limit.get()).fold(0_u64, u64::saturating_add);
+    let wanted = settings.most_bytes();
     let Some(free) = directory::free(dir) else {
         return Finding::skip("spool room", "the file system does not tell what is free");
     };

@@ -7,6 +7,7 @@ use cim_core::Problem;
 use cim_core::registry::suggest;
 use cim_core::settings::{ByteSize, Period};
 use serde_json::Value;
+use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use super::path;
@@ -92,15 +93,22 @@ fn mismatch(schema: Schema<'_>, value: &Value) -> String {
 }
 
 /// How to write the value that is meant, if that is plain.
-fn remedy(schema: Schema<'_>, value: &Value) -> &'static str {
+fn remedy(schema: Schema<'_>, value: &Value) -> Cow<'static, str> {
     let takes_inner =
         |text: &str| serde_json::from_str::<Value>(text).is_ok_and(|inner| takes(schema, &inner));
     match value {
-        _ if schema.secret() => "",
-        Value::Null => "; leave it out for the default",
-        Value::String(text) if takes_inner(text) => "; write it without quotes",
-        Value::Bool(_) | Value::Number(_) if schema.types().contains("string") => "; write it in quotes",
-        _ => "",
+        _ if schema.secret() => "".into(),
+        Value::Null => "; leave it out for the default".into(),
+        Value::String(text) if takes_inner(text) => "; write it without quotes".into(),
+        Value::Bool(_) | Value::Number(_) if schema.types().contains("string") => {
+            let words: Vec<_> =
+                schema.alternatives().into_iter().filter_map(Schema::choices).flatten().collect();
+            match words.as_slice() {
+                [] => "; write it in quotes".into(),
+                words => format!("; write one of: {}", words.join(", ")).into(),
+            }
+        }
+        _ => "".into(),
     }
 }
 

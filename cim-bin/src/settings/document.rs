@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use super::check::{article, kind};
 use super::place::{Located, Place, Places};
+use super::yaml_text::Parsed;
 use super::{toml_text, yaml_text};
 
 /// Largest configuration file that is read.
@@ -113,13 +114,11 @@ fn json(text: &str, file: &Path) -> Result<(Value, Places), Vec<Located>> {
         let message = if is_empty { EMPTY.to_owned() } else { syntax(text, &error) };
         vec![Located::new(Place::File { file: file.to_owned(), line }, "", message)]
     })?;
-    match yaml_text::parse(text, file) {
-        Ok((_, places)) => Ok((value, places)),
-        Err(problems) if problems.iter().any(|problem| problem.problem.message.contains("duplicate")) => {
-            Err(problems)
-        }
-        Err(_) => Ok((value, Places::default())),
-    }
+    // Of what the YAML parser does not take, neither lines are known nor members that stand there several times.
+    let Ok(Parsed { places, repeated, .. }) = yaml_text::read(text, file) else {
+        return Ok((value, Places::default()));
+    };
+    if repeated.is_empty() { Ok((value, places)) } else { Err(repeated) }
 }
 
 /// What is wrong with JSON text, and what to do.

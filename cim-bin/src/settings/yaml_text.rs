@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
-use serde_saphyr::Spanned;
+use serde_saphyr::{DuplicateKeyPolicy, Spanned};
 
 use super::path;
 use super::place::{Located, Place, Places};
@@ -16,13 +16,35 @@ use super::place::{Located, Place, Places};
 /// Most values in a file, aliases expanded.
 const MAX_NODES: usize = 20_000;
 
+/// What a text holds.
+#[derive(Default)]
+pub(super) struct Parsed {
+    /// The values; of members that stand there several times, the last one.
+    pub value: Value,
+    /// Where they stand.
+    pub places: Places,
+    /// Members that stand there several times.
+    pub repeated: Vec<Located>,
+}
+
 /// Parses one YAML document.
 ///
 /// # Errors
-/// The first syntax error (the parser stops there), or a number no setting can have.
+/// The first syntax error (the parser stops there), a number no setting can have, or members that stand there several times.
 pub(super) fn parse(text: &str, file: &Path) -> Result<(Value, Places), Vec<Located>> {
+    let Parsed { value, places, repeated } = read(text, file)?;
+    if repeated.is_empty() { Ok((value, places)) } else { Err(repeated) }
+}
+
+/// The same; it is left to the caller what members mean that stand there several times.
+///
+/// # Errors
+/// As for [`parse`].
+pub(super) fn read(text: &str, file: &Path) -> Result<Parsed, Vec<Located>> {
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! { max_nodes: MAX_NODES },
+        // Told by `Notes`, which knows where the first one stands.
+        duplicate_keys: DuplicateKeyPolicy::PassThrough,
         leading_zero_numbers_as_strings: true,
         strict_booleans: true,
         with_snippet: false,
@@ -32,15 +54,15 @@ pub(super) fn parse(text: &str, file: &Path) -> Result<(Value, Places), Vec<Loca
         Place::File { file: file.to_owned(), line }
     };
     if text.trim().is_empty() {
-        return Ok((Value::Null, Places::default()));
+        return Ok(Parsed::default());
     }
     let node = serde_saphyr::from_str_with_options::<Spanned<Node>>(text, options).map_err(|error| {
         let line = error.location().map_or(0, |location| location.line());
         vec![Located::new(place(line), "", plain(&error.without_snippet().to_string()))]
     })?;
-    let mut places = Places::default();
-    let value = note(node.value, "", &mut places, &place);
-    Ok((value, places))
+    let mut notes = Notes { places: Places::default(), repeated: Vec::new(), place: &place };
+    let value = notes.take(node.value, "");
+    Ok(Parsed { value, places: notes.places, repeated: notes.repeated })
 }
 
 /// What the parser says, without the line (which stands before it) and without advice to programmers.
@@ -55,27 +77,50 @@ fn plain(message: &str) -> String {
         .to_owned()
 }
 
-fn note(node: Node, at: &str, places: &mut Places, place: &dyn Fn(u64) -> Place) -> Value {
-    match node {
-        Node::Plain(value) => value,
-        Node::List(items) => {
-            let mut list = Vec::with_capacity(items.len());
-            for (index, item) in items.into_iter().enumerate() {
-                let path = path::item(at, index);
-                places.note(path.clone(), place(item.referenced.line()));
-                list.push(note(item.value, &path, places, place));
+/// Takes nodes apart into values and what is to be known of them.
+struct Notes<'p> {
+    places: Places,
+    repeated: Vec<Located>,
+    place: &'p dyn Fn(u64) -> Place,
+}
+
+impl Notes<'_> {
+    fn take(&mut self, node: Node, at: &str) -> Value {
+        match node {
+            Node::Plain(value) => value,
+            Node::List(items) => {
+                let mut list = Vec::with_capacity(items.len());
+                for (index, item) in items.into_iter().enumerate() {
+                    let path = path::item(at, index);
+                    self.places.note(path.clone(), (self.place)(item.referenced.line()));
+                    list.push(self.take(item.value, &path));
+                }
+                Value::Array(list)
             }
-            Value::Array(list)
-        }
-        Node::Table(members) => {
-            let mut table = Map::new();
-            for (key, value) in members {
-                let path = path::member(at, &key.value);
-                places.note(path.clone(), place(key.referenced.line()));
-                table.insert(key.value, note(value.value, &path, places, place));
+            Node::Table(members) => {
+                let mut table = Map::new();
+                for (key, value) in members {
+                    let path = path::member(at, &key.value);
+                    let place = (self.place)(key.referenced.line());
+                    if table.contains_key(&key.value) {
+                        self.repeat(place.clone(), &path);
+                    }
+                    self.places.note(path.clone(), place);
+                    table.insert(key.value, self.take(value.value, &path));
+                }
+                Value::Object(table)
             }
-            Value::Object(table)
         }
+    }
+
+    fn repeat(&mut self, place: Place, path: &str) {
+        let message = match self.places.of(path) {
+            Place::File { line: Some(line), .. } => {
+                format!("stands in line {line} already; leave one of them out")
+            }
+            _ => "stands there several times; leave one of them".to_owned(),
+        };
+        self.repeated.push(Located::new(place, path, message));
     }
 }
 

@@ -20,6 +20,8 @@ use crate::settings::{ClassSettings, SpoolSettings};
 const LOG_SEGMENT: u64 = 16 << 20;
 const EVENT_SEGMENT: u64 = 4 << 20;
 const LETTER_SEGMENT: u64 = 1 << 20;
+/// How long the start waits for the lock of the directory. Neighbours that look for spools of dead pods hold it for a moment.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 /// How often what was set aside is looked at.
 const ASIDE_PERIOD: Duration = Duration::from_secs(60);
 
@@ -44,7 +46,7 @@ impl Storage {
         let owner = format!("{}/{}", identity.namespace, identity.pod);
         let this = Self { settings, owner, spool: Mutex::new(None), aside: Mutex::default() };
         if this.is_persistent() {
-            let spool = this.open_dir().map_err(|source| this.error(source))?;
+            let spool = this.open_dir(LOCK_PATIENCE).map_err(|source| this.error(source))?;
             *this.lock() = Some(spool);
         }
         Ok(this)
@@ -98,8 +100,9 @@ impl Storage {
         self.settings.dir.clone().unwrap_or_default()
     }
 
-    fn open_dir(&self) -> Result<Spool, OpenError> {
-        let spool = Spool::open(Arc::new(RealFiles), SpoolOptions::new(self.dir(), self.owner.clone()))?;
+    fn open_dir(&self, patience: Duration) -> Result<Spool, OpenError> {
+        let options = SpoolOptions { patience, ..SpoolOptions::new(self.dir(), self.owner.clone()) };
+        let spool = Spool::open(Arc::new(RealFiles), options)?;
         if let Some(aside) = spool.set_aside() {
             tracing::warn!(owner = %aside.owner, path = %aside.path.display(), bytes = aside.bytes,
                 "a spool of another pod was set aside; its records are not delivered");
@@ -181,7 +184,7 @@ impl Storage {
     }
 
     fn reopen(&self, entrance: &Entrance, letters: Option<&Letters>) -> Result<Spool, OpenError> {
-        let mut spool = self.open_dir()?;
+        let mut spool = self.open_dir(Duration::ZERO)?;
         for class in [Class::Log, Class::Event] {
             let (stream, _) = spool.stream(self.class_options(class))?;
             entrance.queue(class).attach(stream)?;

@@ -150,10 +150,15 @@ impl Commits {
             .min()
     }
 
+    /// The results that wait, in the order of each key.
+    pub fn reports(&self) -> impl Iterator<Item = &Report> {
+        self.lines.values().flat_map(|line| &line.waiting)
+    }
+
     /// How many results wait.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.lines.values().map(|line| line.waiting.len()).sum()
+        self.reports().count()
     }
 
     /// Highest revision stored per key, for the next run.

@@ -43,7 +43,7 @@ pub use patch::{apply as apply_patch, between as patch_between};
 pub use plan::{Check, OnExhausted, OwnChange, OwnDocument, Plan};
 pub use rules::Rules;
 pub use store::Registration;
-pub use view::{ConfigurationView, DocumentView};
+pub use view::{ConfigurationView, DocumentView, UnstoredView};
 
 use driver::Driver;
 

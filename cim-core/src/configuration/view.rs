@@ -21,6 +21,20 @@ pub struct DocumentView {
     pub deadline_left_seconds: Option<f64>,
 }
 
+/// The result of a change that is not stored yet.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct UnstoredView {
+    /// Name of the document.
+    pub data_key: String,
+    /// Map the document belongs to.
+    pub level: String,
+    /// Revision of the change.
+    pub revision: i32,
+    /// Seconds until it is given up; absent: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left_seconds: Option<f64>,
+}
+
 /// The engine at one moment, a quarter of a second old at most.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct ConfigurationView {
@@ -37,8 +51,10 @@ pub struct ConfigurationView {
     /// What went wrong with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub day_one_reason: Option<String>,
-    /// Results that are not stored yet.
+    /// Results that are not stored yet, those of the start among them.
     pub commits_waiting: usize,
+    /// Those that belong to a change.
+    pub unstored: Vec<UnstoredView>,
     /// Every document that was changed.
     pub documents: Vec<DocumentView>,
     /// The last changes with a result, oldest first.

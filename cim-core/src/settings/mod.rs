@@ -109,7 +109,8 @@ impl ClassSettings {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub struct DeadLetterSettings {
-    /// Most bytes of refused records; the oldest make room and are counted.
+    /// Most bytes of refused records; the oldest make room and are counted. Notifications that were put back have as much
+    /// for themselves.
     pub max_bytes: ByteSize,
 }
 
@@ -195,6 +196,17 @@ impl Default for SpoolSettings {
             set_aside: SetAsideSettings::default(),
             dead_pods: DeadPodSettings::default(),
         }
+    }
+}
+
+impl SpoolSettings {
+    /// Most bytes in the directory, by its limits: the classes, refused records and notifications that were put back, each with
+    /// a store of that size, and what is set aside.
+    #[must_use]
+    pub fn most_bytes(&self) -> u64 {
+        let letters = self.dead_letters.max_bytes;
+        let stores = [self.logs.max_bytes, self.events.max_bytes, letters, letters, self.set_aside.max_bytes];
+        stores.iter().map(|limit| limit.get()).fold(0, u64::saturating_add)
     }
 }
 

@@ -2,9 +2,11 @@
 //!
 //! Owns finding and removing them, whole and on the real disk. Leaves out whether a pod may touch its neighbours, which its caller
 //! knows. Invariants: nothing is removed while somebody holds its lock, and only what says itself that it is the spool its name tells;
+//! the name of a pod is locked for a moment only, because the pod may be about to start: what goes has another name meanwhile;
 //! a symbolic link is never followed; a neighbour that cannot be removed keeps nobody else from going.
 
 use std::{
+    ffi::OsStr,
     fs, io,
     path::{Path, PathBuf},
     time::SystemTime,
@@ -17,6 +19,9 @@ use crate::{
     meta,
     real::RealFiles,
 };
+
+/// Begins the name of a spool that is being removed. No namespace begins so.
+const GOING: &str = ".going-";
 
 /// What [`bound_gone`] found and did.
 #[derive(Debug, Default)]
@@ -39,10 +44,12 @@ pub struct Gone {
     /// Whether it went because of [`AsideLimits::max_age`]; otherwise because of [`AsideLimits::max_bytes`].
     pub is_too_old: bool,
     written: SystemTime,
+    /// Its removal was begun in an earlier run.
+    is_going: bool,
 }
 
 /// Removes spools beside `own` that nobody uses, beyond the limits: those that were written longest ago first. Age is counted from
-/// the last write. Blocks for as long as listing and removing take.
+/// the last write. Finishes removals that an earlier run began. Blocks for as long as listing and removing take.
 ///
 /// # Errors
 /// The directory around `own` cannot be listed.
@@ -52,12 +59,14 @@ pub fn bound_gone(own: &Path, limits: AsideLimits, now: SystemTime) -> io::Resul
     let names = RealFiles.list_dirs(home)?;
     let others = names.into_iter().filter(|name| name.as_str() != own);
     let mut found: Vec<_> = others.filter_map(|name| look(home, &name)).collect();
-    found.sort_by(|left, right| (left.written, &left.path).cmp(&(right.written, &right.path)));
+    found.sort_by(|left, right| {
+        (!left.is_going, left.written, &left.path).cmp(&(!right.is_going, right.written, &right.path))
+    });
     used.bytes = found.iter().map(|gone| gone.bytes).sum();
     for mut gone in found {
         let age = now.duration_since(gone.written).ok();
         gone.is_too_old = limits.max_age.zip(age).is_some_and(|(max, age)| age > max);
-        if !gone.is_too_old && used.bytes <= limits.max_bytes {
+        if !gone.is_going && !gone.is_too_old && used.bytes <= limits.max_bytes {
             continue;
         }
         match remove(&gone.path) {
@@ -66,8 +75,8 @@ pub fn bound_gone(own: &Path, limits: AsideLimits, now: SystemTime) -> io::Resul
                 used.removed.push(gone);
             }
             // Somebody began to use it just now.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => used.bytes -= gone.bytes,
-            Err(error) => used.failed.push((gone.path, error)),
+            Err((_, error)) if error.kind() == io::ErrorKind::WouldBlock => used.bytes -= gone.bytes,
+            Err(failed) => used.failed.push(failed),
         }
     }
     Ok(used)
@@ -77,10 +86,11 @@ pub fn bound_gone(own: &Path, limits: AsideLimits, now: SystemTime) -> io::Resul
 fn look(home: &Path, name: &str) -> Option<Gone> {
     let path = home.join(name);
     drop(lock(&path).ok()?);
-    if !is_spool_of(&path, &name.replacen('_', "/", 1)) {
+    let is_going = name.starts_with(GOING);
+    if !is_going && !is_spool_of(&path, &name.replacen('_', "/", 1)) {
         return None;
     }
-    let mut gone = Gone { written: SystemTime::UNIX_EPOCH, path, bytes: 0, is_too_old: false };
+    let mut gone = Gone { written: SystemTime::UNIX_EPOCH, path, bytes: 0, is_too_old: false, is_going };
     measure(&gone.path, &mut gone.bytes, &mut gone.written).ok()?;
     Some(gone)
 }
@@ -88,7 +98,11 @@ fn look(home: &Path, name: &str) -> Option<Gone> {
 /// The lock of the directory itself, not of what a link leads to.
 fn lock(path: &Path) -> io::Result<Box<dyn DirLock>> {
     let lock = RealFiles.lock_dir(path)?;
-    if lock.holds(path) { Ok(lock) } else { Err(io::ErrorKind::WouldBlock.into()) }
+    if fs::symlink_metadata(path)?.is_dir() && lock.holds(path) {
+        Ok(lock)
+    } else {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
 }
 
 /// By its label, or by a segment where the label is lost. What a newer program wrote is nobody's to remove.
@@ -117,7 +131,17 @@ fn measure(dir: &Path, bytes: &mut u64, written: &mut SystemTime) -> io::Result<
     Ok(())
 }
 
-fn remove(path: &Path) -> io::Result<()> {
-    let _held = lock(path)?;
-    fs::remove_dir_all(path)
+/// Removes the spool, or tells what is left and why. Its lock is held until the end, for others of this kind.
+fn remove(path: &Path) -> Result<(), (PathBuf, io::Error)> {
+    let at = |path: &Path| {
+        let path = path.to_owned();
+        |error| (path, error)
+    };
+    let _held = lock(path).map_err(at(path))?;
+    let going = match path.file_name().and_then(OsStr::to_str) {
+        Some(name) if !name.starts_with(GOING) => path.with_file_name(format!("{GOING}{name}")),
+        _ => path.to_owned(),
+    };
+    fs::rename(path, &going).map_err(at(path))?;
+    fs::remove_dir_all(&going).map_err(at(&going))
 }

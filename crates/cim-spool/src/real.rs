@@ -60,7 +60,8 @@ impl SpoolFile for RealFile {
 
 impl DirLock for RealLock {
     fn holds(&self, dir: &Path) -> bool {
-        match (self.0.metadata(), fs::symlink_metadata(dir)) {
+        // A link to the directory is as good as the directory: it was opened in the same way.
+        match (self.0.metadata(), fs::metadata(dir)) {
             (Ok(held), Ok(named)) => (held.dev(), held.ino()) == (named.dev(), named.ino()),
             _ => false,
         }

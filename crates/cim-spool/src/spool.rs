@@ -7,7 +7,8 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, SystemTime},
+    thread,
+    time::{Duration, Instant, SystemTime},
 };
 
 use crate::{
@@ -21,6 +22,9 @@ use crate::{
     stream::Stream,
 };
 
+/// Pause before a lock that somebody holds is tried again.
+const TRY_AGAIN: Duration = Duration::from_millis(10);
+
 /// How to open a spool directory.
 #[derive(Debug, Clone)]
 pub struct SpoolOptions {
@@ -30,12 +34,15 @@ pub struct SpoolOptions {
     pub reserve_bytes: u64,
     /// `<namespace>/<pod>`: whose records these are. A spool of another identity is set aside, not read.
     pub identity: String,
+    /// How long the lock is waited for when somebody holds it, as others do for a moment: who looks for spools of dead pods.
+    pub patience: Duration,
 }
 
 impl SpoolOptions {
-    /// Options with a reserve of 1 MiB.
+    /// Options with a reserve of 1 MiB, without waiting for the lock.
     pub fn new(dir: impl Into<PathBuf>, identity: impl Into<String>) -> Self {
-        Self { dir: dir.into(), reserve_bytes: 1 << 20, identity: identity.into() }
+        let patience = Duration::ZERO;
+        Self { dir: dir.into(), reserve_bytes: 1 << 20, identity: identity.into(), patience }
     }
 }
 
@@ -92,19 +99,16 @@ pub(crate) struct Home {
 }
 
 impl Spool {
-    /// Opens the directory, making it when needed, and takes its lock. Reads a few small files only.
+    /// Opens the directory, making it when needed, and takes its lock. Reads a few small files only. Blocks for
+    /// [`SpoolOptions::patience`] at most when another process has the lock.
     ///
     /// # Errors
     /// [`OpenError::Locked`] when another process has it, [`OpenError::NewerFormat`] when a newer program wrote it
     /// (nothing is changed then), [`OpenError::Foreign`] when another pod's spool cannot be moved away, else the
     /// failed file operation.
     pub fn open(layer: Arc<dyn FileLayer>, options: SpoolOptions) -> Result<Self, OpenError> {
-        let SpoolOptions { dir, reserve_bytes, identity } = options;
-        layer.create_dir(&dir).map_err(OpenError::io("create", &dir))?;
-        let lock = layer.lock_dir(&dir).map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock => OpenError::Locked { path: dir.clone() },
-            _ => OpenError::io("lock", &dir)(error),
-        })?;
+        let SpoolOptions { dir, reserve_bytes, identity, patience } = options;
+        let lock = lock(layer.as_ref(), &dir, Instant::now() + patience)?;
         let reserve = Arc::new(Reserve::new(Arc::clone(&layer), dir.join("reserve"), reserve_bytes));
         let (epoch, set_aside) = meta::claim(&layer, &dir, &identity, &reserve)?;
         reserve.restore();
@@ -157,6 +161,23 @@ impl Spool {
     pub fn stream(&mut self, options: StreamOptions) -> Result<(Stream, Recovery), OpenError> {
         check_name(options.name)?;
         recovery::recover(self.home.clone(), options)
+    }
+}
+
+/// Makes the directory and takes its lock. Who takes spools of dead pods away may do so in between: then another one is made.
+fn lock(layer: &dyn FileLayer, dir: &Path, until: Instant) -> Result<Box<dyn DirLock>, OpenError> {
+    loop {
+        layer.create_dir(dir).map_err(OpenError::io("create", dir))?;
+        match layer.lock_dir(dir) {
+            Ok(lock) if lock.holds(dir) => return Ok(lock),
+            Ok(_) => {}
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::NotFound) => {}
+            Err(error) => return Err(OpenError::io("lock", dir)(error)),
+        }
+        if Instant::now() >= until {
+            return Err(OpenError::Locked { path: dir.to_owned() });
+        }
+        thread::sleep(TRY_AGAIN);
     }
 }
 

@@ -15,7 +15,10 @@ use std::{
     fs::{self, File, Permissions},
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -58,6 +61,11 @@ impl Node {
         drop(self.live(pod));
         self.written(&self.path(pod), hours);
         self.path(pod)
+    }
+
+    /// What it is called while it is being removed.
+    fn going(&self, pod: &str) -> PathBuf {
+        self.home.path().join(format!(".going-ns1_{pod}"))
     }
 
     fn written(&self, dir: &Path, hours: u32) {
@@ -181,8 +189,46 @@ fn one_that_cannot_be_removed_is_told_and_the_next_one_goes() {
     });
     let used = used.join().unwrap();
     assert_eq!(used.removed.iter().map(|gone| &gone.path).collect::<Vec<_>>(), [&next]);
-    assert_eq!((used.failed.len(), &used.failed[0].0), (1, &stuck));
+    let left = node.going("stuck");
+    assert_eq!((used.failed.len(), &used.failed[0].0), (1, &left));
     assert!(used.bytes > 0, "what stays counts");
-    fs::set_permissions(&stuck, Permissions::from_mode(0o755)).unwrap();
-    fs::set_permissions(stuck.join("logs"), Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(&left, Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(left.join("logs"), Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(node.removed(NO_LIMITS), [left]);
+}
+
+#[test]
+fn a_removal_that_broke_off_is_finished_before_anybody_else_goes() {
+    let node = Node::new();
+    let (young, old) = (node.dead("young", 1), node.dead("old", 9));
+    let all = node.bound(NO_LIMITS).bytes;
+    let left = node.going("young");
+    fs::rename(&young, &left).unwrap();
+    fs::remove_file(left.join("spool.meta")).unwrap();
+    assert_eq!(node.removed(AsideLimits { max_bytes: all / 2, ..NO_LIMITS }), [left]);
+    assert!(old.exists());
+}
+
+#[test]
+fn a_pod_starts_with_the_name_of_one_that_is_being_removed() {
+    const ROUNDS: usize = 300;
+    let node = Node::new();
+    let (path, own, now) = (node.path("back"), node.path("own"), node.now);
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                assert!(bound_gone(&own, NOTHING, now).unwrap().failed.is_empty());
+            }
+        });
+        for _ in 0..ROUNDS {
+            let patience = Duration::from_secs(5);
+            let options = SpoolOptions { reserve_bytes: 0, patience, ..SpoolOptions::new(&path, "ns1/back") };
+            let mut spool = Spool::open(Arc::new(RealFiles), options).unwrap();
+            let (mut stream, _) = spool.stream(StreamOptions::new("logs", 1 << 20, 1 << 24)).unwrap();
+            append(&mut stream, 3);
+            assert!(spool.is_present());
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
 }

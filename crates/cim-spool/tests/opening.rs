@@ -63,6 +63,35 @@ fn a_directory_is_for_one_process_and_private() {
 }
 
 #[test]
+fn a_link_to_the_directory_is_as_good_as_the_directory() {
+    let home = tempfile::tempdir().unwrap();
+    let (dir, link) = (home.path().join("spool"), home.path().join("link"));
+    std::fs::create_dir(&dir).unwrap();
+    std::os::unix::fs::symlink(&dir, &link).unwrap();
+    let spool = Spool::open(Arc::new(RealFiles), SpoolOptions::new(&link, "demo/demo-0")).unwrap();
+    assert!(spool.is_present());
+    let other = SpoolOptions::new(&dir, "demo/demo-0");
+    assert!(matches!(Spool::open(Arc::new(RealFiles), other), Err(OpenError::Locked { .. })));
+    std::fs::remove_file(&link).unwrap();
+    assert!(!spool.is_present());
+}
+
+#[test]
+fn a_lock_that_is_held_for_a_moment_is_waited_for() {
+    let home = tempfile::tempdir().unwrap();
+    let options = SpoolOptions::new(home.path(), "demo/demo-0");
+    let first = Spool::open(Arc::new(RealFiles), options.clone()).unwrap();
+    std::thread::scope(|scope| {
+        let patient = SpoolOptions { patience: Duration::from_secs(30), ..options.clone() };
+        let second = scope.spawn(|| Spool::open(Arc::new(RealFiles), patient));
+        let hasty = SpoolOptions { patience: Duration::from_millis(100), ..options };
+        assert!(matches!(Spool::open(Arc::new(RealFiles), hasty), Err(OpenError::Locked { .. })));
+        drop(first);
+        assert!(second.join().unwrap().is_ok());
+    });
+}
+
+#[test]
 fn another_pods_spool_is_set_aside_whole() {
     let disk = SimFiles::new(1);
     small_spool(&disk);

@@ -31,6 +31,7 @@ mod flaky;
 mod harness;
 mod memory;
 mod mutant;
+mod notification;
 pub mod null_broker;
 mod orchestrator;
 mod properties;
@@ -54,6 +55,7 @@ pub use flaky::FlakySink;
 pub use harness::{CannotExpress, Fault, Harness};
 pub use memory::{Kept, MemoryHarness, MemorySink, Step};
 pub use mutant::{Flaw, Mutant};
+pub use notification::notification_headers;
 pub use orchestrator::{
     FakeCluster, FakeOrchestrator, OrchestratorFlaw, OrchestratorHarness, OrchestratorMutant,
     OrchestratorProperty, OrchestratorViolation, check_orchestrator, check_orchestrator_in_test,

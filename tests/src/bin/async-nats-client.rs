@@ -1,7 +1,10 @@
-//! The official Rust client against CIM: `async-nats-client URL survive COUNT`
+//! The official Rust client against CIM, until it is ended.
 //!
-//! Numbered lines, the last of which is answered when it is accepted, then it hears itself until it is ended. (The flush of
-//! this client empties its buffer and says nothing about the other end.)
+//! `async-nats-client URL survive COUNT`: numbered lines, the last of which is answered when it is accepted, then it hears
+//! itself. (The flush of this client empties its buffer and says nothing about the other end.)
+//!
+//! `async-nats-client URL answer VALUE`: an application that acknowledges notifications of that value and no other. A line for
+//! each: its value and the number of the delivery.
 #![allow(
     clippy::expect_used,
     clippy::panic,
@@ -11,18 +14,40 @@
 
 use std::time::Duration;
 
-use async_nats::ConnectOptions;
+use async_nats::{Client, ConnectOptions, HeaderValue};
 use futures_util::StreamExt;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     let arguments: Vec<String> = std::env::args().collect();
-    let [_, url, _, count] = arguments.as_slice() else {
-        panic!("usage: async-nats-client URL survive COUNT")
+    let [_, url, mode, what] = arguments.as_slice() else {
+        panic!("usage: async-nats-client URL survive COUNT | answer VALUE")
     };
     let options = ConnectOptions::new().name("rust").reconnect_delay_callback(|_| Duration::from_millis(50));
     let client = options.connect(url).await.expect("connect");
-    let count: usize = count.parse().expect("count");
+    match mode.as_str() {
+        "survive" => survive(&client, what.parse().expect("count")).await,
+        _ => answer(&client, what).await,
+    }
+}
+
+async fn answer(client: &Client, value: &str) {
+    let mut notifications = client.subscribe("EVENT-NOTIFICATION").await.expect("subscribe");
+    client.flush().await.expect("flush");
+    println!("subscribed");
+    while let Some(notification) = notifications.next().await {
+        let delivery = notification.headers.as_ref().and_then(|headers| headers.get("Cim-Delivery"));
+        if notification.payload == value.as_bytes() {
+            let reply = notification.reply.expect("a notification that asks for an answer");
+            client.publish(reply, "+ACK".into()).await.expect("publish");
+            client.flush().await.expect("flush");
+        }
+        let delivery = delivery.map_or("-", HeaderValue::as_str);
+        println!("{} {delivery}", String::from_utf8_lossy(&notification.payload));
+    }
+}
+
+async fn survive(client: &Client, count: usize) {
     for number in 0..count - 1 {
         client.publish("LOG", format!("line {number}").into()).await.expect("publish");
     }

@@ -137,7 +137,7 @@ fn the_kustomize_component_makes_the_pod_that_the_command_makes() {
     let rendered = kubernetes.kubectl(&["kustomize", example.to_str().unwrap()]);
     let answer = made(&namespace, &rendered);
     has_cim(&answer, "initContainers");
-    assert_eq!(pods(&answer).len(), 2, "a StatefulSet and a Job");
+    assert_eq!(pods(&answer).len(), 3, "a StatefulSet, a Job and a CronJob");
     let again = made(&namespace, &joined(&rendered, &["--native"]));
     assert_eq!(pods(&answer), pods(&again), "the component lacks what the command adds");
     let plain = std::fs::read_to_string(example.join("greeter.yaml")).unwrap();

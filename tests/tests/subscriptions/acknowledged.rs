@@ -1,6 +1,8 @@
 //! Notifications that ask for an answer: what a stock client does with them, and what its silence leads to.
 
-use std::time::Duration;
+use std::io::{BufRead, BufReader, Lines};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use async_nats::{Client, Message, Subscriber};
 use cim_services::Kafka;
@@ -48,6 +50,11 @@ impl Application {
         message
     }
 
+    fn is_silent_for(&mut self, time: Duration) -> bool {
+        let next = async { timeout(time, self.subscriber.next()).await };
+        self.runtime.block_on(next).is_err()
+    }
+
     fn answer(&self, message: &Message, word: &'static str) {
         let reply = message.reply.clone().unwrap();
         self.runtime.block_on(async {
@@ -61,6 +68,37 @@ impl Application {
         let reply = message.reply.clone().unwrap();
         let asked = async { timeout(PATIENCE, self.client.request(reply, word.into())).await };
         self.runtime.block_on(asked).expect("an answer in time").unwrap()
+    }
+}
+
+/// An application that is a process of its own.
+struct Process {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Process {
+    /// One that acknowledges notifications of that value and no other.
+    fn that_answers(value: &str, stage: &Stage) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_async-nats-client"));
+        command.args([&format!("nats://{}", stage.daemon.nats()), "answer", value]);
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut process = Self { child, lines };
+        process.expect("subscribed");
+        process
+    }
+
+    fn expect(&mut self, line: &str) {
+        assert_eq!(self.lines.next().unwrap().unwrap(), line);
+    }
+}
+
+impl Drop for Process {
+    /// As SIGKILL does it.
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -178,4 +216,80 @@ fn a_plain_subscription_beside_it_gets_its_own_as_ever() {
     assert_eq!(asking, 1, "{lines:?}");
     assert!(lines.contains(&"MSG EVENT-NOTIFICATION 1 1".to_owned()), "{lines:?}");
     assert_eq!(pending(&stage, &id), 1);
+}
+
+#[test]
+fn who_says_that_it_is_working_gets_nothing_again_until_it_stops_saying_so() {
+    const WAIT: Duration = Duration::from_secs(2);
+    let Some(kafka) = Kafka::shared() else { return };
+    let stage = Stage::start_with(kafka, "ack_wait = \"2s\"\n", &[]);
+    let mut application = Application::of(&stage);
+    let id = stage.subscribe(FILTER);
+    kafka.produce(&stage.topic, &events("A", 0..1));
+    let message = application.expect("0", "1");
+    let begin = Instant::now();
+    // By then it would have come again, a second after the wait.
+    while begin.elapsed() < 2 * WAIT {
+        application.answer(&message, "+WPI");
+        assert!(application.is_silent_for(WAIT / 4));
+    }
+    let stopped = Instant::now();
+    application.answer(&message, "+WPI");
+    let again = application.expect("0", "2");
+    assert!(stopped.elapsed() > WAIT, "{:?} after the last word", stopped.elapsed());
+    application.answer(&again, "+ACK");
+    until("it to be settled", || pending(&stage, &id) == 0);
+    assert_eq!(stage.status()["acknowledged"][&id]["redelivered"], 1);
+}
+
+#[test]
+fn one_at_a_time_they_come_strictly_in_order_and_none_is_lost() {
+    const EVENTS: usize = 20;
+    let Some(kafka) = Kafka::shared() else { return };
+    let stage = Stage::start_with(kafka, "ack_wait = \"1s\"\nmax_ack_pending = 1\n", &[]);
+    let mut application = Application::of(&stage);
+    let id = stage.subscribe(FILTER);
+    kafka.produce(&stage.topic, &events("A", 0..EVENTS));
+    for number in 0..EVENTS {
+        let value = number.to_string();
+        let mut message = application.expect(&value, "1");
+        match number {
+            // Nothing comes beside it, and it comes again itself.
+            3 => message = application.expect(&value, "2"),
+            7 => {
+                application.answer(&message, "-NAK {\"delay\": 100000000}");
+                message = application.expect(&value, "2");
+            }
+            11 => assert!(application.is_silent_for(Duration::from_millis(300))),
+            _ => {}
+        }
+        application.answer(&message, if number == 15 { "+TERM" } else { "+ACK" });
+    }
+    until("everything to be settled", || pending(&stage, &id) == 0);
+    assert_eq!(stage.status()["acknowledged"][&id]["redelivered"], 2);
+    assert_eq!(letters(&stage).as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn what_an_application_that_is_killed_has_not_answered_goes_to_its_next_process_in_order() {
+    let Some(kafka) = Kafka::shared() else { return };
+    let stage = Stage::start_with(kafka, "ack_wait = \"3s\"\n", &[]);
+    let mut process = Process::that_answers("1", &stage);
+    let id = stage.subscribe(FILTER);
+    kafka.produce(&stage.topic, &events("A", 0..5));
+    (0..5).for_each(|number| process.expect(&format!("{number} 1")));
+    until("the answer", || pending(&stage, &id) == 4);
+    drop(process);
+
+    let mut application = Application::of(&stage);
+    kafka.produce(&stage.topic, &events("A", 5..6));
+    // What is new does not wait for what has been out.
+    let new = application.expect("5", "1");
+    application.answer(&new, "+ACK");
+    for value in ["0", "2", "3", "4"] {
+        let again = application.expect(value, "2");
+        application.answer(&again, "+ACK");
+    }
+    until("everything to be settled", || pending(&stage, &id) == 0);
+    assert!(letters(&stage).as_array().unwrap().is_empty());
 }

@@ -1,6 +1,7 @@
 //! The program with a topic of events, and an application that subscribes: on NATS first, then over HTTP.
 
 use cim_services::{Kafka, Outgoing};
+use cim_testkit::notification_headers;
 use cim_tests::rig::{Topics, settings};
 use cim_tests::{Daemon, until};
 use serde_json::Value;
@@ -79,17 +80,7 @@ pub fn json(answer: &str) -> Value {
 
 /// A record as the fault management writes it.
 pub fn event(name: &str, value: &str) -> Outgoing {
-    let headers = [
-        ("domain", "notification"),
-        ("eventName", "Notification"),
-        ("localEventName", name),
-        ("nfNamingCode", "amf"),
-        ("nfcNamingCode", "amf-svc"),
-        ("localNfID", "l1"),
-        ("replay", "false"),
-        ("spring_json_header_types", "{}"),
-    ];
-    Outgoing::new(&headers, value.as_bytes())
+    Outgoing::new(&notification_headers(name), value.as_bytes())
 }
 
 /// So many of one name, numbered.

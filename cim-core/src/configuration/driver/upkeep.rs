@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use tokio::time::{Instant, timeout_at};
 
-use super::super::view::{ConfigurationView, DocumentView};
+use super::super::view::{ConfigurationView, DocumentView, UnstoredView};
 use super::super::work::Done;
 use super::Driver;
 
@@ -41,12 +41,22 @@ impl Driver {
 
     pub(super) fn show(&self) {
         let now = self.now();
+        let left = |at: Duration| at.saturating_sub(now.mono).as_secs_f64();
         let documents = self.desk.documents().filter_map(|(_, lane)| {
             Some(DocumentView {
                 change: lane.status()?.clone(),
                 settled_revision: lane.settled(),
                 pending: lane.pending(),
-                deadline_left_seconds: lane.deadline().map(|at| at.saturating_sub(now.mono).as_secs_f64()),
+                deadline_left_seconds: lane.deadline().map(left),
+            })
+        });
+        let unstored = self.commits.reports().filter_map(|report| {
+            let status = &report.settled.as_ref()?.status;
+            Some(UnstoredView {
+                data_key: status.data_key.clone(),
+                level: status.level.clone(),
+                revision: status.revision,
+                left_seconds: report.until.map(left),
             })
         });
         let view = ConfigurationView {
@@ -56,6 +66,7 @@ impl Driver {
             day_one: Some(self.day_one.state()),
             day_one_reason: self.day_one.reason().map(ToOwned::to_owned),
             commits_waiting: self.commits.waiting(),
+            unstored: unstored.collect(),
             documents: documents.collect(),
             history: self.history.iter().cloned().collect(),
             counts: *self.desk.counts(),

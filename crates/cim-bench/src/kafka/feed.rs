@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use cim_testkit::notification_headers;
 use rdkafka::Message;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -67,16 +68,7 @@ pub fn fill(broker: &Broker, records: u64) -> Result<u64> {
 }
 
 fn headers(name: &str) -> OwnedHeaders {
-    let pairs = [
-        ("domain", "notification"),
-        ("eventName", "Notification"),
-        ("localEventName", name),
-        ("nfNamingCode", "amf"),
-        ("nfcNamingCode", "amf-svc"),
-        ("localNfID", "l1"),
-        ("replay", "false"),
-        ("spring_json_header_types", "{}"),
-    ];
+    let pairs = notification_headers(name);
     pairs.iter().fold(OwnedHeaders::new_with_capacity(pairs.len()), |headers, (key, value)| {
         headers.insert(Header { key, value: Some(*value) })
     })
