@@ -85,7 +85,7 @@ pub enum LogLevel {
     Info,
     /// Why.
     Debug,
-    /// Everything.
+    /// Everything; a released program has no more to say than at `debug`.
     Trace,
 }
 

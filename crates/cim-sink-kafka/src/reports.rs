@@ -63,13 +63,8 @@ impl ClientContext for Reports {
             );
             self.shared.order(|orders| orders.end = Some(End::Purge));
         }
-        match level {
-            RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => {
-                tracing::trace!(sink, facility, "librdkafka: {text}");
-            }
-            // Lost connections are told by the delivery that suffers from them, once.
-            _ => tracing::debug!(sink, facility, "librdkafka: {text}"),
-        }
+        // Lost connections are told by the delivery that suffers from them, once.
+        tracing::debug!(sink, facility, ?level, "librdkafka: {text}");
     }
 
     fn stats_raw(&self, statistics: &[u8]) {
