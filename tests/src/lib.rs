@@ -277,6 +277,13 @@ impl Daemon {
         std::fs::read_to_string(self.home().join("stdout")).unwrap()
     }
 
+    /// What it wrote at its end into the file `last-word` of its directory, which `[lifecycle] termination_log` has to name.
+    #[must_use]
+    pub fn last_word(&self) -> serde_json::Value {
+        let text = std::fs::read_to_string(self.home().join("last-word")).unwrap();
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: `{text}`"))
+    }
+
     /// One page of the API, head included; `None` when there is no answer.
     #[must_use]
     pub fn get(&self, path: &str) -> Option<String> {

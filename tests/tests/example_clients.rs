@@ -1,7 +1,7 @@
 //! The applications of `examples/clients` against the running program: what a newcomer copies must work as it stands.
 //!
-//! `scripts/tools` builds them. Each registers, logs, raises events, takes its first configuration and changes of it, and
-//! goes on when CIM is killed.
+//! `scripts/tools` builds them. Each registers, logs, raises events, takes its first configuration and changes of it, hears of
+//! events of others from a real broker, goes on when CIM is killed, and ends when CIM is told to end.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -10,12 +10,10 @@
     reason = "test code: a failed step is the failure"
 )]
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use cim_services::{Process, free_port};
+use cim_services::{Kafka, Outgoing, Process, free_port};
+use cim_tests::rig::Topics;
 use cim_tests::{Daemon, skip, tool, until};
 
 /// The languages.
@@ -53,23 +51,30 @@ impl Language {
     }
 }
 
-/// The program and the application beside it.
+/// The program, the application beside it, and the broker with the events of others.
 struct Pod {
     daemon: Daemon,
     app: Process,
-    port: u16,
+    kafka: &'static Kafka,
+    topic: String,
 }
 
 impl Pod {
     fn start(language: Language) -> Option<Self> {
-        let command = language.command()?;
+        let (command, kafka) = (language.command()?, Kafka::shared()?);
+        let topic = Topics::unused().events;
+        kafka.create_topic(&topic, 1);
         let port = free_port().unwrap().port();
         let daemon = Daemon::start(&format!(
             "application.url = \"http://localhost:{port}\"\nspool.dir = \"{{home}}/spool\"\n\
              [configuration]\nsource = \"file\"\nfile.dir = \"{{home}}/store\"\nnf_revision = \"0\"\n\
              [identity]\nnamespace = \"ns1\"\npod = \"pod-1\"\nmicroservice = \"greeter\"\nversion = \"v1\"\n\
              [sinks.files]\ntype = \"file\"\ndir = \"{{home}}/logs\"\n\
-             [routes.logs]\nsink = \"files\"\n[routes.events]\nsink = \"files\"\n"
+             [routes.logs]\nsink = \"files\"\n[routes.events]\nsink = \"files\"\n\
+             [sinks.broker]\ntype = \"kafka\"\nbrokers = [\"{}\"]\n\
+             [subscriptions]\ntopic = \"{topic}\"\ngroup = \"{topic}\"\n\
+             [lifecycle]\ntermination_log = \"{{home}}/last-word\"\n",
+            kafka.bootstrap(),
         ));
         put(&daemon, "config/ns1/greeter/0", r#"{"greeter.json":{"greeting":"hello"}}"#);
         let mut arguments = vec![
@@ -81,7 +86,7 @@ impl Pod {
         arguments.extend(command.iter().map(|word| word.to_str().unwrap().to_owned()));
         let log = daemon.home().join("application.log");
         let app = Process::start("the application", Path::new("env"), &arguments, &log);
-        Some(Self { daemon, app, port })
+        Some(Self { daemon, app, kafka, topic })
     }
 
     fn file(&self, name: &str) -> String {
@@ -124,21 +129,32 @@ impl Pod {
         self.greets(words);
     }
 
-    /// Asks the application to end, as CIM does before it ends itself.
-    fn shut_down(&mut self) {
-        let mut stream = TcpStream::connect(("localhost", self.port)).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        let path = "/api/v1/_operations/shutdown";
-        write!(
-            stream,
-            "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-        )
-        .unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    /// The application prints a line.
+    fn says(&self, line: &str) {
+        self.until(line, || self.file("application.log").lines().any(|said| said == line));
+    }
+
+    /// An event of another is told to the application, which asked for events of that name; one of another name is not.
+    fn notify(&self, text: &str) {
+        let record = |name, value: &str| {
+            let headers = [("localEventName", name), ("localNfID", "other-1"), ("replay", "false")];
+            Outgoing::new(&headers, value.as_bytes())
+        };
+        self.kafka.produce(&self.topic, &[record("Ignored", "not asked for"), record("Greeted", text)]);
+        self.says(&format!("notified: {text}"));
+    }
+
+    /// CIM is told to end: it tells the application, takes its last words, and both are gone.
+    fn end(&mut self) {
+        std::fs::write(self.daemon.home().join("last-word"), "").unwrap();
+        self.daemon.signal("TERM");
+        assert_eq!(self.daemon.ended(), Some(0), "{}", self.daemon.stderr());
         until("the application ends", || self.app.ended().is_some());
         assert!(self.app.ended().unwrap().success(), "{}", self.app.last_words());
+        let word = self.daemon.last_word();
+        for left_over in ["held", "dropped", "dead_letters", "spilled"] {
+            assert_eq!(word[left_over], 0, "{word}");
+        }
     }
 }
 
@@ -157,30 +173,29 @@ fn works(language: Language) {
     pod.raised("Configured");
     pod.raised("Greeted");
     pod.change(1, "good evening");
+    pod.until("the subscription", || pod.file("application.log").contains("\nsubscribed: "));
+    pod.notify("before the kill");
 
     let before = pod.last_number();
     pod.daemon.kill_and_restart();
     pod.until("greetings after the restart", || pod.last_number() > before + 1);
     pod.change(2, "good night");
+    pod.notify("after the kill");
+    assert!(pod.daemon.books_balance());
+    assert!(pod.daemon.metric("cim_records_refused_total") < 0.5);
 
-    pod.shut_down();
+    pod.end();
     pod.raised("ShutdownSuccess");
-    pod.until("the last line", || pod.file("logs/pod-1_ns1_greeter-c1.log").contains("[-]-goodbye\n"));
+    assert!(pod.file("logs/pod-1_ns1_greeter-c1.log").ends_with("[-]-goodbye\n"));
     // What was accepted is there in order; what was in flight at the kill may be there twice.
     let mut next = 1;
     for (words, number) in pod.greetings() {
         assert!(number <= next, "greeting {next} is missing before `{words} {number}`");
         next = next.max(number + 1);
     }
-    assert!(pod.daemon.books_balance());
-    assert!(pod.daemon.metric("cim_records_refused_total") < 0.5);
     let heard = pod.file("application.log");
     assert!(heard.contains("registered: "), "{heard}");
-    if heard.contains("not subscribed: CIM answered 404") {
-        let _ = std::io::stderr().write_all(b"\nnote: event subscriptions are not served by this build\n");
-    } else {
-        assert!(heard.contains("\nsubscribed: "), "{heard}");
-    }
+    assert!(!heard.contains("not asked for"), "{heard}");
 }
 
 #[test]
