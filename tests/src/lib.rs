@@ -173,6 +173,22 @@ impl Daemon {
         Self::command(home, program, surroundings).spawn().unwrap()
     }
 
+    /// A shell in a prepared directory that knows the program as `cim`, and stops at the first line that fails. Its output is
+    /// that of the program, unless it is told otherwise.
+    #[must_use]
+    pub fn shell(home: &Path, script: &str) -> Command {
+        let programs = home.join("bin");
+        std::fs::create_dir_all(&programs).unwrap();
+        let _ = std::os::unix::fs::symlink(binary(), programs.join("cim"));
+        let path = std::env::var("PATH").unwrap_or_default();
+        let mut command = Command::new("sh");
+        command.args(["-ec", script]).current_dir(home).stdin(Stdio::null());
+        command.env_clear().env("PATH", format!("{}:{path}", programs.display()));
+        command.env("CIM_LEGACY_ROOT", home);
+        command.stdout(appended(home, "stdout")).stderr(appended(home, "stderr"));
+        command
+    }
+
     fn command(home: &Path, program: &Path, surroundings: &[&str]) -> Command {
         let mut words: Vec<PathBuf> = surroundings.iter().map(PathBuf::from).collect();
         words.push(program.to_owned());
