@@ -13,6 +13,7 @@
 )]
 
 pub mod application;
+pub mod auditor;
 pub mod check;
 pub mod cluster;
 pub mod load;
