@@ -15,6 +15,7 @@
 pub mod application;
 pub mod auditor;
 pub mod check;
+pub mod client;
 pub mod cluster;
 pub mod load;
 mod mount;
