@@ -255,6 +255,8 @@ fn a_pod_lives_through_changes_notifications_and_a_kill_of_its_sidecar_and_ends_
     let explained = rig::explained_duplicates(&world.daemon);
 
     let published = world.end(talk);
+    // The kill costs what is under way its answer, and nothing else does.
+    assert!(published.lines > 100 && published.uncertain.len() <= 2, "{published:?}");
     let word = world.daemon.last_word();
     for left_over in ["exit_code", "held", "dropped", "dead_letters", "spilled"] {
         assert_eq!(word[left_over], 0, "{word}");
