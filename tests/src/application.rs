@@ -1,6 +1,7 @@
 //! The reference application: what the known applications do when CIM calls them, and worse.
 //!
-//! Owns a small HTTP server on a thread, and the results it publishes on CONFIG. Left out: what a test expects.
+//! Owns a small HTTP server on a thread, and the results it publishes on CONFIG. Left out: what a test expects, and a
+//! connection that lasts ([`crate::client`]).
 //! Invariant: calls are kept in the order in which their bodies were read.
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -61,10 +62,13 @@ impl Called {
     }
 }
 
+/// How a result is published on CONFIG.
+type Voice = Arc<dyn Fn(Vec<u8>) -> std::io::Result<()> + Send + Sync>;
+
 struct Shared {
     manners: Mutex<Manners>,
     calls: Mutex<Vec<Called>>,
-    nats: Mutex<Option<SocketAddr>>,
+    voice: Mutex<Option<Voice>>,
     /// Status of the health probe.
     health: Mutex<u16>,
     closed: AtomicBool,
@@ -96,7 +100,7 @@ impl Application {
         let shared = Arc::new(Shared {
             manners: Mutex::new(manners),
             calls: Mutex::default(),
-            nats: Mutex::default(),
+            voice: Mutex::default(),
             health: Mutex::new(200),
             closed: AtomicBool::new(false),
         });
@@ -125,9 +129,18 @@ impl Application {
         self.address.port()
     }
 
-    /// Tells it where results are published.
+    /// Tells it where results are published: over a connection for each.
     pub fn connect(&self, nats: SocketAddr) {
-        *self.shared.nats.lock().unwrap() = Some(nats);
+        self.speak(move |result| {
+            let mut wire = Wire::try_connect(nats)?;
+            wire.try_send(&publication("CONFIG", &result))?;
+            wire.try_flush()
+        });
+    }
+
+    /// Tells it how results are published.
+    pub fn speak(&self, voice: impl Fn(Vec<u8>) -> std::io::Result<()> + Send + Sync + 'static) {
+        *self.shared.voice.lock().unwrap() = Some(Arc::new(voice));
     }
 
     /// Changes how it behaves.
@@ -207,10 +220,8 @@ impl Shared {
             "status": word,
             "remarks": "",
         });
-        let nats = self.nats.lock().unwrap().expect("the application was told where to publish");
-        let mut wire = Wire::try_connect(nats)?;
-        wire.try_send(&publication("CONFIG", result.to_string().as_bytes()))?;
-        wire.try_flush()
+        let voice = self.voice.lock().unwrap().clone();
+        voice.expect("the application was told where to publish")(result.to_string().into_bytes())
     }
 }
 

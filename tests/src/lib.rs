@@ -13,7 +13,9 @@
 )]
 
 pub mod application;
+pub mod auditor;
 pub mod check;
+pub mod client;
 pub mod cluster;
 pub mod load;
 mod mount;
@@ -173,6 +175,22 @@ impl Daemon {
         Self::command(home, program, surroundings).spawn().unwrap()
     }
 
+    /// A shell in a prepared directory that knows the program as `cim`, and stops at the first line that fails. Its output is
+    /// that of the program, unless it is told otherwise.
+    #[must_use]
+    pub fn shell(home: &Path, script: &str) -> Command {
+        let programs = home.join("bin");
+        std::fs::create_dir_all(&programs).unwrap();
+        let _ = std::os::unix::fs::symlink(binary(), programs.join("cim"));
+        let path = std::env::var("PATH").unwrap_or_default();
+        let mut command = Command::new("sh");
+        command.args(["-ec", script]).current_dir(home).stdin(Stdio::null());
+        command.env_clear().env("PATH", format!("{}:{path}", programs.display()));
+        command.env("CIM_LEGACY_ROOT", home);
+        command.stdout(appended(home, "stdout")).stderr(appended(home, "stderr"));
+        command
+    }
+
     fn command(home: &Path, program: &Path, surroundings: &[&str]) -> Command {
         let mut words: Vec<PathBuf> = surroundings.iter().map(PathBuf::from).collect();
         words.push(program.to_owned());
@@ -275,6 +293,13 @@ impl Daemon {
     #[must_use]
     pub fn stdout(&self) -> String {
         std::fs::read_to_string(self.home().join("stdout")).unwrap()
+    }
+
+    /// What it wrote at its end into the file `last-word` of its directory, which `[lifecycle] termination_log` has to name.
+    #[must_use]
+    pub fn last_word(&self) -> serde_json::Value {
+        let text = std::fs::read_to_string(self.home().join("last-word")).unwrap();
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: `{text}`"))
     }
 
     /// One page of the API, head included; `None` when there is no answer.

@@ -24,6 +24,7 @@
 //! ([`SourceMutant`]) and orchestrators ([`OrchestratorMutant`]) that show the properties bite. Left out: what a backend's target is. Invariant: a property judges only
 //! what a reader sees and what the contract says, never how a sink works.
 
+mod auditor;
 mod cancel;
 mod canned_http;
 mod feed;
@@ -44,6 +45,7 @@ mod skip;
 mod source;
 mod subject;
 
+pub use auditor::{Death, Ruling};
 pub use canned_http::CannedHttp;
 #[doc(hidden)]
 pub use cim_core::Class;

@@ -23,10 +23,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use application::{Mood, Moody};
-use auditor::{Auditor, Death};
+use auditor::Auditor;
 use cim_core::configuration::{Configuration, Plan, Registration};
 use cim_core::{Cim, Sink, SourceErrorKind};
-use cim_testkit::{FakeOrchestrator, MemorySource, Seeded};
+use cim_testkit::{Death, FakeOrchestrator, MemorySource, Seeded};
 use pod::identity;
 use tokio::time::sleep;
 

@@ -1,17 +1,19 @@
 //! One server process.
 //!
-//! Owns its start, its signals, its end. Left out: whether the server is ready. Invariant: it is killed when dropped, and by
-//! the kernel when the program that started it ends in any way: shared servers are never dropped, and a test may be killed.
+//! Owns its start, its signals, its end. Left out: whether the server is ready. Invariant: it is killed when dropped, with what
+//! it started, and by the kernel when the program that started it ends in any way: shared servers are never dropped, and a
+//! test may be killed.
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 /// A running program.
 #[derive(Debug)]
@@ -32,7 +34,7 @@ impl Process {
             || -> File { OpenOptions::new().create(true).append(true).open(log).expect("the log file") };
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "--"]).arg(program).args(arguments);
-        command.stdin(Stdio::null()).stdout(output()).stderr(output());
+        command.stdin(Stdio::null()).stdout(output()).stderr(output()).process_group(0);
         let child = start_kept(command).unwrap_or_else(|error| panic!("start {name}: {error}"));
         Self { name: name.to_owned(), child, log: log.to_owned() }
     }
@@ -45,14 +47,20 @@ impl Process {
 
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).expect("a process number");
-        kill_process(pid, signal).unwrap_or_else(|error| panic!("signal {}: {error}", self.name));
+        kill_process(self.number(), signal).unwrap_or_else(|error| panic!("signal {}: {error}", self.name));
     }
 
-    /// Kills it and waits for its end.
+    /// Kills it with what it started, and waits for its end.
     pub fn kill(&mut self) {
-        let _ = self.child.kill();
+        // Once it has been waited for, its number may be that of another.
+        if self.ended().is_none() {
+            let _ = kill_process_group(self.number(), Signal::KILL);
+        }
         let _ = self.child.wait();
+    }
+
+    fn number(&self) -> Pid {
+        i32::try_from(self.pid()).ok().and_then(Pid::from_raw).expect("a process number")
     }
 
     /// Asks it to end, and kills it when it has not within `patience`.

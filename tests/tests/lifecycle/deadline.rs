@@ -5,16 +5,11 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use cim_tests::{Daemon, binary, until};
-use serde_json::Value;
 
 use crate::stage::{FILES, end, publish, to_nobody};
 
 /// An end without anything to do.
 const QUICK: Duration = Duration::from_millis(50);
-
-fn last_word(daemon: &Daemon) -> Value {
-    serde_json::from_str(&std::fs::read_to_string(daemon.home().join("last-word")).unwrap()).unwrap()
-}
 
 #[test]
 fn with_empty_queues_the_process_is_gone_at_once() {
@@ -46,7 +41,7 @@ fn a_dead_receiver_is_waited_for_no_longer_than_it_is_said_and_the_rest_is_held(
     let (code, took) = end(&mut daemon, "TERM");
     assert_eq!(code, Some(0), "{}", daemon.stderr());
     assert!(took < Duration::from_secs(2), "{took:?}");
-    let word = last_word(&daemon);
+    let word = daemon.last_word();
     assert_eq!(
         (&word["exit_code"], &word["held"], &word["dropped"], &word["spilled"], &word["overdue"]),
         (&0.into(), &100.into(), &0.into(), &0.into(), &false.into()),
@@ -62,7 +57,7 @@ fn without_a_spool_a_dead_receiver_costs_the_grace_and_what_is_left_is_told_and_
     let (code, took) = end(&mut daemon, "TERM");
     assert_eq!(code, Some(3), "{}", daemon.stderr());
     assert!(took < Duration::from_secs(4), "{took:?}");
-    let word = last_word(&daemon);
+    let word = daemon.last_word();
     assert_eq!(
         (&word["exit_code"], &word["dropped"], &word["spilled"]),
         (&3.into(), &100.into(), &100.into())

@@ -1,29 +1,17 @@
 //! The config server's auditor (wire contract §4.6), as a model on a store in memory.
 //!
-//! Owns the rules by which it deletes a pod. Left out: the pod itself, which is taken to be Ready all the time.
+//! Owns its watch, and whom it has condemned. Left out: the rules ([`Ruling`]), and the pod itself, which is taken to be Ready
+//! all the time.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use cim_core::{Commit, ConfigScope, ConfigSource, ConfigUpdate};
-use cim_testkit::MemorySource;
+use cim_core::{ConfigScope, ConfigSource, ConfigUpdate};
+use cim_testkit::{Death, MemorySource, Ruling};
 use futures_util::StreamExt;
 use tokio::time::sleep;
 
 const COMMIT: &str = "commit-config/ns/svc/v0/ms/pod-1";
-
-/// Why a pod was deleted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Death {
-    /// It wrote `-1`.
-    Failed,
-    /// There was no result when the lease of a change ended.
-    Missing(i32),
-    /// The result was that of an earlier change.
-    Behind { change: i32, found: i32 },
-    /// The result was not a number.
-    Unreadable(String),
-}
 
 pub struct Auditor {
     store: Arc<MemorySource>,
@@ -85,16 +73,10 @@ impl Auditor {
         let Some(change) = key.rsplit('/').next().and_then(|revision| revision.parse::<i32>().ok()) else {
             return;
         };
-        let Some(value) = self.store.value(COMMIT.as_bytes()) else {
-            return self.condemn(Death::Missing(change));
-        };
-        let text = String::from_utf8_lossy(&value).into_owned();
-        match text.parse::<i32>() {
-            Ok(Commit::FAILED | Commit::UNUSED) => {}
-            Ok(found) if found < change => self.condemn(Death::Behind { change, found }),
-            Ok(found) if found == change => self.store.delete(COMMIT.as_bytes()),
-            Ok(_) => {}
-            Err(_) => self.condemn(Death::Unreadable(text)),
+        match Ruling::at_the_end_of(change, self.store.value(COMMIT.as_bytes()).as_deref()) {
+            Ruling::Nothing | Ruling::Satisfied => {}
+            Ruling::Removed => self.store.delete(COMMIT.as_bytes()),
+            Ruling::Deleted(death) => self.condemn(death),
         }
     }
 }

@@ -19,6 +19,7 @@ pub use plan::EtcdPlan;
 pub use version::EtcdVersion;
 
 use crate::home::Home;
+use crate::process::Process;
 use crate::until;
 
 /// Longest wait for a member.
@@ -141,6 +142,16 @@ impl Etcd {
         let text = self.etcdctl(&["get", key, "-w", "simple"]);
         let (_, value) = text.split_once('\n')?;
         Some(value.strip_suffix('\n').unwrap_or(value).to_owned())
+    }
+
+    /// Follows the keys from one to another with everything that happened to them, into a file that `etcdctl` writes in its
+    /// form `fields`.
+    #[must_use]
+    pub fn watch(&self, from: &str, to: &str, file: &Path) -> Process {
+        let mut arguments = vec![format!("--endpoints={}", self.ctl.endpoints)];
+        arguments.extend(self.ctl.flags.iter().cloned());
+        arguments.extend(["watch", "--rev=1", "-w", "fields", from, to].map(str::to_owned));
+        Process::start("etcdctl watch", &self.ctl.program, &arguments, file)
     }
 
     /// Removes a key.
