@@ -15,6 +15,7 @@
 pub mod application;
 pub mod check;
 pub mod cluster;
+mod injection;
 pub mod load;
 mod mount;
 pub mod pod;
@@ -30,6 +31,7 @@ use std::time::{Duration, Instant};
 
 pub use cim_services::tool;
 pub use cim_testkit::has_time;
+pub use injection::Injection;
 pub use mount::Mount;
 pub use wire::{Wire, publication};
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_nats::{Client, ConnectOptions, Event};
 
 use crate::config::{Credentials, ExternalConfig};
+use crate::tally::Tally;
 
 /// Longest pause between two attempts to connect.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -17,7 +18,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub(crate) struct State {
     trouble: Mutex<Option<String>>,
-    dropped: AtomicU64,
+    /// Losses that the library told.
+    told: AtomicU64,
+    /// Losses as they are counted, by connection.
+    tallies: Mutex<Vec<Arc<Tally>>>,
 }
 
 impl State {
@@ -29,8 +33,17 @@ impl State {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Counts the losses of one more connection; those that the library tells count no more.
+    pub fn count(&self, tally: Arc<Tally>) {
+        self.tallies.lock().unwrap_or_else(PoisonError::into_inner).push(tally);
+    }
+
     pub fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
+        let tallies = self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
+        if tallies.is_empty() {
+            return self.told.load(Ordering::Relaxed);
+        }
+        tallies.iter().map(|tally| tally.lost()).sum()
     }
 
     fn hear(&self, event: &Event) {
@@ -41,7 +54,7 @@ impl State {
             }
             Event::SlowConsumer(_) => {
                 // The server keeps nothing for a plain subscription, so what found no room is gone.
-                if self.dropped.fetch_add(1, Ordering::Relaxed) == 0 {
+                if self.told.fetch_add(1, Ordering::Relaxed) == 0 {
                     tracing::error!("messages of the NATS server were lost for want of room; use JetStream");
                 }
             }
