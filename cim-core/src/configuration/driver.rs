@@ -173,7 +173,7 @@ impl Driver {
     /// What has to be known before anything is handed over.
     fn ask(&mut self) {
         let identity = &self.plan.identity;
-        if let Some(source) = &self.plan.source {
+        if self.plan.source.is_some() {
             for (level, own) in [(MapLevel::Ms, false), (MapLevel::Nf, false), (MapLevel::Ms, true)] {
                 let key = commit_key(identity, level, own);
                 self.ask_for_result(key, self.started);
