@@ -46,7 +46,8 @@ impl State {
         tallies.iter().map(|tally| tally.lost()).sum()
     }
 
-    fn hear(&self, event: &Event) {
+    /// `is_guarded`: the certificate of the server has to be vouched for.
+    fn hear(&self, event: &Event, is_guarded: bool) {
         match event {
             Event::Connected => {
                 tracing::info!("connected to the NATS server");
@@ -63,8 +64,15 @@ impl State {
                 self.set(Some("not connected".to_owned()));
             }
             other => {
-                tracing::warn!("the NATS server: {other}");
-                self.set(Some(other.to_string()));
+                let mut trouble = other.to_string();
+                if is_guarded && matches!(event, Event::ClientError(_)) {
+                    // The library leaves out why, and that is the likeliest reason.
+                    trouble.push_str(
+                        "; does the authority in `ca_file` vouch for the certificate of the server?",
+                    );
+                }
+                tracing::warn!("the NATS server: {trouble}");
+                self.set(Some(trouble));
             }
         }
     }
@@ -75,7 +83,7 @@ impl State {
 /// # Errors
 /// What of the configuration cannot be used.
 pub(crate) async fn open(config: &ExternalConfig, state: &Arc<State>) -> Result<Client, String> {
-    let heard = Arc::clone(state);
+    let (heard, is_guarded) = (Arc::clone(state), config.ca_file.is_some());
     let mut options = ConnectOptions::new()
         .name("cim")
         .retry_on_initial_connect()
@@ -84,7 +92,7 @@ pub(crate) async fn open(config: &ExternalConfig, state: &Arc<State>) -> Result<
         .reconnect_delay_callback(|attempt| pause(attempt).min(LONGEST_PAUSE))
         .event_callback(move |event| {
             let heard = Arc::clone(&heard);
-            async move { heard.hear(&event) }
+            async move { heard.hear(&event, is_guarded) }
         });
     options = match &config.credentials {
         Credentials::None => options,

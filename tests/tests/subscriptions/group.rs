@@ -98,8 +98,8 @@ fn a_member_that_joins_and_leaves_costs_no_event_and_repeats_only_what_was_on_it
     let listening = Listening::start(wire);
     // Each portion goes to a partition that the producer picks.
     let produce = |range: std::ops::Range<usize>| {
-        for from in range.step_by(10) {
-            kafka.produce(&stage.topic, &events("A", from..from + 10));
+        for from in range.step_by(20) {
+            kafka.produce(&stage.topic, &events("A", from..from + 20));
         }
     };
     produce(0..60);
