@@ -26,7 +26,11 @@ fn the_group_is_called_after_the_pod_and_its_place_is_what_the_application_took(
     stage.subscribe(r#"{"localEventName":["A"]}"#);
     let at_first = group(kafka, &stage);
     assert_eq!((at_first.state.as_str(), at_first.strategy.as_str()), ("STABLE", "cooperative-sticky"));
-    assert_eq!(at_first.members, [stage.topic.clone()], "one member, which keeps its place over a restart");
+    assert_eq!(
+        at_first.members,
+        std::slice::from_ref(&stage.topic),
+        "one member, which keeps its place over a restart"
+    );
     assert_eq!(at_first.committed, [Some(4)], "what was there before the first subscription is not for it");
 
     kafka.produce(&stage.topic, &events("A", 4..14));
