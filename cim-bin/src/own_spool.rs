@@ -1,4 +1,4 @@
-//! The spool directory of a pod that names none, in its directory of logs.
+//! The spool directory of a pod that names none, in a directory that pods share.
 //!
 //! Owns making it, for this user alone. Left out: where it is (`settings`). The invariant: a directory that the operator named is
 //! never let go of; one that nobody asked for never keeps a pod from starting.
@@ -18,7 +18,7 @@ pub fn prepare(loaded: &mut Loaded) {
     let Some(dir) = loaded.settings.spool.dir.clone() else { return };
     if let Err(error) = make(&dir) {
         tracing::error!(dir = %dir.display(), %error,
-            "the directory of logs cannot hold a spool; records are in memory only");
+            "the shared directory cannot hold a spool; records are in memory only");
         loaded.settings.spool.dir = None;
         loaded.settings.leftovers.dir = None;
     }
@@ -26,7 +26,7 @@ pub fn prepare(loaded: &mut Loaded) {
 
 /// Whether nobody named the directory, so that it is one among those of other pods in a directory that CIM made.
 pub fn is_usual(loaded: &Loaded) -> bool {
-    matches!(loaded.place("spool.dir"), Place::Name(_) | Place::Document(_))
+    matches!(loaded.place("spool.dir"), Place::Document(_))
 }
 
 /// Makes the directory and those around it, closed to others; one that is there has to be writable.

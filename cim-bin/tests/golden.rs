@@ -16,6 +16,8 @@ use std::fmt::Write;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use cim_bin::settings::{Request, load};
 use cim_core::{LogFormat, Problem, Registry, Sink, SinkContext, SinkKind};
@@ -54,9 +56,8 @@ fn inputs(text: &str) -> Vec<(String, String)> {
     inputs
 }
 
-/// What the case leads to, with the folder of the run taken out of the paths.
-fn outcome(case: &str) -> String {
-    let folder = tempfile::tempdir().unwrap();
+/// Puts the files of a case into a folder, and says what is to be loaded.
+fn prepared(case: &str, folder: &Path) -> Request {
     let mut request = Request::default();
     for (name, text) in &inputs(case) {
         if name == "environment" {
@@ -65,19 +66,26 @@ fn outcome(case: &str) -> String {
             continue;
         }
         let (how, name) = name.split_once(' ').map_or((None, name.as_str()), |(how, name)| (Some(how), name));
-        let file = folder.path().join(name);
+        let file = folder.join(name);
         if name.starts_with("opt/") {
-            request.root = Some(folder.path().to_owned());
+            request.root = Some(folder.to_owned());
             std::fs::create_dir_all(file.parent().unwrap()).unwrap();
         }
         match how {
             Some(how) => make(how, &file, text),
-            None => std::fs::write(&file, text.replace("$DIR", folder.path().to_str().unwrap())).unwrap(),
+            None => std::fs::write(&file, text.replace("$DIR", folder.to_str().unwrap())).unwrap(),
         }
         if name.starts_with("cim") {
             request.files.push(file);
         }
     }
+    request
+}
+
+/// What the case leads to, with the folder of the run taken out of the paths.
+fn outcome(case: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let request = prepared(case, folder.path());
     let mut text = String::new();
     match load(&request, &registry()) {
         Ok(loaded) => {
@@ -140,4 +148,53 @@ fn outcome_without_rights(case: &str) -> String {
 #[test]
 fn a_broken_cim_json_is_told_with_its_place_and_what_to_do() {
     recorded::as_recorded("cim_json", 50, outcome_without_rights);
+}
+
+/// What the program says at its start under the old name, and that it ends with 2.
+fn outcome_of_the_program(case: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let _ = prepared(case, folder.path());
+    let infra = folder.path().join("opt/conf/static/common-infra.json");
+    if !infra.exists() {
+        // Without it a service is asked, and the files are not to blame for what is missing.
+        std::fs::create_dir_all(infra.parent().unwrap()).unwrap();
+        std::fs::write(infra, "{}").unwrap();
+    }
+    let program = folder.path().join("NatsSubFb");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_cim"), &program).unwrap();
+    let mut command = Command::new(&program);
+    command.env_clear().env("CIM_LEGACY_ROOT", folder.path()).stdin(Stdio::null());
+    command.env("CIM__NATS__LISTEN", "127.0.0.1:0").env("CIM__API__LISTEN", "127.0.0.1:0");
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while child.try_wait().unwrap().is_none() {
+        if Instant::now() > deadline {
+            child.kill().unwrap();
+            return format!("it did not end\n{case}");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).replace(&format!("{}/", folder.path().display()), "");
+    let said = said.strip_prefix("error: ").unwrap_or(&said);
+    match (output.status.code(), output.stdout.is_empty()) {
+        (Some(2), true) => said.to_owned(),
+        (code, _) => format!("exit code {code:?}\n{said}{}", String::from_utf8_lossy(&output.stdout)),
+    }
+}
+
+#[test]
+fn under_the_old_name_the_start_ends_with_2_and_that_text() {
+    #[allow(clippy::disallowed_methods, reason = "the documented switch of this test")]
+    if std::env::var_os("CIM_UPDATE_GOLDEN").is_some() {
+        // The texts are those of the test above.
+        return;
+    }
+    recorded::as_recorded("cim_json", 50, |case| {
+        // The administrator may read a closed file.
+        if case.starts_with("--- closed") && rustix::process::geteuid().is_root() {
+            return outcome_without_rights(case);
+        }
+        outcome_of_the_program(case)
+    });
 }

@@ -145,7 +145,8 @@ impl Supervisor {
         let _ = running.wait_for(is_over).await;
     }
 
-    fn fail(&self, text: String) {
+    /// Says that a part is lost without which the process cannot work; only the first such word counts.
+    pub fn fail(&self, text: String) {
         self.fatal.send_if_modified(|fatal| {
             let first = fatal.is_none();
             if first {

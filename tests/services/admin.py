@@ -8,6 +8,7 @@ import json
 import sys
 import time
 
+from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import (
     AclBinding, AclBindingFilter, AclOperation, AclPermissionType, AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource,
     NewPartitions, NewTopic, ResourcePatternType, ResourceType, ScramCredentialInfo, ScramMechanism,
@@ -44,6 +45,18 @@ def main(bootstrap: str, request: dict) -> None:
                 {"partition": p.id, "leader": p.leader if p.leader > 0 else None, "in_sync": len(p.isrs)}
                 for p in sorted(partitions, key=lambda p: p.id)
             ]))
+        case "group":
+            group = request["group"]
+            found = admin.describe_consumer_groups([group], request_timeout=PATIENCE)[group].result(PATIENCE)
+            numbers = sorted(admin.list_topics(timeout=PATIENCE).topics[topic].partitions)
+            asked = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, number) for number in numbers])
+            known = admin.list_consumer_group_offsets([asked], request_timeout=PATIENCE)[group].result(PATIENCE)
+            offsets = {place.partition: place.offset for place in known.topic_partitions}
+            print(json.dumps({
+                "state": found.state.name, "strategy": found.partition_assignor,
+                "members": [member.group_instance_id or "" for member in found.members],
+                "committed": [offsets[number] if offsets.get(number, -1) >= 0 else None for number in numbers],
+            }))
         case "allow":
             finish(admin.create_acls([right(request)], request_timeout=PATIENCE))
         case "forbid":

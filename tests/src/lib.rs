@@ -17,6 +17,7 @@ pub mod auditor;
 pub mod check;
 pub mod client;
 pub mod cluster;
+mod injection;
 pub mod load;
 mod mount;
 pub mod pod;
@@ -32,6 +33,7 @@ use std::time::{Duration, Instant};
 
 pub use cim_services::tool;
 pub use cim_testkit::has_time;
+pub use injection::Injection;
 pub use mount::Mount;
 pub use wire::{Wire, publication};
 

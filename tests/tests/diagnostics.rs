@@ -147,3 +147,46 @@ fn a_spool_that_is_nearly_full_refuses_copies_first_and_the_application_loses_no
     assert!(daemon.metric("cim_records_refused_total") < 0.5);
     assert!(daemon.books_balance());
 }
+
+#[test]
+fn in_json_every_line_is_one_object_of_plain_values_and_standard_output_stays_empty() {
+    let mut daemon = Daemon::start(
+        "log.format = \"json\"\nlog.level = \"debug\"\n[sinks.bin]\ntype = \"null\"\n[routes.logs]\nsink = \"bin\"\n",
+    );
+    // What others send stands in a line with its quotes and line ends.
+    let _ = daemon.exchange(b"GET /\"quoted\"\xff HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    daemon.connect().publish("LOG", b"a line");
+    let _ = daemon.call(
+        "POST",
+        "/api/v1/_operations/xgvela/register",
+        br#"{"container_name":"a\n\"b\"","container_id":"c"}"#,
+    );
+    provoke(&daemon, 300);
+    assert_eq!(put_level(&daemon, "info"), "{\"level\":\"info\"}\n");
+    until("what was held back is told", || daemon.stderr().contains("held back of cim_api::connection"));
+    daemon.signal("TERM");
+    assert_eq!(daemon.ended(), Some(0));
+    let text = daemon.stderr();
+    let lines: Vec<serde_json::Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect();
+    for line in &lines {
+        let members = line.as_object().unwrap();
+        for name in ["timestamp", "level", "target", "message"] {
+            assert!(members[name].is_string(), "{name} in {line}");
+        }
+        // Twice the same member is no object that readers agree about.
+        assert!(
+            members
+                .keys()
+                .all(|name| text.lines().all(|line| line.matches(&format!("\"{name}\":")).count() <= 1)),
+            "{line}"
+        );
+        assert!(members.values().all(|value| !value.is_object() && !value.is_array()), "{line}");
+    }
+    let ready = lines.iter().find(|line| line["message"] == "ready").unwrap();
+    assert_eq!((ready["level"].as_str(), ready["version"].as_str()), (Some("INFO"), Some("0.1.0")));
+    assert!(lines.iter().any(|line| line["container"] == "a\n\"b\""), "{text}");
+    assert!(daemon.stdout().is_empty(), "never on standard output");
+}

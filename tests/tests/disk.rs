@@ -1,6 +1,6 @@
 //! Faults of the disk under the running program: full, read-only, failing, slow.
 //!
-//! System calls fail by strace; a test that injected nothing fails.
+//! A test that injected nothing fails.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -10,67 +10,16 @@
     reason = "test code: a failed step is the failure"
 )]
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use cim_tests::{Daemon, Mount, Wire, skip, until};
+use cim_tests::{Daemon, Injection, Mount, Wire, until};
 
 const FILES: &str = "spool.dir = \"{home}/spool\"\n[sinks.files]\ntype = \"file\"\ndir = \"{home}/logs\"\n\
     [routes.logs]\nsink = \"files\"\n[routes.events]\nsink = \"files\"\n";
 const LOGS_WRITTEN: &str = "cim_accept_level{class=\"logs\",level=\"written\"}";
 const EVENTS_SYNCED: &str = "cim_accept_level{class=\"events\",level=\"synced\"}";
-
-/// While this lives, a system call of the program goes wrong as told.
-struct Injection {
-    strace: Child,
-    log: PathBuf,
-}
-
-impl Injection {
-    fn start(daemon: &Daemon, call: &str, fault: &str) -> Option<Self> {
-        let log = daemon.home().join("strace");
-        let child = Command::new("strace")
-            .args(["-f", "-q", "-p", &daemon.pid().to_string(), "-o"])
-            .arg(&log)
-            .args(["-e", &format!("trace={call}"), "-e", &format!("inject={call}:{fault}")])
-            .stderr(Stdio::null())
-            .spawn();
-        let Ok(strace) = child else {
-            skip("strace is not installed: system calls cannot be made to fail");
-            return None;
-        };
-        let tasks = format!("/proc/{}/task", daemon.pid());
-        until("strace to attach to every thread", || {
-            let mut tasks =
-                std::fs::read_dir(&tasks).unwrap().map(|task| task.unwrap().path().join("status"));
-            tasks.all(|status| {
-                std::fs::read_to_string(status).map_or(true, |text| !text.contains("TracerPid:\t0\n"))
-            })
-        });
-        Some(Self { strace, log })
-    }
-
-    /// Ends the fault. Fails when nothing ever went wrong.
-    fn end(mut self) {
-        self.detach();
-        let log = std::fs::read_to_string(&self.log).unwrap();
-        assert!(log.contains("INJECTED") || log.contains("DELAYED"), "no call was made to fail: {log}");
-    }
-
-    fn detach(&mut self) {
-        if self.strace.try_wait().is_ok_and(|ended| ended.is_none()) {
-            let _ = Command::new("kill").args(["-s", "INT", &self.strace.id().to_string()]).status();
-            let _ = self.strace.wait();
-        }
-    }
-}
-
-impl Drop for Injection {
-    fn drop(&mut self) {
-        self.detach();
-    }
-}
 
 fn event(n: usize) -> Vec<u8> {
     format!("{{\"eventName\":\"event{n:06}\",\"eventTime\":1}}").into_bytes()

@@ -48,9 +48,13 @@ fn start() -> Daemon {
 }
 
 fn log(text: &str) -> Vec<u8> {
+    log_of("vesgw", text)
+}
+
+fn log_of(container: &str, text: &str) -> Vec<u8> {
     let log = cim_wire::Log {
         container_id: b"c1"[..].into(),
-        container_name: b"vesgw"[..].into(),
+        container_name: container.as_bytes().into(),
         payload: Some(text.as_bytes().into()),
     };
     let mut out = Vec::new();
@@ -74,6 +78,25 @@ fn logs_go_into_the_file_of_the_original_and_the_spool_beside_it_is_closed_to_ot
     for dir in [spool.parent().unwrap(), spool.as_path()] {
         assert_eq!(std::fs::metadata(dir).unwrap().permissions().mode() & 0o777, 0o700, "{}", dir.display());
     }
+}
+
+#[test]
+fn in_mode_fileandstdout_a_line_goes_into_its_file_and_to_standard_output_as_recorded() {
+    let vectors: Value = serde_json::from_str(include_str!("../vectors/log.json")).unwrap();
+    let named = |case: &&Value| case["name"] == "mode FILEANDSTDOUT";
+    let case = vectors["cases"].as_array().unwrap().iter().find(named).unwrap();
+    let mut document = files();
+    document["cimConfig"]["lmaas"]["logging_mode"] = "FILEANDSTDOUT".into();
+    let daemon =
+        Daemon::start_as_original(home(&document, &json!({"log_format": case["input"]["log_format"]})), &POD);
+    let mut client = daemon.connect();
+    client.publish("LOG", &log_of("app", case["input"]["payload"].as_str().unwrap()));
+    client.flush();
+    let expected = |part: &str| case["expected"][part]["text"].as_str().unwrap();
+    until("standard output", || daemon.stdout() == expected("stdout"));
+    let file = daemon.home().join("opt/logs/pod-1_ns1_app-c1.log");
+    until("the file", || std::fs::read_to_string(&file).is_ok_and(|text| text == expected("file")));
+    until("exact books", || daemon.books_balance());
 }
 
 /// What a pod leaves behind that is gone.

@@ -82,6 +82,50 @@ fn flatbuffer(container: &[u8], text: &str) -> Vec<u8> {
     out
 }
 
+/// More names than any pod has containers: descriptors and memory stay bounded, and each line is in the file of its name.
+#[test]
+fn ten_thousand_container_names_are_kept_apart_and_need_no_descriptor_each() {
+    const NAMES: usize = 10_000;
+    let daemon = Daemon::start(FILES);
+    let mut wire = daemon.connect();
+    let descriptors = || std::fs::read_dir(format!("/proc/{}/fd", daemon.pid())).unwrap().count();
+    let (before, mut most) = (descriptors(), 0);
+    for round in 0..2 {
+        for name in 0..NAMES {
+            wire.publish(
+                "LOG",
+                &flatbuffer(format!("container-{name}").as_bytes(), &format!("line {round} of {name}")),
+            );
+            if name % 500 == 0 {
+                wire.flush();
+                most = most.max(descriptors());
+            }
+        }
+        wire.flush();
+    }
+    cim_services::until("delivery", std::time::Duration::from_secs(60), || {
+        most = most.max(descriptors());
+        daemon.metric("cim_records_held") < 0.5
+    });
+    assert!(most < before + 600, "{most} descriptors, {before} before");
+    assert!(resident(&daemon) < 256 << 20, "{} bytes of memory", resident(&daemon));
+    for name in (0..NAMES).step_by(7) {
+        let file = daemon.home().join(format!("logs/pod-1_ns1_container-{name}-id.log"));
+        let text =
+            std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        assert_eq!(text, format!("line 0 of {name}\nline 1 of {name}\n"));
+    }
+    assert_eq!(std::fs::read_dir(daemon.home().join("logs")).unwrap().count(), NAMES);
+    assert!(daemon.books_balance());
+}
+
+/// Bytes of memory of the program.
+fn resident(daemon: &Daemon) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() << 10
+}
+
 #[test]
 fn hostile_container_names_stay_in_the_folder_and_apart() {
     let daemon = Daemon::start(FILES);

@@ -28,6 +28,21 @@ fn cases(start: &str) -> Vec<Value> {
     cases
 }
 
+/// The recorded answer of a case.
+fn recorded(case: &Value) -> &str {
+    case["expected"]["response"]["text"].as_str().unwrap()
+}
+
+/// Status, headers and body; the order of headers and the date mean nothing.
+fn outline(answer: &str) -> (String, Vec<String>, String) {
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {answer}"));
+    let mut lines = head.split("\r\n").map(|line| line.trim().to_ascii_lowercase());
+    let status = lines.next().unwrap();
+    let mut headers: Vec<_> = lines.filter(|line| !line.starts_with("date: ")).collect();
+    headers.sort();
+    (status, headers, body.to_owned())
+}
+
 /// What a program prints, with both of its outputs.
 fn run(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).stdin(Stdio::null()).output().unwrap();
@@ -98,6 +113,11 @@ fn tls_on_the_same_port_agrees_on_http_as_recorded() {
         return;
     }
     let url = |path: &str| format!("https://{address}{path}");
+    assert!(daemon.register().starts_with("HTTP/1.1 200"));
+    let over_1 = cases("tls alpn ['http/1.1']").remove(0);
+    let asked = url(SUBSCRIPTIONS);
+    let closing = ["-sS", "-i", "--cacert", trusted, "--http1.1", "-H", "Connection: close", &asked];
+    assert_eq!(outline(&run("curl", &closing)), outline(recorded(&over_1)));
     assert_eq!(curl(&["--cacert", trusted, "--http2", &url("/livez")]), "ok\n 2 200");
     assert_eq!(curl(&["--cacert", trusted, "--http1.1", &url("/livez")]), "ok\n 1.1 200");
     assert!(curl(&[&url("/livez")]).contains("certificate"), "nobody trusts an authority that is not told");
@@ -150,9 +170,18 @@ fn http_2_with_prior_knowledge_answers_as_http_1_and_an_upgrade_is_answered_over
         return;
     }
     let daemon = Daemon::start("");
+    assert!(daemon.register().starts_with("HTTP/1.1 200"));
     for case in cases("h2c ") {
         assert!(case["input"]["tool"].as_str().unwrap().ends_with(&format!("GET {SUBSCRIPTIONS}")));
     }
+    let url = format!("http://{}{SUBSCRIPTIONS}", daemon.api());
+    let knowing = outline(&run("curl", &["-sS", "-i", "--http2-prior-knowledge", &url]));
+    assert_eq!(knowing, outline(recorded(&cases("h2c prior knowledge")[0])));
+    // An upgrade is answered over HTTP/1.1, with the body that was recorded.
+    let upgrading = curl(&["--http2", &url]);
+    let case = &cases("h2c upgrade")[0];
+    let body = recorded(case).rsplit("\r\n\r\n").next().unwrap();
+    assert_eq!(upgrading, format!("{body} 1.1 200"));
     for path in [SUBSCRIPTIONS, "/livez", "/nope"] {
         let url = format!("http://{}{path}", daemon.api());
         let over_1 = curl(&["--http1.1", &url]);

@@ -240,3 +240,45 @@ fn a_map_that_exists_counts_before_what_the_image_has_and_survives_a_kill() {
     until("standard output", || daemon.stdout().contains("line 0"));
     assert!(!daemon.home().join("opt/logs").exists(), "at no moment did what the image has count");
 }
+
+/// A role of before there were maps: the first attempt is refused, and nobody waits for the next.
+#[test]
+fn a_creation_that_is_refused_delays_no_registration_and_is_made_once_the_right_is_there() {
+    let Some(kubernetes) = Kubernetes::shared() else { return };
+    let namespace = kubernetes.namespace();
+    let home = tempfile::tempdir().unwrap();
+    prepare(kubernetes, &namespace, home.path());
+    let full = namespace.kubectl(&["get", "role", "cim", "-o", "json"]);
+    let mut role: Value = serde_json::from_str(&full).unwrap();
+    let rules = role["rules"].as_array_mut().unwrap();
+    for rule in rules.iter_mut().filter(|rule| rule["resources"] == json!(["configmaps"])) {
+        rule["verbs"].as_array_mut().unwrap().retain(|verb| verb != "create");
+    }
+    rules.retain(|rule| rule["verbs"] != json!([]));
+    // Whoever applies must not say which version is replaced.
+    let metadata = json!({"name": "cim", "namespace": namespace.name()});
+    role["metadata"] = metadata.clone();
+    kubernetes.apply(&role.to_string());
+    let user = format!("--as=system:serviceaccount:{}:cim", namespace.name());
+    let question = ["auth", "can-i", "create", "configmaps", &user, "--namespace", namespace.name()];
+    cim_services::until("the lack of the right", PATIENCE, || kubernetes.try_kubectl(&question).is_err());
+
+    let daemon = start(kubernetes, &namespace, home);
+    cim_services::until("the pod is known", PATIENCE, || {
+        daemon.get("/statusz").unwrap().contains("\"known\": true")
+    });
+    let asked = std::time::Instant::now();
+    assert!(daemon.register().starts_with("HTTP/1.1 200"));
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    cim_services::until("the refusal", PATIENCE, || {
+        let said = daemon.stderr();
+        said.contains("the ConfigMap of cim.json cannot be made; it is tried again")
+            && said.contains("create configmaps")
+    });
+    assert_eq!(map(&namespace), None);
+    let mut role: Value = serde_json::from_str(&full).unwrap();
+    role["metadata"] = metadata;
+    kubernetes.apply(&role.to_string());
+    cim_services::until("the map", PATIENCE, || map(&namespace).is_some());
+    commits(&daemon, &namespace, "0");
+}

@@ -71,6 +71,34 @@ fn registrations_and_paths_are_answered_as_recorded() {
     assert_eq!(played, 21);
 }
 
+/// The original answered ten of them after three seconds; here they are answered at once, all alike.
+#[test]
+fn ten_first_calls_at_once_are_answered_alike_and_so_is_every_later_one() {
+    let document: Value = serde_json::from_str(include_str!("../vectors/http.json")).unwrap();
+    let cases = document["cases"].as_array().unwrap();
+    let case = cases.iter().find(|case| case["name"] == "register: second call").unwrap();
+    let (request, recorded) = (bytes(&case["input"]["request"]), bytes(&case["expected"]["response"]));
+    let recorded = outline(&String::from_utf8(recorded).unwrap());
+    let mut daemon = Daemon::start(&format!("spool.dir = \"{{home}}/spool\"\n{SETTINGS}"));
+    let together = |daemon: &Daemon| {
+        let start = std::sync::Barrier::new(10);
+        std::thread::scope(|scope| {
+            let call = || {
+                start.wait();
+                outline(&daemon.exchange(&request))
+            };
+            let calls: Vec<_> = (0..10).map(|_| scope.spawn(call)).collect();
+            calls.into_iter().map(|call| call.join().unwrap()).collect::<Vec<_>>()
+        })
+    };
+    assert!(together(&daemon).iter().all(|answer| *answer == recorded));
+    assert!(together(&daemon).iter().all(|answer| *answer == recorded));
+    assert!(daemon.get("/statusz").unwrap().contains("\"registered\": true"));
+    daemon.kill_and_restart();
+    assert!(daemon.get("/statusz").unwrap().contains("\"registered\": true"), "it is remembered");
+    assert!(together(&daemon).iter().all(|answer| *answer == recorded));
+}
+
 #[test]
 fn the_addresses_of_common_infra_are_told_as_recorded() {
     let document: Value = serde_json::from_str(include_str!("../vectors/http.json")).unwrap();

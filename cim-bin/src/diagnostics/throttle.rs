@@ -97,7 +97,8 @@ impl Throttle {
         for (place, messages) in held_back {
             let file = place.file().unwrap_or_default();
             let line = place.line().unwrap_or_default();
-            tracing::warn!(messages, level = %place.level(), "held back of {} ({file}:{line})", place.target());
+            // Not `level`: in JSON a line has one, its own.
+            tracing::warn!(messages, of_level = %place.level(), "held back of {} ({file}:{line})", place.target());
         }
     }
 

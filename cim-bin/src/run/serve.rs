@@ -30,9 +30,11 @@ pub(super) const SERVERS: [&str; 4] = [API_PART, SOCKET_PART, HEALTH_PART, CONTR
 /// Runs the NATS listener on a thread of its own.
 pub(super) fn serve_nats(cim: &Cim, listener: cim_nats::Listener) -> Result<(), Failure> {
     let lane = cim.lane();
+    let supervisor = cim.supervisor().clone();
     let thread = move || {
         if let Err(error) = listener.run(lane) {
             tracing::error!(%error, "the NATS listener ended");
+            supervisor.fail(format!("the NATS listener ended: {error}"));
         }
     };
     let started = cim.supervisor().thread(NATS_PART, thread);

@@ -91,11 +91,7 @@ impl Sources {
         console(&mut merged);
         let mut places = stack.places;
         warnings.extend(cluster::complete(&mut merged, &mut places, &self.environment, registry));
-        let logs = match (self.as_original, &self.root) {
-            (true, Some(root)) => Some(root.join(original::LOGS)),
-            _ => self.original.as_ref().map(|original| original.logs().to_owned()),
-        };
-        usual_spool::complete(&mut merged, &mut places, logs.as_deref(), self.as_original);
+        usual_spool::complete(&mut merged, &mut places);
         let structs = of_structs();
         let mut found = check(Schema::new(&structs), &merged, "");
         found.extend(relations::problems(&merged, registry));
@@ -119,7 +115,7 @@ impl Sources {
         let mut stack = Stack::new(self.host.as_deref());
         let (contract, mut warnings) = of_contract(&self.environment, self.as_original);
         if self.as_original {
-            stack.push(name::layer(&self.environment, registry));
+            stack.push(name::layer(&self.environment, self.root.as_deref(), registry));
         }
         stack.push(contract);
         let mut problems = self.problems.clone();

@@ -10,7 +10,7 @@ use cim_core::Registry;
 use serde_json::{Map, Value};
 
 use super::environment::Variables;
-use super::original::{Original, Surroundings};
+use super::original::{Original, ROOT, Surroundings};
 use super::place::{Located, Places, Problems};
 use super::{name, path};
 
@@ -44,7 +44,7 @@ impl Migration {
         }
         let mut this = Self { sections: Map::new(), warnings: mapped.warnings, places: Places::default() };
         let cluster: Variables = vec![("KUBERNETES_SERVICE_HOST".into(), "kubernetes.default.svc".into())];
-        let defaults = as_original.then(|| name::layer(&cluster, registry));
+        let defaults = as_original.then(|| name::layer(&cluster, Some(Path::new(ROOT)), registry));
         for layer in defaults.into_iter().chain([mapped.layer]) {
             this.places.overlay(layer.places);
             for (section, value) in layer.value {

@@ -1,6 +1,6 @@
 //! What starting under the name of the original changes (wire contract §1, §6): the defaults its pods rely on.
 //!
-//! Pure. Left out: the files of the original (`original`), and the spool (`usual_spool`). The
+//! Pure. Left out: the files of the original (`original`), and which spool a pod has (`usual_spool`). The
 //! invariant: everything here is a default below what the operator says, and each value tells that it comes from the name.
 
 use std::ffi::OsStr;
@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use super::document::Layer;
 use super::environment::{Variables, put};
-use super::path;
 use super::place::Place;
+use super::{original, path};
 
 /// The name of the original program.
 pub const ORIGINAL: &str = "NatsSubFb";
@@ -23,9 +23,9 @@ pub fn is_original(program: &OsStr) -> bool {
     Path::new(program).file_name() == Some(OsStr::new(ORIGINAL))
 }
 
-/// The defaults of the name.
+/// The defaults of the name, with files below `root`.
 #[must_use]
-pub fn layer(variables: &Variables, registry: &Registry) -> Layer {
+pub fn layer(variables: &Variables, root: Option<&Path>, registry: &Registry) -> Layer {
     let mut layer = Layer { name: ORIGINAL.to_owned(), ..Layer::default() };
     let mut set = |section: &str, key: &str, value: Value| {
         layer.places.note(path::member(section, key), Place::Name(ORIGINAL));
@@ -40,6 +40,10 @@ pub fn layer(variables: &Variables, registry: &Registry) -> Layer {
     // What network functions were written for; give others in [registration].
     set("registration", "apigw_username", json!("admin"));
     set("registration", "apigw_password", json!("admin"));
+    // Such a pod has one place that outlives its containers.
+    if let Some(root) = root {
+        set("spool", "shared_dir", json!(root.join(original::LOGS)));
+    }
     let in_cluster =
         variables.iter().any(|(name, value)| name == "KUBERNETES_SERVICE_HOST" && !value.is_empty());
     if in_cluster && registry.orchestrators().find("kubernetes", "").is_ok() {

@@ -171,6 +171,10 @@ pub struct SpoolSettings {
     /// Directory of the spool. Absent: nothing is stored, and the level of every class is `memory`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dir: Option<PathBuf>,
+    /// Directory that pods of a node share, for example that of their log files. Without `dir`, the spool is
+    /// `.cim/<namespace>_<pod>` below it; where it is not there or cannot be written, there is no spool.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shared_dir: Option<PathBuf>,
     /// What a disk fault does.
     pub on_fault: OnFault,
     /// The log class.
@@ -181,7 +185,7 @@ pub struct SpoolSettings {
     pub dead_letters: DeadLetterSettings,
     /// What is kept that belongs to others.
     pub set_aside: SetAsideSettings,
-    /// What is kept of pods that are gone. Counts only where `dir` is not given and is in the directory of logs.
+    /// What is kept of pods that are gone. Counts only in a `shared_dir`, without `dir`.
     pub dead_pods: DeadPodSettings,
 }
 
@@ -189,6 +193,7 @@ impl Default for SpoolSettings {
     fn default() -> Self {
         Self {
             dir: None,
+            shared_dir: None,
             on_fault: OnFault::default(),
             logs: ClassSettings::logs(),
             events: ClassSettings::events(),

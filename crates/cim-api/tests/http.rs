@@ -17,6 +17,8 @@ use support::{beside, exchange, get, limits, read_to_close};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
+const REGISTRATION: &str = "/api/v1/_operations/xgvela/register";
+
 fn without_date(answer: &str) -> String {
     let lines = answer.split("\r\n").filter(|line| !line.starts_with("date:"));
     lines.collect::<Vec<_>>().join("\r\n")
@@ -193,6 +195,66 @@ async fn silent_and_slow_clients_are_closed() {
             pace.tick().await;
         }
         panic!("a head that drips in was read for 20 s");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_body_that_drips_is_read_no_longer_than_a_request_may_take() {
+    beside(Face::Full, limits(), |address, state| async move {
+        for framing in ["Content-Length: 60000\r\n", "Transfer-Encoding: chunked\r\n"] {
+            let mut slow = TcpStream::connect(address).await.unwrap();
+            let head = format!("POST {REGISTRATION} HTTP/1.1\r\nHost: x\r\n{framing}\r\n");
+            slow.write_all(head.as_bytes()).await.unwrap();
+            let mut pace = tokio::time::interval(Duration::from_millis(20));
+            let mut dripping = b"1\r\n \r\n".iter().cycle().take(400);
+            let is_closed = loop {
+                let Some(byte) = dripping.next() else { break false };
+                if slow.write_all(&[*byte]).await.is_err() {
+                    break true;
+                }
+                pace.tick().await;
+            };
+            assert!(is_closed, "{framing}: a body that drips in was read for 8 s");
+        }
+        assert_eq!(*state.begun.borrow(), 0);
+    })
+    .await;
+}
+
+/// A registration, packed. Nothing is unpacked, so that nobody can send much by sending little.
+#[tokio::test]
+async fn a_packed_body_is_refused_and_never_unpacked() {
+    const PACKED: [u8; 51] = [
+        0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0x03, 0xab, 0x56, 0x4a, 0xce, 0xcf, 0x2b, 0x49,
+        0xcc, 0xcc, 0x4b, 0x2d, 0x8a, 0xcf, 0x4b, 0xcc, 0x4d, 0x55, 0xb2, 0x52, 0x4a, 0x54, 0xd2, 0x41, 0x12,
+        0xcc, 0x4c, 0x01, 0x0a, 0x25, 0x29, 0xd5, 0x02, 0x00, 0x59, 0x0d, 0xab, 0x2f, 0x29, 0x00, 0x00, 0x00,
+    ];
+    beside(Face::Full, limits(), |address, state| async move {
+        let head = format!(
+            "POST {REGISTRATION} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n\r\n",
+            PACKED.len()
+        );
+        let answer = exchange(address, &[head.as_bytes(), &PACKED].concat()).await;
+        assert!(answer.starts_with("HTTP/1.1 4"), "{answer}");
+        assert_eq!(*state.begun.borrow(), 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_upgrade_with_a_body_is_answered_over_http_1_and_its_body_is_no_second_request() {
+    beside(Face::Full, limits(), |address, _| async move {
+        let smuggled = "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
+        let request = format!(
+            "POST /metrics HTTP/1.1\r\nHost: x\r\nConnection: close, Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\
+             HTTP2-Settings: AAMAAABkAAQAAP__\r\nContent-Length: {}\r\n\r\n{smuggled}",
+            smuggled.len()
+        );
+        let answer = exchange(address, request.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        assert!(!answer.contains("101 Switching") && !answer.contains("ok\n"), "{answer}");
+        assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
     })
     .await;
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_nats::{Client, ConnectOptions, Event};
 
 use crate::config::{Credentials, ExternalConfig};
+use crate::tally::Tally;
 
 /// Longest pause between two attempts to connect.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -17,7 +18,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub(crate) struct State {
     trouble: Mutex<Option<String>>,
-    dropped: AtomicU64,
+    /// Losses that the library told.
+    told: AtomicU64,
+    /// Losses as they are counted, by connection.
+    tallies: Mutex<Vec<Arc<Tally>>>,
 }
 
 impl State {
@@ -29,11 +33,21 @@ impl State {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
+    /// Counts the losses of one more connection; those that the library tells count no more.
+    pub fn count(&self, tally: Arc<Tally>) {
+        self.tallies.lock().unwrap_or_else(PoisonError::into_inner).push(tally);
     }
 
-    fn hear(&self, event: &Event) {
+    pub fn dropped(&self) -> u64 {
+        let tallies = self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
+        if tallies.is_empty() {
+            return self.told.load(Ordering::Relaxed);
+        }
+        tallies.iter().map(|tally| tally.lost()).sum()
+    }
+
+    /// `is_guarded`: the certificate of the server has to be vouched for.
+    fn hear(&self, event: &Event, is_guarded: bool) {
         match event {
             Event::Connected => {
                 tracing::info!("connected to the NATS server");
@@ -41,7 +55,7 @@ impl State {
             }
             Event::SlowConsumer(_) => {
                 // The server keeps nothing for a plain subscription, so what found no room is gone.
-                if self.dropped.fetch_add(1, Ordering::Relaxed) == 0 {
+                if self.told.fetch_add(1, Ordering::Relaxed) == 0 {
                     tracing::error!("messages of the NATS server were lost for want of room; use JetStream");
                 }
             }
@@ -50,8 +64,15 @@ impl State {
                 self.set(Some("not connected".to_owned()));
             }
             other => {
-                tracing::warn!("the NATS server: {other}");
-                self.set(Some(other.to_string()));
+                let mut trouble = other.to_string();
+                if is_guarded && matches!(event, Event::ClientError(_)) {
+                    // The library leaves out why, and that is the likeliest reason.
+                    trouble.push_str(
+                        "; does the authority in `ca_file` vouch for the certificate of the server?",
+                    );
+                }
+                tracing::warn!("the NATS server: {trouble}");
+                self.set(Some(trouble));
             }
         }
     }
@@ -62,7 +83,7 @@ impl State {
 /// # Errors
 /// What of the configuration cannot be used.
 pub(crate) async fn open(config: &ExternalConfig, state: &Arc<State>) -> Result<Client, String> {
-    let heard = Arc::clone(state);
+    let (heard, is_guarded) = (Arc::clone(state), config.ca_file.is_some());
     let mut options = ConnectOptions::new()
         .name("cim")
         .retry_on_initial_connect()
@@ -71,7 +92,7 @@ pub(crate) async fn open(config: &ExternalConfig, state: &Arc<State>) -> Result<
         .reconnect_delay_callback(|attempt| pause(attempt).min(LONGEST_PAUSE))
         .event_callback(move |event| {
             let heard = Arc::clone(&heard);
-            async move { heard.hear(&event) }
+            async move { heard.hear(&event, is_guarded) }
         });
     options = match &config.credentials {
         Credentials::None => options,

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::{Client, Subscriber};
+use async_nats::Client;
 use cim_core::intake::Lane;
 use cim_core::{Class, Pauses};
 use futures_util::{FutureExt, Stream, StreamExt};
@@ -15,6 +15,7 @@ use crate::config::{Durable, ExternalConfig};
 use crate::connection::{self, State};
 use crate::durable;
 use crate::taking::{Answer, Received, TURN, Taking};
+use crate::tally::{Counted, Tally};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -26,6 +27,13 @@ pub struct Condition {
     pub trouble: Option<String>,
     /// Messages of plain subscriptions that were lost for want of room.
     pub dropped: u64,
+}
+
+/// An open connection, and the count of what it lost.
+struct Open {
+    client: Client,
+    /// Where there are plain subscriptions and nothing else.
+    tally: Option<Arc<Tally>>,
 }
 
 /// An intake from an external server. Cheap to clone.
@@ -66,19 +74,22 @@ impl ExternalNats {
             }
             pauses.wait().await;
         };
+        let tally = self.config.durable.is_none().then(|| Arc::new(Tally::new(client.statistics())));
+        tally.iter().for_each(|tally| self.state.count(Arc::clone(tally)));
+        let open = Open { client, tally };
         let subjects = &self.config.subjects;
-        let logs = self.class(Class::Log, &subjects.logs, lane(), &client);
-        let events = self.class(Class::Event, &subjects.events, lane(), &client);
-        futures_util::future::join3(logs, events, self.results(lane(), &client)).await;
+        let logs = self.class(Class::Log, &subjects.logs, lane(), &open);
+        let events = self.class(Class::Event, &subjects.events, lane(), &open);
+        futures_util::future::join3(logs, events, self.results(lane(), &open)).await;
     }
 
-    async fn class(&self, class: Class, subject: &str, lane: Lane, client: &Client) {
-        let mut taking = Taking::new(class, lane, client.clone());
+    async fn class(&self, class: Class, subject: &str, lane: Lane, open: &Open) {
+        let mut taking = Taking::new(class, lane, open.client.clone());
         let mut pauses = Pauses::new(FIRST_PAUSE, LONGEST_PAUSE);
         loop {
             let ended = match &self.config.durable {
-                Some(durable) => self.durable(durable, class, subject, client, &mut taking).await,
-                None => self.plain(subject, client, &mut taking).await,
+                Some(durable) => self.durable(durable, class, subject, &open.client, &mut taking).await,
+                None => self.plain(class, subject, open, &mut taking).await,
             };
             match ended {
                 Ended::Stopping => return,
@@ -92,8 +103,9 @@ impl ExternalNats {
         }
     }
 
-    async fn plain(&self, subject: &str, client: &Client, taking: &mut Taking) -> Ended {
-        match self.subscribe(subject, client).await {
+    async fn plain(&self, class: Class, subject: &str, open: &Open, taking: &mut Taking) -> Ended {
+        let place = if class == Class::Log { 0 } else { 1 };
+        match self.subscribe(place, subject, open).await {
             Ok(messages) => drain(messages.map(Received::plain), taking).await,
             Err(why) => Ended::Failed(why),
         }
@@ -123,10 +135,10 @@ impl ExternalNats {
     }
 
     /// Results of configuration changes; they are taken at once, whatever else waits.
-    async fn results(&self, mut lane: Lane, client: &Client) {
+    async fn results(&self, mut lane: Lane, open: &Open) {
         let mut pauses = Pauses::new(FIRST_PAUSE, LONGEST_PAUSE);
         loop {
-            match self.subscribe(&self.config.subjects.config, client).await {
+            match self.subscribe(2, &self.config.subjects.config, open).await {
                 Ok(mut messages) => {
                     while let Some(message) = messages.next().await {
                         // What is refused is counted, and the publisher of a result asks for no answer.
@@ -142,13 +154,16 @@ impl ExternalNats {
         }
     }
 
-    async fn subscribe(&self, subject: &str, client: &Client) -> Result<Subscriber, String> {
+    /// `place`: which of the subscriptions it is.
+    async fn subscribe(&self, place: usize, subject: &str, open: &Open) -> Result<Counted, String> {
+        let Open { client, tally } = open;
         let subject = subject.to_owned();
         let subscribed = match &self.config.queue_group {
             Some(group) => client.queue_subscribe(subject, group.clone()).await,
             None => client.subscribe(subject).await,
         };
-        subscribed.map_err(|error| error.to_string())
+        let count = tally.as_ref().map(|tally| (Arc::clone(tally), place));
+        subscribed.map(|messages| Counted::new(messages, count)).map_err(|error| error.to_string())
     }
 }
 

@@ -10,6 +10,7 @@ mod durable;
 mod external;
 mod headers;
 mod taking;
+mod tally;
 
 pub use config::{Credentials, Durable, ExternalConfig, Subjects};
 pub use external::{Condition, ExternalNats};

@@ -29,6 +29,12 @@ impl NatsServer {
     /// Starts one. `None` when it is not installed, after `skipped:` was said.
     #[must_use]
     pub fn start() -> Option<Self> {
+        Self::start_with("")
+    }
+
+    /// Starts one with a configuration file: users and certificates, for example.
+    #[must_use]
+    pub fn start_with(configuration: &str) -> Option<Self> {
         let program = tool("bin/nats-server");
         if !program.exists() {
             cim_testkit::skipped("nats-server is not installed (scripts/tools)");
@@ -36,6 +42,7 @@ impl NatsServer {
         }
         let address = free_port().unwrap();
         let server = Self { address, program, process: Mutex::default(), home: Home::new() };
+        std::fs::write(server.home.path().join("conf"), configuration).unwrap();
         server.launch();
         Some(server)
     }
@@ -54,8 +61,10 @@ impl NatsServer {
 
     /// Starts it after [`NatsServer::kill`], with what it had.
     pub fn launch(&self) {
-        let data = self.home.path().join("data");
+        let (data, configuration) = (self.home.path().join("data"), self.home.path().join("conf"));
         let arguments: Vec<String> = [
+            "--config",
+            configuration.to_str().unwrap(),
             "--addr",
             &self.address.ip().to_string(),
             "--port",

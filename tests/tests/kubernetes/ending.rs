@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use cim_services::{Kubernetes, until};
-use cim_tests::Daemon;
 use cim_tests::application::{Application, Manners};
 use cim_tests::cluster::{Berth, PATIENCE, POD};
+use cim_tests::{Daemon, Injection};
 
 use crate::{events, known, register};
 
@@ -92,4 +92,32 @@ fn an_api_server_that_is_away_costs_a_moment_and_the_grace_is_that_of_the_settin
     let took = end(&mut daemon);
     assert!(took > Duration::from_millis(1_900) && took < Duration::from_secs(5), "{took:?}");
     assert_eq!(app.calls().len(), 1);
+}
+
+/// Its epoll descriptor is as good as closed: nothing can be taken any more, whatever the process does.
+#[test]
+fn a_listener_that_dies_ends_the_container_with_code_1_and_leaves_the_pod() {
+    let Some(kubernetes) = Kubernetes::shared() else { return };
+    let berth = Berth::new(kubernetes);
+    let (app, mut daemon) = start(&berth, "");
+    let mut wire = daemon.connect();
+    wire.publish("LOG", b"accepted before");
+    wire.flush();
+    let Some(fault) = Injection::in_thread(&daemon, "nats listener", "epoll_wait,epoll_pwait", "error=EBADF")
+    else {
+        return;
+    };
+    let _ = wire.try_send(b"PING\r\n");
+    assert_eq!(daemon.ended(), Some(1), "{}", daemon.stderr());
+    fault.end();
+    let said = daemon.stderr();
+    assert!(
+        said.contains("the NATS listener ended: Bad file descriptor") && said.contains("the process ends"),
+        "{said}"
+    );
+    assert!(daemon.stdout().contains("accepted before"));
+    assert!(app.calls().is_empty(), "the application goes on, and is not told to end");
+    assert!(berth.deletions().is_empty() && !berth.is_pod_leaving());
+    daemon.start_again();
+    assert!(daemon.get("/readyz").unwrap().starts_with("HTTP/1.1 200"));
 }

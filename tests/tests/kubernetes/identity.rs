@@ -2,7 +2,8 @@
 
 use cim_services::Kubernetes;
 use cim_tests::Daemon;
-use cim_tests::cluster::{ACCOUNT, Berth, POD};
+use cim_tests::cluster::{ACCOUNT, Berth, PATIENCE, POD};
+use serde_json::Value;
 
 use crate::{delivered, events, known, publish, register};
 
@@ -43,6 +44,40 @@ fn a_pod_finds_the_api_server_by_what_every_pod_is_given_and_its_events_say_who_
     for part in [&uid, "\"microservice\": \"shop\"", "\"node\": \"node-1\"", "\"trouble\": null"] {
         assert!(status.contains(part), "{part}: {status}");
     }
+}
+
+/// As recorded but for what every object of a real cluster has: its uid, and a namespace of the test.
+#[test]
+fn a_pod_with_few_labels_says_of_itself_what_was_recorded() {
+    let Some(kubernetes) = Kubernetes::shared() else { return };
+    let vectors: Value = serde_json::from_str(include_str!("../../vectors/event.json")).unwrap();
+    let named = |case: &&Value| case["name"] == "pod with few labels and annotation members";
+    let case = vectors["cases"].as_array().unwrap().iter().find(named).unwrap();
+    let hex = case["input"]["hex"].as_str().unwrap();
+    let event: Vec<_> =
+        (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect();
+    let recorded = case["expected"]["value"]["text"].as_str().unwrap();
+
+    let berth = Berth::bare(kubernetes);
+    berth.grant(&[]);
+    let annotation = "{\n  \"nfType\": \"amf\",\n  \"xgvelaId\": \"xgvela1\",\n  \"nfId\": \"amf1\"\n}\n";
+    let annotations = [("xgvela.com/tmaas", annotation)];
+    berth.namespace.create_pod(POD, "node-1", &[("microSvcName", "svc")], &annotations);
+    let daemon = Daemon::start_in(tempfile::tempdir().unwrap(), &berth.settings(), |home| {
+        Daemon::spawn_under(home, &["env", "NF=NFENV", "NF_TYPE=NFTYPEENV"])
+    });
+    known(&daemon);
+    let mut wire = daemon.connect();
+    wire.publish("EVENT", &event);
+    wire.flush();
+    cim_services::until("the event", PATIENCE, || !events(&daemon).is_empty());
+    let mut found = events(&daemon)[0].clone();
+    let headers = found["sourceHeaders"].as_object_mut().unwrap();
+    let uid = headers.remove("pod_uuid");
+    assert_eq!(uid, berth.namespace.pod_uid(POD).map(Value::from));
+    let namespace = headers.insert("nfPrefix".to_owned(), "ns1".into());
+    assert_eq!(namespace, Some(berth.namespace.name().into()));
+    assert_eq!(found, serde_json::from_str::<Value>(recorded).unwrap());
 }
 
 #[test]
@@ -93,4 +128,51 @@ fn outside_a_cluster_a_kubeconfig_does_the_same() {
     register(&daemon);
     let calls = kubernetes.calls(berth.namespace.name(), ACCOUNT);
     assert!(calls.iter().all(|call| call.status < 400 || call.status == 404), "{calls:?}");
+}
+
+/// What a cluster takes and no chart writes: each pod is told apart, and its events and keys are whole.
+#[test]
+fn hostile_annotations_and_labels_of_a_real_object_are_told_or_kept_and_harm_nobody() {
+    let Some(kubernetes) = Kubernetes::shared() else { return };
+    let berth = Berth::bare(kubernetes);
+    berth.grant(&[]);
+    let large = format!(r#"{{"nfId":"{}"}}"#, "n".repeat(100 << 10));
+    let deep = format!(r#"{{"nfId":"amf1","later":{}{}}}"#, "[".repeat(5_000), "]".repeat(5_000));
+    // Control characters and quotes as JSON may hold them.
+    let odd = r#"{"nfId":"a\u0000b\n\"c\"\u001b[31m","nfType":"\ud83d\ude00"}"#;
+    let service = [("microSvcName", "svc")];
+    let pods = [
+        ("large", large.as_str(), "v1", None),
+        ("deep", deep.as_str(), "v1", Some("recursion limit exceeded")),
+        ("twice", r#"{"nfId":"a","nfId":"b"}"#, "v1", None),
+        ("odd", odd, "v1", None),
+        ("slash", r#"{"nfId":"amf1"}"#, "v1/other\n", None),
+    ];
+    for (pod, annotation, version, trouble) in pods {
+        berth.namespace.create_pod(
+            pod,
+            "node-1",
+            &service,
+            &[("svcVersion", version), ("xgvela.com/tmaas", annotation)],
+        );
+        let settings = berth.settings().replace(&format!("pod = \"{POD}\""), &format!("pod = \"{pod}\""));
+        let daemon = Daemon::start(&settings);
+        publish(&daemon, 0..1);
+        if let Some(why) = trouble {
+            crate::says(&daemon, "/readyz", why);
+        } else {
+            known(&daemon);
+            cim_services::until("the event", PATIENCE, || !events(&daemon).is_empty());
+            let headers = events(&daemon)[0]["sourceHeaders"].clone();
+            let given: Value = serde_json::from_str(annotation).unwrap();
+            assert_eq!(
+                (&headers["nfId"], &headers["svcVersion"]),
+                (&given["nfId"], &version.into()),
+                "{pod}"
+            );
+        }
+        assert!(daemon.get("/livez").unwrap().starts_with("HTTP/1.1 200"), "{pod}");
+        assert!(!daemon.stderr().contains('\u{1b}'), "{pod}: a terminal would obey");
+        assert!(!daemon.stderr().contains("panicked"), "{pod}");
+    }
 }

@@ -15,3 +15,4 @@ mod application;
 mod calls;
 mod delivery;
 mod faults;
+mod group;

@@ -79,6 +79,7 @@ impl Original {
             mapping.metrics(document.config.cim_settings.enable_kpi);
             mapping.application(&document);
         }
+        mapping.spool();
         mapping.events();
         mapping.broker(given(document.config.cim_settings.kafka_client_id.as_ref()));
         mapping.source(registry);
@@ -212,6 +213,13 @@ impl Mapping<'_> {
         if mode == LoggingMode::Tcp {
             self.agent(lmaas, from);
         }
+    }
+
+    /// The one place of such a pod that outlives its containers.
+    fn spool(&mut self) {
+        let logs = self.original.logs.display().to_string();
+        let files = Place::Document(self.mapped.layer.name.clone());
+        self.set(&["spool", "shared_dir"], logs, files);
     }
 
     /// The sink for files.

@@ -18,7 +18,7 @@ use super::place::{Located, Place, Places};
 pub use layer::Surroundings;
 
 /// The directory of the original's files, unless `CIM_LEGACY_ROOT` says otherwise.
-const ROOT: &str = "/";
+pub const ROOT: &str = "/";
 /// Where CIM's own document is mounted, and where the image has one.
 const MOUNTED: &str = "opt/conf/cim.json";
 const BUILT_IN: &str = "opt/config/cim.json";
@@ -136,12 +136,6 @@ impl Original {
         let mut places = Places::default();
         places.note("", Place::Document(name.clone()));
         Self { infra: Some(Layer { name, value, places }), gateway: Some(gateway.to_owned()), ..self }
-    }
-
-    /// Where the original wrote logs.
-    #[must_use]
-    pub fn logs(&self) -> &Path {
-        &self.logs
     }
 
     /// The same with another document in the place of the one that was read.

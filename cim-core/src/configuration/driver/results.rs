@@ -139,7 +139,7 @@ impl Driver {
 
     fn commit_revision(&mut self, level: MapLevel, own: bool, revision: &str) {
         let Ok(value) = revision.parse() else {
-            tracing::warn!(%revision, level = level.as_str(), "the revision of the start is not a number; it is not committed");
+            tracing::warn!(%revision, of_level = level.as_str(), "the revision of the start is not a number; it is not committed");
             return;
         };
         let commit = Some(Commit { key: commit_key(&self.plan.identity, level, own), value });

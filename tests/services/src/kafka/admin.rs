@@ -1,4 +1,4 @@
-//! Topics, rights and users.
+//! Topics, groups, rights and users.
 //!
 //! Owns the words of `admin.py`, which speaks to the cluster with a client that is not ours. Invariant: a method returns
 //! when the cluster answers accordingly, and fails the test when it refuses.
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::Kafka;
+use super::{Group, Kafka};
 use crate::tool;
 
 /// Where a partition stands.
@@ -60,6 +60,20 @@ impl Kafka {
             in_sync: number(&value["in_sync"]).expect("a number"),
         };
         answer.as_array().expect("a list of partitions").iter().map(partition).collect()
+    }
+
+    /// How a group of consumers is doing, and how far it has read a topic.
+    #[must_use]
+    pub fn group(&self, group: &str, topic: &str) -> Group {
+        let answer = self.admin(json!({"do": "group", "group": group, "topic": topic}));
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let list = |name: &str| answer[name].as_array().expect("a list").iter();
+        Group {
+            state: text(&answer["state"]),
+            strategy: text(&answer["strategy"]),
+            members: list("members").map(text).collect(),
+            committed: list("committed").map(Value::as_u64).collect(),
+        }
     }
 
     /// Allows a user an operation (`write`, `describe`, `idempotent_write` …) on a topic.

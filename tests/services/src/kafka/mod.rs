@@ -5,6 +5,7 @@
 
 mod admin;
 mod broker;
+mod group;
 mod jars;
 mod listener;
 mod plan;
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 pub use admin::Partition;
 pub use broker::Broker;
+pub use group::{Group, Member};
 pub use jars::Version;
 pub use listener::Listener;
 pub use plan::KafkaPlan;

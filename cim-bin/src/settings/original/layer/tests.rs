@@ -40,6 +40,11 @@ fn map(document: Option<Value>, infra: Option<Value>) -> Mapped {
     original(document, infra).map(&|_| false, &registry(true), Surroundings::default())
 }
 
+/// What any file of the original leads to.
+fn only_the_spool() -> Value {
+    json!({"spool": {"shared_dir": "/root/opt/logs"}})
+}
+
 fn settings(document: Value, infra: Value) -> Value {
     let mapped = map(Some(document), Some(infra));
     assert_eq!(mapped.problems, []);
@@ -113,7 +118,7 @@ fn spilled_lines_are_sent_again_where_that_is_wanted() {
 #[test]
 fn an_empty_document_means_files_and_no_document_means_nothing() {
     assert_eq!(settings(json!({}), json!({}))["routes"]["logs"]["sink"], "xgvela-file");
-    assert_eq!(Value::Object(map(None, Some(json!({}))).layer.value), json!({}));
+    assert_eq!(Value::Object(map(None, Some(json!({}))).layer.value), only_the_spool());
     let settings = Value::Object(map(None, Some(json!({"kafka_brokers": ["k:9092"]}))).layer.value);
     assert_eq!(settings["routes"], json!({"events": {"sink": "xgvela-kafka"}}));
 }
@@ -133,7 +138,7 @@ fn a_route_that_the_operator_decides_is_the_operators_altogether() {
     let operator: Operator<'_> = &|keys| keys.last() == Some(&"sink") || keys == ["configuration", "source"];
     let mapped = original.map(operator, &registry(true), Surroundings::default());
     assert_eq!(mapped.problems, []);
-    assert_eq!(Value::Object(mapped.layer.value), json!({}));
+    assert_eq!(Value::Object(mapped.layer.value), only_the_spool());
 }
 
 #[test]
@@ -143,7 +148,7 @@ fn a_source_that_is_not_in_the_build_is_told() {
         &registry(false),
         Surroundings::default(),
     );
-    assert_eq!(Value::Object(mapped.layer.value), json!({}));
+    assert_eq!(Value::Object(mapped.layer.value), only_the_spool());
     assert!(mapped.warnings[0].to_string().contains("`--features config-etcd`"), "{}", mapped.warnings[0]);
 }
 
