@@ -174,7 +174,8 @@ impl Talk {
             let mut published = Published { plan, lines: 0, uncertain: Vec::new() };
             while !told.load(Ordering::Relaxed) {
                 let n = published.lines;
-                let event = n % plan.event_every != 0 || client.say("EVENT", event(&format!("E{n:08}")));
+                let event =
+                    !n.is_multiple_of(plan.event_every) || client.say("EVENT", event(&format!("E{n:08}")));
                 if !(client.say("LOG", line(n, plan)) && event) {
                     published.uncertain.push(n..n + 1);
                 }
