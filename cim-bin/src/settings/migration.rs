@@ -36,6 +36,7 @@ impl Migration {
         registry: &Registry,
     ) -> Result<Self, Problems> {
         let (original, mut problems) = Original::of_files(cim_json, common_infra);
+        let original = if as_original { original.or_default() } else { original };
         let around = Surroundings { as_original, knows_nodes: as_original };
         let mapped = original.map(&|_| false, registry, around);
         problems.extend(mapped.problems);
