@@ -253,7 +253,7 @@ mod tests {
     #[test]
     fn what_a_store_forgot_is_stored_again_unless_it_is_a_failure_or_one_is_on_its_way() {
         let mut commits = Commits::default();
-        let mut store = |commits: &mut Commits, value_of: i32| {
+        let store = |commits: &mut Commits, value_of: i32| {
             commits.push(report(value_of, None));
             let (name, _) = commits.poll(at(0)).unwrap();
             commits.stored(&name);
