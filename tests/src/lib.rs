@@ -127,13 +127,23 @@ impl Daemon {
     /// and the files below `opt` of a prepared directory.
     #[must_use]
     pub fn start_as_original(home: tempfile::TempDir, more: &[(&str, &str)]) -> Self {
+        std::os::unix::fs::symlink(binary(), home.path().join(ORIGINAL)).unwrap();
+        Self::start_as_original_by(home, more, Self::spawn_as_original)
+    }
+
+    /// As [`Daemon::start_as_original`], in surroundings of its own: `spawn` gets the directory and the variables.
+    #[must_use]
+    pub fn start_as_original_by(
+        home: tempfile::TempDir,
+        more: &[(&str, &str)],
+        spawn: impl FnOnce(&Path, &[(String, String)]) -> Child,
+    ) -> Self {
         let nats = cim_bench::server::free_port().unwrap();
         let api = cim_bench::server::free_port().unwrap();
         let ports = [("CIM_NATS_PORT", nats.port().to_string()), ("CIM_REST_PORT", api.port().to_string())];
         let mut variables: Vec<_> = ports.map(|(name, value)| (name.to_owned(), value)).into();
         variables.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        std::os::unix::fs::symlink(binary(), home.path().join(ORIGINAL)).unwrap();
-        let child = Self::spawn_as_original(home.path(), &variables);
+        let child = spawn(home.path(), &variables);
         let daemon = Self { child, home, nats, api, as_original: Some(variables) };
         daemon.ready();
         daemon

@@ -159,20 +159,14 @@ fn a_pod_of_the_original_runs_in_the_image_at_its_own_paths_and_ends_by_the_sign
     std::fs::write(root.join("opt/conf/cim.json"), document).unwrap();
     std::fs::write(root.join("opt/conf/static/common-infra.json"), r#"{"log_format":"json"}"#).unwrap();
     std::fs::create_dir(home.path().join("logs")).unwrap();
-    let mut daemon = Daemon::start_in(home, "", |home| -> Child {
-        let settings = std::fs::read_to_string(home.join("cim.toml")).unwrap();
-        let port = |key: &str| {
-            let line = settings.lines().find(|line| line.starts_with(key)).unwrap();
-            line.rsplit(':').next().unwrap().trim_end_matches('"').to_owned()
-        };
+    let pod = [("K8S_NAMESPACE", "ns1"), ("K8S_POD_ID", "pod-1")];
+    let mut daemon = Daemon::start_as_original_by(home, &pod, |home, variables| {
         // The root of the image may be written, like that of the charts; `/opt/logs` is a directory of the node.
         let script = "mount --bind $1 $0/opt/logs && mount -t proc proc $0/proc && exec chroot $0 /bin/bash -c NatsSubFb";
         let mut command = Command::new("unshare");
         command.args(["--mount", "--propagation", "private", "--pid", "--fork", "--kill-child"]);
         command.args(["sh", "-c", script]).arg(&root).arg(home.join("logs")).stdin(Stdio::null()).env_clear();
-        command.env("PATH", "/opt/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-        command.envs([("K8S_NAMESPACE", "ns1"), ("K8S_POD_ID", "pod-1")]);
-        command.envs([("CIM_NATS_PORT", port("nats.listen")), ("CIM_REST_PORT", port("api.listen"))]);
+        command.env("PATH", "/opt/bin:/usr/sbin:/usr/bin:/sbin:/bin").envs(variables.iter().cloned());
         let output = |name: &str| File::create(home.join(name)).unwrap();
         command.stdout(output("stdout")).stderr(output("stderr")).spawn().unwrap()
     });

@@ -278,7 +278,8 @@ impl ClassQueue {
     pub(crate) fn upkeep(&self) {
         let mut state = self.lock();
         state.enforce_age();
-        let behind = state.overlay();
+        // Without traffic nobody else tries a disk again that failed to sync.
+        let behind = state.overlay() || state.fault.is_some();
         state.write_overlay();
         drop(state);
         if behind && self.rules.level == Level::Synced {

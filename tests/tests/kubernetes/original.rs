@@ -10,14 +10,12 @@ use cim_tests::Daemon;
 use cim_tests::cluster::{ANNOTATIONS, Berth, LABELS, NODE, PATIENCE, POD};
 use serde_json::{Value, json};
 
-/// Starts a pod without `common-infra.json`, under the old name, with that `cim.json` mounted or with none.
-fn start(berth: &Berth<'_>, document: Option<&Value>) -> Daemon {
+/// Starts a pod under the old name, with that one file below `opt/conf`.
+fn start(berth: &Berth<'_>, file: &str, content: &Value) -> Daemon {
     let home = tempfile::tempdir().unwrap();
     std::fs::create_dir_all(home.path().join("opt/logs")).unwrap();
-    if let Some(document) = document {
-        std::fs::create_dir_all(home.path().join("opt/conf")).unwrap();
-        std::fs::write(home.path().join("opt/conf/cim.json"), document.to_string()).unwrap();
-    }
+    std::fs::create_dir_all(home.path().join("opt/conf/static")).unwrap();
+    std::fs::write(home.path().join("opt/conf").join(file), content.to_string()).unwrap();
     let address = berth.kubernetes.address();
     let (token, ca) = (berth.file("token"), berth.file("ca.crt"));
     Daemon::start_as_original(
@@ -87,7 +85,7 @@ fn without_common_infra_json_the_service_of_the_annotation_is_asked_until_it_ans
     berth.namespace.create_pod(POD, NODE, LABELS, &annotations);
 
     let document = json!({"cimConfig": {"lmaas": {"logging_mode": "TCP", "flush_timeout": 5}}});
-    let mut daemon = start(&berth, Some(&document));
+    let mut daemon = start(&berth, "cim.json", &document);
     let answer = daemon.register();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}\n{}", daemon.stderr());
     for part in [
@@ -114,12 +112,14 @@ fn without_common_infra_json_the_service_of_the_annotation_is_asked_until_it_ans
 }
 
 #[test]
-fn a_pod_that_mounts_nothing_writes_files_and_gets_its_map_at_the_first_registration() {
+fn a_pod_without_a_cim_json_writes_files_and_gets_its_map_at_the_first_registration() {
     let Some(kubernetes) = Kubernetes::shared() else { return };
+    let Some(etcd) = Etcd::single() else { return };
     let berth = Berth::bare(kubernetes);
     berth.grant(&[]);
     berth.namespace.create_pod(POD, NODE, LABELS, ANNOTATIONS);
-    let daemon = start(&berth, None);
+    let infra = json!({"etcd_url": etcd.member(0).address().to_string(), "log_format": "json"});
+    let daemon = start(&berth, "static/common-infra.json", &infra);
     let given = r#","lmaas":{"max_age":3},"app_settings":{"app_port":8181}"#;
     assert!(daemon.register_with(given).starts_with("HTTP/1.1 200"), "{}", daemon.stderr());
     log(&daemon, "one");
