@@ -24,6 +24,8 @@ const SHORT_SECONDS: u64 = 3;
 const LONG_SECONDS: u64 = 60;
 /// Budget of memory by default, and what the program takes besides.
 const MEMORY_LIMIT_KIB: u64 = (48 + 8) * 1024;
+/// Memory of its own while nothing happens; pages of the program file come on top.
+const IDLE_LIMIT_KIB: u64 = 8 * 1024;
 const LOAD: Plan = Plan { rate: 50, bytes: 200, sources: 4, event_every: 50 };
 
 fn outage() -> Duration {
@@ -57,10 +59,14 @@ fn commits(etcd: &Etcd, namespace: &str, revision: u32) {
 }
 
 /// Most memory the process has had, in KiB.
-fn peak_memory(daemon: &Daemon) -> u64 {
+fn memory(daemon: &Daemon, which: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(which)).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+fn peak_memory(daemon: &Daemon) -> u64 {
+    memory(daemon, "VmHWM:")
 }
 
 /// An application that starts now is registered at once, and the pod stays in service.
@@ -125,4 +131,26 @@ fn a_pod_outlives_an_outage_of_every_server_and_a_kill_in_the_middle_of_it() {
     assert!(!berth.is_pod_leaving() && berth.deletions().is_empty(), "nobody asks for the end of the pod");
     // The API server is asked again when it has to be, and known to be back then.
     until("nothing degraded", PATIENCE, || !daemon.get("/readyz").unwrap().contains("degraded"));
+}
+
+#[test]
+fn an_idle_pod_that_is_connected_with_every_server_needs_little_memory_of_its_own() {
+    let (Some(kubernetes), Some(etcd), Some(kafka)) = (Kubernetes::start(), Etcd::single(), Kafka::single())
+    else {
+        return;
+    };
+    let berth = Berth::new(&kubernetes);
+    let topics = Topics::create(&kafka);
+    let app = Application::start(Manners::default());
+    let daemon = Daemon::start(&settings(&app, &etcd, &kafka, &topics, &berth));
+    app.connect(daemon.nats());
+    assert_serves(&daemon);
+    change(&etcd, berth.namespace.name(), 1);
+    commits(&etcd, berth.namespace.name(), 1);
+    let load = Load::start(daemon.nats(), LOAD);
+    until("deliveries", PATIENCE, || daemon.metric("cim_records_delivered_total") > 20.0);
+    let _ = load.stop();
+    rig::drain(&daemon, PATIENCE);
+    until("little memory", PATIENCE, || memory(&daemon, "RssAnon:") <= IDLE_LIMIT_KIB);
+    println!("idle: {} KiB, {} of its own", memory(&daemon, "VmRSS:"), memory(&daemon, "RssAnon:"));
 }

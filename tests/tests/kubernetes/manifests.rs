@@ -56,7 +56,9 @@ fn pods(answer: &Value) -> Vec<(String, Value)> {
         }
         Some((title, pod))
     };
-    items.iter().filter_map(of).collect()
+    let mut pods: Vec<_> = items.iter().filter_map(of).collect();
+    pods.sort_by(|(title, _), (other, _)| title.cmp(other));
+    pods
 }
 
 /// CIM is in each pod, as the server understood it.
