@@ -71,9 +71,7 @@ impl<'e> Trouble<'e> {
     fn strike(&mut self, daemon: &mut Daemon) {
         let leader = self.etcd.leader();
         let follower = (leader + 1 + self.dice.below(2)) % 3;
-        let fault = self.dice.below(10);
-        println!("fault {fault}");
-        match fault {
+        match self.dice.below(10) {
             0 => self.restart(leader),
             1 => self.restart(follower),
             2 => self.etcd.move_leader(follower),
