@@ -11,10 +11,9 @@
 mod support;
 
 use std::io::Write as _;
-use std::time::{Duration, Instant};
 
 use cim_core::{Application, Component};
-use support::{OK, PUSH, Server};
+use support::{OK, PUSH, Server, until};
 
 fn open() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
@@ -43,9 +42,5 @@ async fn a_thousand_calls_leave_no_descriptor_behind() {
     assert_eq!(server.requests().len(), 1_000);
     application.close().await.unwrap();
     // The ends of the server are in this process, too, and close a moment later.
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while open() > before && Instant::now() < deadline {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    assert!(open() <= before, "{} descriptors instead of {before}", open());
+    until(&format!("{before} descriptors"), || open() <= before).await;
 }

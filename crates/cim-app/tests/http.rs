@@ -14,7 +14,7 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use cim_core::{Application, CallError, Component, Health};
-use support::{OK, PUSH, Server, client};
+use support::{OK, PUSH, Server, client, hangs_up, until};
 
 async fn status(application: &impl Application) -> u16 {
     application.update_config(&PUSH).await.unwrap().status
@@ -150,12 +150,8 @@ async fn an_application_that_closes_unannounced_costs_no_call_once_that_can_be_s
     let application = server.client();
     for count in 0..20 {
         assert_eq!(status(&application).await, 200);
-        let deadline = Instant::now() + Duration::from_secs(10);
         // The end of the connection is on its way through the kernel.
-        while is_established(server.address.port()) {
-            assert!(Instant::now() < deadline, "the server did not close");
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        until("the server closes", || !is_established(server.address.port())).await;
         assert_eq!(server.requests().len(), count + 1);
     }
 }
@@ -234,10 +230,9 @@ async fn silence_and_dripping_heads_end_with_the_deadline() {
         Server::start(|stream, _| std::io::Read::read(stream, &mut [0]).is_ok_and(|count| count > 0));
     let dripping = Server::start(|stream, _| {
         for byte in b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n".iter().cycle() {
-            if stream.write_all(&[*byte]).is_err() {
+            if stream.write_all(&[*byte]).is_err() || hangs_up(stream, Duration::from_millis(20)) {
                 return false;
             }
-            std::thread::sleep(Duration::from_millis(20));
         }
         false
     });
@@ -262,9 +257,7 @@ async fn an_answer_whose_body_breaks_off_is_a_verdict_but_no_document() {
     });
     let dripping = Server::start(|stream, _| {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n");
-        while stream.write_all(b"x").is_ok() {
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        while stream.write_all(b"x").is_ok() && !hangs_up(stream, Duration::from_millis(20)) {}
         false
     });
     for server in [cut, dripping] {
@@ -292,8 +285,7 @@ async fn an_absent_application_is_unreachable_until_it_is_there() {
 #[tokio::test]
 async fn a_call_that_is_dropped_harms_no_other() {
     let server = Server::start(|stream, _| {
-        std::thread::sleep(Duration::from_millis(1));
-        stream.write_all(OK).is_ok()
+        !hangs_up(stream, Duration::from_millis(1)) && stream.write_all(OK).is_ok()
     });
     let application = server.client();
     for micros in (0..3_000).step_by(50) {

@@ -106,3 +106,21 @@ fn read_request(stream: &mut TcpStream) -> Option<String> {
     bytes.extend_from_slice(&body);
     Some(String::from_utf8(bytes).unwrap())
 }
+
+/// Whether the client hangs up within that time; sends it nothing meanwhile. The pace of a slow application.
+pub fn hangs_up(stream: &mut TcpStream, within: Duration) -> bool {
+    stream.set_read_timeout(Some(within)).unwrap();
+    let ended = stream.read(&mut [0]).is_ok_and(|count| count == 0);
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    ended
+}
+
+/// Looks every few milliseconds until it is so.
+pub async fn until(what: &str, is_so: impl Fn() -> bool) {
+    let mut look = tokio::time::interval(Duration::from_millis(2));
+    let begun = std::time::Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
+        look.tick().await;
+    }
+}
