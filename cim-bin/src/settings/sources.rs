@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::document::{Layer, read};
 use super::environment::{Variables, gives};
 use super::load::Request;
-use super::original::{CimJson, Original};
+use super::original::{CimJson, Original, ROOT};
 use super::place::Located;
 
 /// Where the infrastructure is, as a service told it.
@@ -55,7 +55,7 @@ impl Sources {
         files.extend(original.iter().flat_map(|original| original.files.clone()));
         let Request { environment, host, root, as_original, .. } = request.clone();
         let original = if as_original {
-            let none = || Original::none(root.as_deref().unwrap_or(Path::new("/")));
+            let none = || Original::none(root.as_deref().unwrap_or(Path::new(ROOT)));
             Some(original.unwrap_or_else(none).or_default())
         } else {
             original
@@ -72,18 +72,17 @@ impl Sources {
     /// Whether a service is to be asked where the infrastructure is, as the original does without the file (wire contract §2.3).
     #[must_use]
     pub fn lack_infra(&self) -> bool {
-        self.as_original && self.original.as_ref().is_none_or(Original::lacks_infra)
+        self.as_original && self.original.as_ref().is_some_and(Original::lacks_infra)
     }
 
     /// The same with what that service told, unless there is the file by now.
     #[must_use]
-    pub fn with_infra(mut self, told: &Infra) -> Self {
+    pub fn with_infra(self, told: &Infra) -> Self {
         if !self.lack_infra() {
             return self;
         }
-        let root = self.root.clone().unwrap_or_default();
-        let original = self.original.take().unwrap_or_else(|| Original::none(&root));
-        Self { original: Some(original.with_infra(&told.gateway, told.document.clone())), ..self }
+        let with = |original: Original| original.with_infra(&told.gateway, told.document.clone());
+        Self { original: self.original.map(with), ..self }
     }
 
     /// CIM's own document, if there is one.

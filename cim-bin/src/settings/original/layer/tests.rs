@@ -124,6 +124,14 @@ fn an_empty_document_means_files_and_no_document_means_nothing() {
 }
 
 #[test]
+fn the_document_of_the_program_is_sound_and_means_files() {
+    let original = Original::none(std::path::Path::new("/")).or_default();
+    let mapped = original.map(&|_| false, &registry(true), Surroundings::default());
+    assert_eq!(mapped.problems, []);
+    assert_eq!(Value::Object(mapped.layer.value)["routes"]["logs"]["sink"], "xgvela-file");
+}
+
+#[test]
 fn members_that_are_null_or_empty_in_common_infra_are_as_good_as_absent() {
     let infra = json!({"etcd_url": null, "kafka_brokers": [], "logging_svc_url": "", "log_format": null, "apigw_rest_fqdn": ""});
     assert_eq!(settings(json!({}), infra), settings(json!({}), json!({})));
