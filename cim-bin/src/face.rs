@@ -132,16 +132,13 @@ impl ApiState for Face {
         self.aligned.page(is_scraper)
     }
 
-    fn register(&self, mut request: RegistrationRequest) -> Option<Registering<'_>> {
+    fn register(&self, request: RegistrationRequest) -> Option<Registering<'_>> {
         let engine = self.engine.clone();
         Some(Box::pin(async move {
-            let sections = std::mem::take(&mut request.sections);
-            let answer = registration::register(engine, &self.answers, request).await;
-            if answer.is_ok() && !*self.registered.borrow() {
-                // Before it is told that the application registered: then the map is made, with these.
-                if let Some(wishes) = &self.wishes {
-                    wishes.given(sections).await;
-                }
+            let is_first = !*self.registered.borrow();
+            let given = self.wishes.as_ref().filter(|_| is_first);
+            let answer = registration::register(engine, &self.answers, given, request).await;
+            if answer.is_ok() && is_first {
                 self.registered.send_replace(true);
             }
             answer

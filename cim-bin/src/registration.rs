@@ -10,6 +10,7 @@ use cim_core::{Configuration, Identity};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use crate::own_document::Wishes;
 use crate::settings::RegistrationSettings;
 
 /// How long an application waits for what is not known yet.
@@ -18,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The configuration engine and the identity it works for; `None` until that is known.
 pub type Engine = watch::Receiver<Option<(Configuration, Identity)>>;
 
-/// Takes a registration.
+/// Takes a registration. What it gives of CIM's own document goes to `wishes`, where that may be kept in a ConfigMap.
 ///
 /// # Errors
 /// It is not known in time who this pod is.
@@ -28,6 +29,7 @@ pub type Engine = watch::Receiver<Option<(Configuration, Identity)>>;
 pub async fn register(
     mut engine: Engine,
     settings: &watch::Receiver<RegistrationSettings>,
+    wishes: Option<&Wishes>,
     request: RegistrationRequest,
 ) -> Result<RegistrationAnswer, RegistrationRefusal> {
     if settings.borrow().mandatory_fields && !request.is_complete() {
@@ -40,7 +42,11 @@ pub async fn register(
     else {
         return Err(unknown());
     };
-    let RegistrationRequest { container_name, container_id, .. } = request;
+    let RegistrationRequest { container_name, container_id, sections, .. } = request;
+    // Before anybody sees that the application registered: then the map is made, with these.
+    if let Some(wishes) = wishes {
+        wishes.given(sections).await;
+    }
     configuration.register(Registration { container_name, container_id }).await;
     // Only now: they may have changed while it was waited.
     Ok(answer(&settings.borrow(), &identity))

@@ -2,7 +2,8 @@
 //!
 //! Owns the order of things. Left out: every decision (`desk`, `day_one`, `commits`) and every call (`work`). Invariants:
 //! nothing here waits for the application, the source or a sink, so a result is looked at the moment it comes; a result is
-//! stored before it is announced.
+//! stored before it is announced, and stored and remembered before the next change of its document is handed over: a killed
+//! process and a store that was set back, even both at once, bring no earlier change back after a later one.
 
 mod results;
 mod steps;
@@ -14,9 +15,10 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
+use self::upkeep::Waiting;
 use super::Order;
 use super::change::{PushStep, Verdict};
 use super::checks::Documents;
@@ -103,9 +105,9 @@ pub(crate) struct Driver {
     saving: bool,
     unsaved: bool,
     /// Who waits for the next time it is saved.
-    unsaved_for: Vec<oneshot::Sender<()>>,
+    next_save: Waiting,
     /// Who waits for what is being saved.
-    saved: Vec<oneshot::Sender<()>>,
+    this_save: Waiting,
 }
 
 impl Driver {
@@ -158,8 +160,8 @@ impl Driver {
             upkeep_at: None,
             saving: false,
             unsaved: false,
-            unsaved_for: Vec::new(),
-            saved: Vec::new(),
+            next_save: Waiting::default(),
+            this_save: Waiting::default(),
             memory,
             plan,
         };
@@ -243,6 +245,10 @@ impl Driver {
     /// Does whatever there is to be done now.
     fn turn(&mut self) {
         let now = self.now();
+        // First, because where nothing is remembered the next changes may go at once.
+        if !self.next_save.documents.is_empty() && !self.saving {
+            self.save();
+        }
         while let Some(step) = self.desk.poll(now) {
             self.step(step, now);
         }

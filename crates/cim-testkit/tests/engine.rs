@@ -14,6 +14,8 @@
 #[path = "engine/application.rs"]
 mod application;
 mod pod;
+#[path = "engine/remembered.rs"]
+mod remembered;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -290,31 +292,6 @@ async fn a_word_of_success_is_not_taken_back_by_the_call_that_timed_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pod_is_restarted_for_its_first_configuration_within_a_budget_that_outlives_it() {
-    let spool = tempfile::tempdir().unwrap();
-    let mut restarts = 0;
-    for _ in 0..6 {
-        let store = MemorySource::new("store");
-        store.put("config/ns/svc/0", "{}");
-        // Read after the registration: what an earlier process left half done is loaded for it as well, and not counted here.
-        store.set_gate(false);
-        let pod = Pod::over(Arc::clone(&store), Manner::Answers(503), |plan| {
-            plan.nf_revision = Some("0".to_owned());
-            plan.dir = Some(spool.path().to_owned());
-            plan.restart_budget = 3;
-        });
-        pod.register().await;
-        store.set_gate(true);
-        pod.cim.intake().accept(Class::Event, br#"{"eventName":"NotConfigured"}"#).await.unwrap();
-        until("the end of all attempts", || pod.announced("LoadConfigRequestFailure")).await;
-        assert_eq!(pod.app.loads(), 10, "one failure is none");
-        pod.stop().await;
-        restarts += pod.orchestrator.restarts().len();
-    }
-    assert_eq!(restarts, 3);
-}
-
-#[tokio::test(start_paused = true)]
 async fn two_engines_of_one_pod_never_take_a_result_back() {
     let store = MemorySource::new("store");
     let quick = Pod::over(Arc::clone(&store), Manner::Works, |_| {});
@@ -362,25 +339,4 @@ async fn everything_may_be_asked_and_told_at_the_same_time() {
         sleep(Duration::from_millis(5)).await;
     }
     assert!(pod.commits_written().is_sorted());
-}
-
-#[tokio::test]
-async fn a_registration_is_answered_when_it_can_be_remembered() {
-    let spool = tempfile::tempdir().unwrap();
-    let pod =
-        Pod::over(MemorySource::new("store"), Manner::Works, |plan| plan.dir = Some(spool.path().to_owned()));
-    let register = async |id: &str| {
-        let registration = Registration { container_name: "app".to_owned(), container_id: id.to_owned() };
-        pod.configuration.register(registration).await;
-        std::fs::read_to_string(spool.path().join("configuration.json")).unwrap()
-    };
-    for turn in 0..20 {
-        let second = format!("second-{turn}");
-        let ((), memory) = tokio::join!(async { drop(register("first").await) }, async {
-            // While the first one is being written.
-            sleep(Duration::from_micros(turn * 50)).await;
-            register(&second).await
-        });
-        assert!(memory.contains(&second), "{second}: {memory}");
-    }
 }

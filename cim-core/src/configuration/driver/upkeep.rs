@@ -4,8 +4,10 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
+use super::super::key::DocumentId;
 use super::super::view::{ConfigurationView, DocumentView, UnstoredView};
 use super::super::work::Done;
 use super::Driver;
@@ -14,6 +16,15 @@ use super::Driver;
 const UPKEEP: Duration = Duration::from_millis(250);
 /// Time for results that are on their way when the engine ends.
 const LAST_COMMITS: Duration = Duration::from_secs(2);
+
+/// Who waits until it is saved.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    /// Applications that registered.
+    pub registrations: Vec<oneshot::Sender<()>>,
+    /// Documents whose last result is stored, or given up: the next change of each waits.
+    pub documents: Vec<DocumentId>,
+}
 
 impl Driver {
     /// Something changed that can be seen.
@@ -74,10 +85,11 @@ impl Driver {
         *self.view.lock().unwrap_or_else(PoisonError::into_inner) = view;
     }
 
-    fn save(&mut self) {
+    pub(super) fn save(&mut self) {
         // Who comes while this is being written is not in it, and waits for the next time.
-        self.saved.append(&mut self.unsaved_for);
-        let Some(dir) = self.plan.dir.clone().filter(|_| self.unsaved || !self.saved.is_empty()) else {
+        self.this_save = std::mem::take(&mut self.next_save);
+        let is_needed = self.unsaved || !self.this_save.registrations.is_empty();
+        let Some(dir) = self.plan.dir.clone().filter(|_| is_needed) else {
             return self.was_saved(Ok(()));
         };
         self.unsaved = false;
@@ -105,8 +117,12 @@ impl Driver {
             self.dirty();
         }
         // Who waits is told either way: what cannot be saved now is in memory, and nobody could do more about it.
-        for done in self.saved.drain(..) {
+        let Waiting { registrations, documents } = std::mem::take(&mut self.this_save);
+        for done in registrations {
             let _ = done.send(());
+        }
+        for document in documents {
+            self.desk.stored(&document);
         }
     }
 

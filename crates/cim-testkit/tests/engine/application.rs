@@ -21,8 +21,12 @@ pub enum Manner {
     Away,
 }
 
+/// What is done when a change of that revision is handed over, before it is answered.
+type Hook = Box<dyn FnMut(i32) + Send>;
+
 struct State {
     manner: Manner,
+    hook: Option<Hook>,
     handed_over: Vec<i32>,
     loads: usize,
     lane: Option<Lane>,
@@ -34,7 +38,7 @@ pub struct Obedient(Arc<Mutex<State>>);
 
 impl Obedient {
     pub fn new(manner: Manner) -> Arc<Self> {
-        let state = State { manner, handed_over: Vec::new(), loads: 0, lane: None };
+        let state = State { manner, hook: None, handed_over: Vec::new(), loads: 0, lane: None };
         Arc::new(Self(Arc::new(Mutex::new(state))))
     }
 
@@ -45,6 +49,11 @@ impl Obedient {
 
     pub fn behave(&self, manner: Manner) {
         self.state().manner = manner;
+    }
+
+    /// Calls that with each revision that is handed over.
+    pub fn at_call(&self, hook: impl FnMut(i32) + Send + 'static) {
+        self.state().hook = Some(Box::new(hook));
     }
 
     /// The revisions of the calls, in order.
@@ -87,7 +96,11 @@ impl Application for Obedient {
     async fn update_config(&self, push: &Push<'_>) -> Result<Answer, CallError> {
         let manner = {
             let mut state = self.state();
-            state.handed_over.push(push.revision.parse().unwrap());
+            let revision = push.revision.parse().unwrap();
+            state.handed_over.push(revision);
+            if let Some(hook) = &mut state.hook {
+                hook(revision);
+            }
             if let (Manner::Works | Manner::WorksAndHangs, Some(lane)) = (state.manner, &mut state.lane) {
                 let text = format!(r#"{{"change-set-key":"{}","status":"success"}}"#, push.change_set_key);
                 lane.config_result(text.as_bytes());

@@ -1,0 +1,91 @@
+//! What the engine remembers for the next process, and who waits until it does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cim_core::configuration::Registration;
+use cim_core::intake::Class;
+use cim_testkit::MemorySource;
+use tokio::time::sleep;
+
+use super::application::Manner;
+use super::{LEASE, Pod, key, until};
+
+/// The file of it in the spool directory.
+const MEMORY: &str = "configuration.json";
+
+#[tokio::test(start_paused = true)]
+async fn a_kill_and_a_store_that_was_set_back_at_once_bring_no_change_back_after_a_later_one() {
+    let dirs = tempfile::tempdir().unwrap();
+    let (dir, left) = (dirs.path().join("spool"), dirs.path().join("left"));
+    std::fs::create_dir(&dir).unwrap();
+    std::fs::create_dir(&left).unwrap();
+    let store = MemorySource::new("store");
+    for revision in 1..=5 {
+        store.put_leased(key(revision), "[]", LEASE);
+    }
+    let pod = Pod::over(store, Manner::Works, |plan| plan.dir = Some(dir.clone()));
+    let at_death = left.join(MEMORY);
+    pod.app.at_call(move |revision| {
+        if revision == 5 {
+            std::fs::copy(dir.join(MEMORY), &at_death).unwrap();
+        }
+    });
+    pod.register().await;
+    pod.commits(5).await;
+
+    // As it was when the fifth was handed over; the store has every change again and no result.
+    let store = MemorySource::new("store");
+    for revision in 1..=5 {
+        store.put_leased(key(revision), "[]", LEASE);
+    }
+    let next = Pod::over(store, Manner::Works, |plan| plan.dir = Some(left));
+    next.commits(5).await;
+    assert_eq!(next.app.handed_over(), [5]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_is_restarted_for_its_first_configuration_within_a_budget_that_outlives_it() {
+    let spool = tempfile::tempdir().unwrap();
+    let mut restarts = 0;
+    for _ in 0..6 {
+        let store = MemorySource::new("store");
+        store.put("config/ns/svc/0", "{}");
+        // Read after the registration: what an earlier process left half done is loaded for it as well, and not counted here.
+        store.set_gate(false);
+        let pod = Pod::over(Arc::clone(&store), Manner::Answers(503), |plan| {
+            plan.nf_revision = Some("0".to_owned());
+            plan.dir = Some(spool.path().to_owned());
+            plan.restart_budget = 3;
+        });
+        pod.register().await;
+        store.set_gate(true);
+        pod.cim.intake().accept(Class::Event, br#"{"eventName":"NotConfigured"}"#).await.unwrap();
+        until("the end of all attempts", || pod.announced("LoadConfigRequestFailure")).await;
+        assert_eq!(pod.app.loads(), 10, "one failure is none");
+        pod.stop().await;
+        restarts += pod.orchestrator.restarts().len();
+    }
+    assert_eq!(restarts, 3);
+}
+
+#[tokio::test]
+async fn a_registration_is_answered_when_it_can_be_remembered() {
+    let spool = tempfile::tempdir().unwrap();
+    let pod =
+        Pod::over(MemorySource::new("store"), Manner::Works, |plan| plan.dir = Some(spool.path().to_owned()));
+    let register = async |id: &str| {
+        let registration = Registration { container_name: "app".to_owned(), container_id: id.to_owned() };
+        pod.configuration.register(registration).await;
+        std::fs::read_to_string(spool.path().join(MEMORY)).unwrap()
+    };
+    for turn in 0..20 {
+        let second = format!("second-{turn}");
+        let ((), memory) = tokio::join!(async { drop(register("first").await) }, async {
+            // While the first one is being written.
+            sleep(Duration::from_micros(turn * 50)).await;
+            register(&second).await
+        });
+        assert!(memory.contains(&second), "{second}: {memory}");
+    }
+}
