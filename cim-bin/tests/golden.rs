@@ -19,8 +19,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use cim_bin::settings::{Request, load};
 use cim_core::{LogFormat, Problem, Registry, Sink, SinkContext, SinkKind};
+use cim_program::settings::{Request, load};
 use serde_json::{Value, json};
 
 /// Makes an input that is no plain text: `directory`, `closed` (nobody may read it), `hex`, `repeat` (a number, and the text that

@@ -250,7 +250,7 @@ fn the_values_of_the_start_are_committed_at_the_registration_and_never_below_wha
 
 #[test]
 fn a_change_that_makes_the_application_ill_is_undone_and_the_reason_kept() {
-    let more = "on_failure = \"tolerate\"\nconfirm = { probe = \"/health\", window = \"300ms\", interval = \"50ms\", failures = 3 }\n\
+    let more = "confirm = { probe = \"/health\", window = \"300ms\", interval = \"50ms\", failures = 3 }\n\
         nf_revision = \"0\"\n";
     let pod = Pod::registered(more);
     pod.put("config/ns1/svc/0", r#"{"app.json":{"a":{"b":1}}}"#);
@@ -273,7 +273,7 @@ fn a_change_that_makes_the_application_ill_is_undone_and_the_reason_kept() {
 
 #[test]
 fn a_change_that_does_not_fit_is_refused_before_it_is_handed_over() {
-    let pod = Pod::registered("dry_run = true\non_failure = \"tolerate\"\nnf_revision = \"0\"\n");
+    let pod = Pod::registered("dry_run = true\nnf_revision = \"0\"\n");
     pod.put("config/ns1/svc/0", r#"{"app.json":{"c":1}}"#);
     pod.event("NotConfigured");
     until("first configuration", || pod.daemon.get("/statusz").unwrap().contains("\"day_one\": \"loaded\""));

@@ -15,7 +15,7 @@ const FOUNDATION: [&str; 4] = ["cim-core", "cim-wire", "cim-spool", "cim-exposit
 /// Crates that the tests of every crate may use.
 const TEST_SUPPORT: [&str; 2] = ["cim-testkit", "cim-services"];
 /// Crates that may know every other one. The examples are none: they show what a crate of one's own needs.
-const ASSEMBLIES: [&str; 3] = ["cim-bin", "cim-tests", "cim-bench"];
+const ASSEMBLIES: [&str; 4] = ["cim-bin", "cim-program", "cim-tests", "cim-bench"];
 /// The one file that calls the system without a safe wrapper.
 const UNSAFE: &str = "crates/cim-sink-tcp/src/send_queue.rs";
 
@@ -94,7 +94,7 @@ fn no_network_client_stands_below_the_engine() {
 
 #[test]
 fn features_are_decided_in_one_file() {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../cim-bin/src");
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/cim-program/src");
     let mut open = vec![root];
     while let Some(path) = open.pop() {
         if path.is_dir() {

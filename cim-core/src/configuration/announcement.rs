@@ -39,14 +39,16 @@ impl Announcement {
                     plain("Action", "Check Patch Path and Patch Version"),
                 ],
             },
-            ChangeState::Failed | ChangeState::RolledBack | ChangeState::Expired => Self {
-                name: "CimConfigUpdateFailure",
-                managed_object: vec![plain("Update_Config_Status", "FAIL")],
-                additional_info: vec![
-                    plain("Error", "Config patch failed"),
-                    plain("Action", "Update Changes Manually"),
-                ],
-            },
+            ChangeState::Failed | ChangeState::Refused | ChangeState::RolledBack | ChangeState::Expired => {
+                Self {
+                    name: "CimConfigUpdateFailure",
+                    managed_object: vec![plain("Update_Config_Status", "FAIL")],
+                    additional_info: vec![
+                        plain("Error", "Config patch failed"),
+                        plain("Action", "Update Changes Manually"),
+                    ],
+                }
+            }
             ChangeState::Received | ChangeState::Pushed | ChangeState::Superseded => return None,
         })
     }

@@ -3,7 +3,7 @@
 //! Owns the documents. Left out: when it is asked. Invariant: a document is kept only while CIM knows exactly what the
 //! application has; a change that cannot be followed makes it unknown.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -17,13 +17,15 @@ pub(crate) struct Documents {
     known: BTreeMap<String, Value>,
     /// As they were before the last change.
     before: BTreeMap<String, Value>,
+    /// Names of those that had to pass unjudged.
+    unjudged: BTreeSet<String>,
     dry_run: bool,
     check: Option<Arc<dyn Check>>,
 }
 
 impl Documents {
     pub(crate) fn new(known: BTreeMap<String, Value>, dry_run: bool, check: Option<Arc<dyn Check>>) -> Self {
-        Self { known, before: BTreeMap::new(), dry_run, check }
+        Self { known, before: BTreeMap::new(), unjudged: BTreeSet::new(), dry_run, check }
     }
 
     /// The documents, for the next run.
@@ -39,15 +41,40 @@ impl Documents {
         }
     }
 
+    /// Whether the application's document of that name is known.
+    pub(crate) fn know(&self, data_key: &str) -> bool {
+        self.known.contains_key(data_key)
+    }
+
+    /// The application began anew: what it has is to be asked.
+    pub(crate) fn forget(&mut self) {
+        self.known.clear();
+        self.before.clear();
+    }
+
+    /// The application told the document.
+    pub(crate) fn learn(&mut self, data_key: &str, document: Value) {
+        self.known.insert(data_key.to_owned(), document);
+    }
+
     /// Judges a change before it is handed over.
     ///
     /// # Errors
     /// Why it must not be.
-    pub(crate) fn judge(&self, data_key: &str, change: &[u8]) -> Result<(), String> {
+    pub(crate) fn judge(&mut self, data_key: &str, change: &[u8]) -> Result<(), String> {
         if !self.dry_run && self.check.is_none() {
             return Ok(());
         }
-        let Some(document) = self.known.get(data_key) else { return Ok(()) };
+        let Some(document) = self.known.get(data_key) else {
+            if self.unjudged.insert(data_key.to_owned()) {
+                tracing::warn!(
+                    document = data_key,
+                    "changes of it pass without a check, because it is not known: there was no first configuration, and \
+                     `confirm.read_back` does not tell it"
+                );
+            }
+            return Ok(());
+        };
         let changed = patch::apply(document, change)?;
         self.check.as_ref().map_or(Ok(()), |check| check.judge(data_key, &changed))
     }

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use crate::contract::Application;
 
 /// What is looked at.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Confirmation {
     /// Path of the health probe; 2xx is well.
     pub probe: Option<String>,
@@ -75,15 +75,32 @@ impl Confirmation {
     }
 }
 
+impl Confirmation {
+    /// Reads a document as the application has it; `None` where it does not show its documents.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    ///
+    /// # Cancel safety
+    /// May be dropped at any await point.
+    pub async fn read(&self, application: &dyn Application, data_key: &str) -> Option<Result<Value, String>> {
+        let path = self.read_back.as_ref()?.replace("{data_key}", data_key);
+        Some(read(application, &path).await)
+    }
+}
+
 async fn compare(application: &dyn Application, path: &str, expected: &Value) -> Result<(), String> {
+    if read(application, path).await? == *expected {
+        return Ok(());
+    }
+    Err(format!("reading back {path}: the application has another document than the change makes"))
+}
+
+async fn read(application: &dyn Application, path: &str) -> Result<Value, String> {
     let answer = application.get(path).await.map_err(|error| format!("reading back {path}: {error}"))?;
     if !answer.is_success() {
         return Err(format!("reading back {path}: the application answered {}", answer.status));
     }
-    let found: Value = serde_json::from_slice(&answer.body)
-        .map_err(|_| format!("reading back {path}: the answer is not the document"))?;
-    if found == *expected {
-        return Ok(());
-    }
-    Err(format!("reading back {path}: the application has another document than the change makes"))
+    serde_json::from_slice(&answer.body)
+        .map_err(|_| format!("reading back {path}: the answer is not the document"))
 }

@@ -16,7 +16,7 @@ use super::key::{ChangeKey, DocumentId, Key, MapLevel, OWN_DOCUMENT, commit_key}
 use super::lane::Lane;
 use super::news::{DayOneEntry, LeaseQuestion, News};
 use super::rules::{Now, Rules};
-use crate::contract::{ChangeStatus, ConfigEntry, ConfigUpdate, Identity};
+use crate::contract::{ChangeState, ChangeStatus, ConfigEntry, ConfigUpdate, Identity};
 
 /// All lanes.
 #[derive(Debug)]
@@ -321,12 +321,14 @@ impl Desk {
         self.lanes.get_mut(document)?.undone(revision, outcome, now)
     }
 
-    /// A change is refused before it is handed over.
+    /// A change is refused before it is handed over. One of CIM's own document failed: nobody else would have taken it.
     pub fn refuse(&mut self, step: &PushStep, reason: String, now: Now) -> Option<Settled> {
         self.touched.push_back(step.key.document.clone());
         let lane = self.lanes.get_mut(&step.key.document)?;
         lane.answered(step.attempt, Verdict::Refused(reason.clone()), now);
-        lane.refuse(step.key.revision, reason, now)
+        let is_own = step.key.document.data_key == OWN_DOCUMENT;
+        let state = if is_own { ChangeState::Failed } else { ChangeState::Refused };
+        lane.refuse(step.key.revision, state, reason, now)
     }
 
     /// What is to be done now. To be asked until it says `None`.

@@ -23,7 +23,6 @@ use super::Order;
 use super::change::{PushStep, Verdict};
 use super::checks::Documents;
 use super::commits::Commits;
-use super::confirmation::Confirmation;
 use super::day_one::DayOne;
 use super::desk::Desk;
 use super::key::{MapLevel, commit_key, own_map_name, status_key};
@@ -47,14 +46,6 @@ const HISTORY: usize = 64;
 const QUESTIONS: usize = 16;
 /// Announcements on their way at the same time.
 const ANNOUNCEMENTS: usize = 1000;
-/// Looks at nothing.
-const NOTHING_TO_CONFIRM: Confirmation = Confirmation {
-    probe: None,
-    window: Duration::ZERO,
-    interval: Duration::ZERO,
-    failures: 1,
-    read_back: None,
-};
 /// A store that has not been reached for so long after the start is absent.
 const ABSENT: Duration = Duration::from_secs(10);
 /// Pause before a question to the source is asked again.
@@ -359,7 +350,11 @@ impl Driver {
                 let settled = self.desk.confirmed(&document, revision, outcome, now);
                 self.settled(settled);
             }
-            Done::Undone { document, revision, outcome } => {
+            Done::Learned { step, document } => self.learned(step, document, now),
+            Done::Undone { document, revision, outcome, loaded } => {
+                if let (Ok(()), Some(whole)) = (&outcome, loaded) {
+                    self.documents.load(&whole);
+                }
                 let settled = self.desk.undone(&document, revision, outcome, now);
                 self.settled(settled);
             }

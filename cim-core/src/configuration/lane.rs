@@ -336,9 +336,9 @@ impl Lane {
         }
     }
 
-    /// The change is refused before it is handed over.
-    pub fn refuse(&mut self, revision: i32, reason: String, now: Now) -> Option<Settled> {
-        self.settle(revision, ChangeState::Failed, Some(reason), now)
+    /// The change ends like that before it is handed over.
+    pub fn refuse(&mut self, revision: i32, state: ChangeState, reason: String, now: Now) -> Option<Settled> {
+        self.settle(revision, state, Some(reason), now)
     }
 
     /// When [`poll`](Self::poll) is worth the next call, if nothing else happens.

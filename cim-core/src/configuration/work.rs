@@ -10,17 +10,22 @@ use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::change::{PushStep, Verdict};
 use super::confirmation::Confirmation;
 use super::key::DocumentId;
 use super::news::LeaseQuestion;
 use super::plan::{OwnChange, OwnDocument};
+use crate::Pauses;
 use crate::contract::{
     Answer, Application, CallError, ConfigOutcome, ConfigSource, Identity, Orchestrator, Push, Reported,
     RestartReason, SourceError,
 };
+
+/// Pause before a call that undoes is repeated; doubles each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// What came of a call.
 #[derive(Debug)]
@@ -62,10 +67,17 @@ pub(crate) enum Done {
         revision: i32,
         outcome: Result<(), String>,
     },
+    /// What the application has, before a change of it; `None` where it does not show its documents.
+    Learned {
+        step: PushStep,
+        document: Option<Result<serde_json::Value, String>>,
+    },
     Undone {
         document: DocumentId,
         revision: i32,
         outcome: Result<(), String>,
+        /// The documents the application has now, where it got all of them.
+        loaded: Option<Arc<[u8]>>,
     },
     Loaded {
         attempt: u32,
@@ -168,7 +180,7 @@ pub(crate) async fn story(
 /// Sees whether the application is well with a change.
 pub(crate) async fn confirm(
     application: Arc<dyn Application>,
-    confirmation: Arc<Confirmation>,
+    confirmation: Confirmation,
     step: PushStep,
     expected: Option<serde_json::Value>,
     until: Instant,
@@ -182,31 +194,69 @@ pub(crate) async fn confirm(
     Done::Confirmed { document, revision: step.key.revision, outcome }
 }
 
-/// Undoes a change by the patch that leads back.
+/// Asks the application for the document that is to be changed.
+pub(crate) async fn learn(
+    application: Arc<dyn Application>,
+    confirmation: Confirmation,
+    step: PushStep,
+) -> Done {
+    let document = confirmation.read(application.as_ref(), &step.key.document.data_key).await;
+    Done::Learned { step, document }
+}
+
+/// How a change is undone.
+#[derive(Debug)]
+pub(crate) enum Back {
+    /// By the patch that leads back.
+    Patch(Vec<u8>),
+    /// By the last first configuration that was good, whole.
+    Whole(Arc<[u8]>),
+}
+
+/// Undoes a change; a call that fails is repeated until its time is over.
 pub(crate) async fn undo(
     application: Arc<dyn Application>,
     step: PushStep,
-    back: Result<Vec<u8>, String>,
+    back: Result<Back, String>,
+    until: Instant,
 ) -> Done {
-    let document = step.key.document.clone();
-    let revision = step.key.revision;
-    let outcome = match back {
-        Err(why) => Err(why),
-        Ok(back) => {
-            let text = revision.to_string();
+    let mut pauses = Pauses::new(FIRST_PAUSE, LONGEST_PAUSE);
+    let outcome = loop {
+        let outcome = match &back {
+            Err(why) => break Err(why.clone()),
+            Ok(back) => undo_once(application.as_ref(), &step, back).await,
+        };
+        let pause = pauses.take();
+        if outcome.is_ok() || Instant::now() + pause >= until {
+            break outcome;
+        }
+        sleep(pause).await;
+    };
+    let loaded = back.ok().and_then(|back| match back {
+        Back::Whole(document) => Some(document),
+        Back::Patch(_) => None,
+    });
+    Done::Undone { document: step.key.document.clone(), revision: step.key.revision, outcome, loaded }
+}
+
+async fn undo_once(application: &dyn Application, step: &PushStep, back: &Back) -> Result<(), String> {
+    let answer = match back {
+        Back::Patch(patch) => {
+            let revision = step.key.revision.to_string();
             let push = Push {
                 change_set_key: &step.key.text,
-                patch: &back,
-                data_key: &document.data_key,
-                revision: &text,
+                patch,
+                data_key: &step.key.document.data_key,
+                revision: &revision,
             };
-            match verdict(application.update_config(&push).await) {
-                Verdict::Accepted(_) | Verdict::Deferred => Ok(()),
-                Verdict::Refused(why) => Err(why),
-            }
+            application.update_config(&push).await
         }
+        Back::Whole(document) => application.load_config(document).await,
     };
-    Done::Undone { document, revision, outcome }
+    match verdict(answer) {
+        Verdict::Accepted(_) | Verdict::Deferred => Ok(()),
+        Verdict::Refused(why) => Err(why),
+    }
 }
 
 /// Hands over the patch that leads a settled document back. It is no change of the store, so its key has revision 0.

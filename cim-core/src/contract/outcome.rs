@@ -41,6 +41,8 @@ pub enum ChangeState {
     Unused,
     /// Not in force, and given up.
     Failed,
+    /// Never handed to the application, because it does not fit the document.
+    Refused,
     /// Not in force any more: undone after the check that follows a push.
     RolledBack,
     /// Its time ran out before there was a result.
@@ -59,6 +61,7 @@ impl ChangeState {
             Self::Applied => "applied",
             Self::Unused => "unused",
             Self::Failed => "failed",
+            Self::Refused => "refused",
             Self::RolledBack => "rolled_back",
             Self::Expired => "expired",
             Self::Superseded => "superseded",

@@ -13,6 +13,8 @@
 
 #[path = "engine/application.rs"]
 mod application;
+#[path = "engine/checked.rs"]
+mod checked;
 mod pod;
 #[path = "engine/remembered.rs"]
 mod remembered;

@@ -22,8 +22,9 @@ impl Desk {
         let document = &settled.key.document;
         let value = match settled.status.state {
             ChangeState::Applied => Some(settled.key.revision),
-            ChangeState::Unused => Some(Commit::UNUSED),
-            ChangeState::Failed | ChangeState::RolledBack => Some(match self.on_failure {
+            // The application is well with the document before: no reason to lose the pod.
+            ChangeState::Unused | ChangeState::Refused | ChangeState::RolledBack => Some(Commit::UNUSED),
+            ChangeState::Failed => Some(match self.on_failure {
                 OnFailure::Report => Commit::FAILED,
                 OnFailure::Tolerate => Commit::UNUSED,
             }),

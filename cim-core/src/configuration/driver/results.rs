@@ -110,6 +110,11 @@ impl Driver {
         self.memory.register(registration);
         self.intake.registered(self.memory.container());
         self.day_one.registered();
+        if again
+            && self.plan.confirmation.as_ref().is_some_and(|confirmation| confirmation.read_back.is_some())
+        {
+            self.documents.forget();
+        }
         self.desk.application_ready(again);
         if !std::mem::replace(&mut self.start_committed, true) {
             self.commit_start();

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use super::super::announcement::Announcement;
 use super::super::change::{PushStep, Settled, Step, Word};
 use super::super::commits::Report;
@@ -9,7 +11,7 @@ use super::super::key::OWN_DOCUMENT;
 use super::super::plan::OwnChange;
 use super::super::rules::Now;
 use super::super::work::{self, Done};
-use super::{ANNOUNCEMENTS, Driver, HISTORY, NOTHING_TO_CONFIRM};
+use super::{ANNOUNCEMENTS, Driver, HISTORY};
 use crate::contract::{ChangeState, Notice};
 
 impl Driver {
@@ -18,16 +20,15 @@ impl Driver {
             Step::Push(step) if step.key.document.data_key == OWN_DOCUMENT => {
                 self.work.push(Box::pin(work::own(self.plan.own.clone(), step)));
             }
-            Step::Push(step) => match self.documents.judge(&step.key.document.data_key, &step.patch) {
-                Ok(()) => self.calls.push_back(step),
-                Err(why) => {
-                    let refused =
-                        self.desk.refuse(&step, format!("refused before it was handed over: {why}"), now);
-                    self.settled(refused);
+            Step::Push(step) => match self.plan.confirmation.clone() {
+                Some(confirmation) if !self.documents.know(&step.key.document.data_key) => {
+                    let application = Arc::clone(&self.plan.application);
+                    self.work.push(Box::pin(work::learn(application, confirmation, step)));
                 }
+                _ => self.hand_over(step, now),
             },
             Step::Confirm(step) => {
-                let confirmation = Arc::new(self.plan.confirmation.clone().unwrap_or(NOTHING_TO_CONFIRM));
+                let confirmation = self.plan.confirmation.clone().unwrap_or_default();
                 let expected = self.documents.with(&step.key.document.data_key, &step.patch);
                 let application = Arc::clone(&self.plan.application);
                 let until = self.at(step.deadline);
@@ -35,12 +36,40 @@ impl Driver {
             }
             Step::Undo(step, reason) => {
                 tracing::warn!(change = %step.key.text, %reason, "a change is undone");
-                let back = self.documents.undo(&step.key.document.data_key, &step.patch);
-                self.work.push(Box::pin(work::undo(Arc::clone(&self.plan.application), step, back)));
+                let last_good =
+                    || self.memory.last_good.as_ref().map(|text| work::Back::Whole(text.as_bytes().into()));
+                let back = match self.documents.undo(&step.key.document.data_key, &step.patch) {
+                    Ok(patch) => Ok(work::Back::Patch(patch)),
+                    Err(why) => last_good().ok_or(why),
+                };
+                let until = self.at(step.deadline);
+                self.work.push(Box::pin(work::undo(Arc::clone(&self.plan.application), step, back, until)));
             }
             Step::Settled(settled) => self.settled(Some(settled)),
         }
         self.note();
+    }
+
+    /// What the application says its document is, before a change of it is handed over.
+    pub(super) fn learned(&mut self, step: PushStep, document: Option<Result<Value, String>>, now: Now) {
+        let name = &step.key.document.data_key;
+        match document {
+            Some(Ok(document)) => self.documents.learn(name, document),
+            Some(Err(why)) => tracing::warn!(document = name, %why, "what the application has is not known"),
+            None => {}
+        }
+        self.hand_over(step, now);
+    }
+
+    fn hand_over(&mut self, step: PushStep, now: Now) {
+        match self.documents.judge(&step.key.document.data_key, &step.patch) {
+            Ok(()) => self.calls.push_back(step),
+            Err(why) => {
+                let refused =
+                    self.desk.refuse(&step, format!("refused before it was handed over: {why}"), now);
+                self.settled(refused);
+            }
+        }
     }
 
     /// What came of a change of CIM's own document.

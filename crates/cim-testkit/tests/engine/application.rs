@@ -15,6 +15,8 @@ pub enum Manner {
     Works,
     /// Tells success, then does not answer.
     WorksAndHangs,
+    /// Tells success, then refuses connections.
+    WorksAndDies,
     /// Answers that status and tells nothing.
     Answers(u16),
     /// Refuses the connection.
@@ -30,6 +32,8 @@ struct State {
     handed_over: Vec<i32>,
     loads: usize,
     lane: Option<Lane>,
+    shown: Vec<u8>,
+    is_ill: bool,
 }
 
 /// The application.
@@ -38,7 +42,15 @@ pub struct Obedient(Arc<Mutex<State>>);
 
 impl Obedient {
     pub fn new(manner: Manner) -> Arc<Self> {
-        let state = State { manner, hook: None, handed_over: Vec::new(), loads: 0, lane: None };
+        let state = State {
+            manner,
+            hook: None,
+            handed_over: Vec::new(),
+            loads: 0,
+            lane: None,
+            shown: Vec::new(),
+            is_ill: false,
+        };
         Arc::new(Self(Arc::new(Mutex::new(state))))
     }
 
@@ -61,6 +73,16 @@ impl Obedient {
         self.state().handed_over.clone()
     }
 
+    /// What it answers to whoever reads its document.
+    pub fn show(&self, document: &str) {
+        self.state().shown = document.as_bytes().to_vec();
+    }
+
+    /// Whether it answers 503 to whoever looks at it.
+    pub fn fall_ill(&self, is_ill: bool) {
+        self.state().is_ill = is_ill;
+    }
+
     /// How often it was handed the first configuration.
     pub fn loads(&self) -> usize {
         self.state().loads
@@ -75,7 +97,9 @@ impl Obedient {
         match manner {
             Manner::Works => Ok(Answer { status: 200, body: Vec::new() }),
             Manner::Answers(status) => Ok(Answer { status, body: Vec::new() }),
-            Manner::Away => Err(CallError::Unreachable("connection refused".to_owned())),
+            Manner::Away | Manner::WorksAndDies => {
+                Err(CallError::Unreachable("connection refused".to_owned()))
+            }
             Manner::WorksAndHangs => {
                 tokio::time::sleep(limit).await;
                 Err(CallError::TimedOut(limit))
@@ -94,14 +118,17 @@ impl Component for Obedient {
 #[async_trait]
 impl Application for Obedient {
     async fn update_config(&self, push: &Push<'_>) -> Result<Answer, CallError> {
+        let revision = push.revision.parse().unwrap();
+        let hook = self.state().hook.take();
+        if let Some(mut hook) = hook {
+            hook(revision);
+            self.state().hook = Some(hook);
+        }
         let manner = {
             let mut state = self.state();
-            let revision = push.revision.parse().unwrap();
             state.handed_over.push(revision);
-            if let Some(hook) = &mut state.hook {
-                hook(revision);
-            }
-            if let (Manner::Works | Manner::WorksAndHangs, Some(lane)) = (state.manner, &mut state.lane) {
+            let tells = matches!(state.manner, Manner::Works | Manner::WorksAndHangs | Manner::WorksAndDies);
+            if let (true, Some(lane)) = (tells, &mut state.lane) {
                 let text = format!(r#"{{"change-set-key":"{}","status":"success"}}"#, push.change_set_key);
                 lane.config_result(text.as_bytes());
             }
@@ -124,6 +151,7 @@ impl Application for Obedient {
     }
 
     async fn get(&self, _path: &str) -> Result<Answer, CallError> {
-        Ok(Answer { status: 200, body: Vec::new() })
+        let state = self.state();
+        Ok(Answer { status: if state.is_ill { 503 } else { 200 }, body: state.shown.clone() })
     }
 }

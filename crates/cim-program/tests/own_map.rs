@@ -11,11 +11,11 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use cim_bin::application::CurrentApplication;
-use cim_bin::backends;
-use cim_bin::own_document::{Map, Wish, wishes};
 use cim_core::configuration::{OwnChange, Plan, Registration};
 use cim_core::{Cim, Configuration, Document, Identity, OrchestratorErrorKind, Sink};
+use cim_program::application::CurrentApplication;
+use cim_program::backends;
+use cim_program::own_document::{Map, Wish, wishes};
 use cim_testkit::{FakeOrchestrator, MemorySource};
 use serde_json::{Value, json};
 use tokio::sync::watch;

@@ -32,7 +32,8 @@ const COPIED: [&str; 7] = [
     "cim_config_",
 ];
 /// Parts among them that watch it.
-const LEFT_OUT: [&str; 3] = ["cim_bin::diagnostics::", "cim_bin::lost_receivers", "cim_bin::backends"];
+const LEFT_OUT: [&str; 3] =
+    ["cim_program::diagnostics::", "cim_program::lost_receivers", "cim_program::backends"];
 
 /// The way of the copies. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -138,12 +139,12 @@ mod tests {
     fn a_flood_without_anybody_to_take_it_is_dropped_and_counted_and_nobody_waits() {
         let copies = Copies::new(true);
         for number in 0..1000 {
-            copies.offer("cim_bin::reload", || number.to_string());
+            copies.offer("cim_program::reload", || number.to_string());
             copies.offer("cim_core::delivery::worker", || "about a record".to_owned());
         }
         assert_eq!(copies.shared.dropped.load(Ordering::Relaxed), 1000 - WAITING as u64);
         copies.set(false);
-        copies.offer("cim_bin::reload", || "switched off".to_owned());
+        copies.offer("cim_program::reload", || "switched off".to_owned());
         assert_eq!(copies.shared.dropped.load(Ordering::Relaxed), 1000 - WAITING as u64);
     }
 
@@ -159,15 +160,15 @@ mod tests {
             "cim_spool::stream",
             "cim_sink_kafka::reports",
             "cim_orchestrator_kubernetes::server",
-            "cim_bin::diagnostics::throttle",
-            "cim_bin::backends::tcp_tls",
+            "cim_program::diagnostics::throttle",
+            "cim_program::backends::tcp_tls",
             "librdkafka",
         ] {
             assert!(!is_copied(target), "{target}");
         }
         for target in [
-            "cim_bin::said",
-            "cim_bin::diagnostics",
+            "cim_program::said",
+            "cim_program::diagnostics",
             "cim_core::configuration::driver",
             "cim_config_etcd::watch",
             "cim_nats",

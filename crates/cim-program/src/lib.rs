@@ -1,6 +1,6 @@
-//! The `cim` program: settings, registry of compiled-in backends, assembly, command line. Nothing else.
+//! What the `cim` program is made of: settings, registry of compiled-in backends, assembly, command line. Nothing else.
 //!
-//! A library beside the binary, so that tests reach its parts; nobody else depends on it.
+//! A library apart from the program (`cim-bin`), so that tests reach its parts and it is built for size; nobody else depends on it.
 
 mod aligned;
 pub mod application;

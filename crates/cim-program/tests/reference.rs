@@ -11,10 +11,10 @@
 
 use std::path::Path;
 
-use cim_bin::{backends, reference, settings};
+use cim_program::{backends, reference, settings};
 
 fn compare(name: &str, page: &str) {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference").join(name);
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference").join(name);
     #[allow(clippy::disallowed_methods, reason = "the documented switch of this test")]
     if std::env::var_os("CIM_UPDATE_REFERENCE").is_some() {
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();

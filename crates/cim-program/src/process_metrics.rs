@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn the_families_are_those_that_were_recorded() {
         let recorded: serde_json::Value =
-            serde_json::from_str(include_str!("../../tests/vectors/metrics.json")).unwrap();
+            serde_json::from_str(include_str!("../../../tests/vectors/metrics.json")).unwrap();
         let case = &recorded["cases"][0];
         assert_eq!(case["name"], "families before registration");
         let families = case["expected"]["families"].as_object().unwrap().iter();

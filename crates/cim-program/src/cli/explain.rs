@@ -212,13 +212,18 @@ fn story(change: &Change, engine: &Engine) -> Story {
             "leave it, or write a change that the application uses",
         ),
         ChangeState::Failed => told(
-            "it is not in force: the application refused it, or it did not pass the checks before",
+            "it is not in force: the application refused it",
             "the next revision is handed over; a result of -1 has the config server delete the pod",
+            correct,
+        ),
+        ChangeState::Refused => told(
+            "it does not fit the document, so the application never saw it",
+            "the document before it stays in force, and the pod lives on; the next revision is handed over",
             correct,
         ),
         ChangeState::RolledBack => told(
             "it was in force, the application became ill with it, and it was undone",
-            "the document before it stays in force; the next revision is handed over",
+            "the document before it is in force again, and the pod lives on; the next revision is handed over",
             correct,
         ),
         ChangeState::Expired => told(
@@ -235,7 +240,7 @@ fn story(change: &Change, engine: &Engine) -> Story {
 }
 
 #[cfg(test)]
-#[path = "../../tests/recorded/mod.rs"]
+#[path = "../../../../cim-bin/tests/recorded/mod.rs"]
 mod recorded;
 
 #[cfg(test)]
