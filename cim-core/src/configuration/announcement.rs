@@ -171,6 +171,8 @@ mod tests {
             pushed_ms: None,
             settled_ms: None,
             deadline_ms: None,
+            store_revision: None,
+            count_after: None,
         };
         let commit = Some(Commit { key: key.to_owned(), value: 1 });
         ConfigOutcome { commit, status: Some((String::new(), status)) }

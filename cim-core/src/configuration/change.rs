@@ -67,6 +67,10 @@ pub struct Settled {
     pub commit_by: Option<Duration>,
     /// The story.
     pub status: ChangeStatus,
+    /// It is another word about a change that counted as applied.
+    pub corrects: bool,
+    /// It is the first of a new count: the map of the config server was made anew, and its revisions began again.
+    pub is_of_new_count: bool,
 }
 
 #[derive(Debug)]

@@ -65,6 +65,9 @@ impl Commits {
     pub fn push(&mut self, report: Report) {
         let line =
             report.outcome.commit.as_ref().map_or_else(|| STORIES.to_owned(), |commit| commit.key.clone());
+        if report.settled.as_ref().is_some_and(|settled| settled.is_of_new_count) {
+            self.marks.remove(&line);
+        }
         self.lines.entry(line).or_default().waiting.push_back(report);
     }
 
@@ -199,9 +202,18 @@ mod tests {
             pushed_ms: None,
             settled_ms: None,
             deadline_ms: None,
+            store_revision: None,
+            count_after: None,
         };
         let key = ChangeKey { text: String::new(), document, revision };
-        let settled = Settled { key, patch: Arc::from(&b""[..]), commit_by: None, status };
+        let settled = Settled {
+            key,
+            patch: Arc::from(&b""[..]),
+            commit_by: None,
+            status,
+            corrects: false,
+            is_of_new_count: false,
+        };
         Report { settled: Some(settled), ..report(value, None) }
     }
 

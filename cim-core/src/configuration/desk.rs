@@ -1,31 +1,22 @@
 //! Everything there is to change: one lane per document, fed by the source and by the application.
 //!
-//! Pure as the lanes are. Owns the meaning of keys and results, and what the config server is told. Left out: doing it (see
-//! `driver`), and day-one documents. The invariants: a result counts only for a change that was handed over, so nothing
+//! Pure as the lanes are. Owns the meaning of keys and results, and (`outcome`) what the config server is told. Left out: doing
+//! it (`driver`), and day-one documents. The invariants: a result counts only for a change that was handed over, so nothing
 //! is ever committed under a foreign key; looking for work costs what there is to do, not what there is.
+
+mod outcome;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+pub use self::outcome::OnFailure;
 use super::change::{PushStep, Settled, Step, Verdict, Word};
 use super::counts::Counts;
-use super::key::{ChangeKey, DocumentId, Key, OWN_DOCUMENT, commit_key, status_key};
+use super::key::{ChangeKey, DocumentId, Key, MapLevel, OWN_DOCUMENT, commit_key};
 use super::lane::Lane;
 use super::news::{DayOneEntry, LeaseQuestion, News};
 use super::rules::{Now, Rules};
-use crate::contract::{
-    ChangeState, ChangeStatus, Commit, ConfigEntry, ConfigOutcome, ConfigUpdate, Identity,
-};
-
-/// Whether the config server learns of a failure in the way that costs the pod its life.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum OnFailure {
-    /// `-1`: the pod is replaced.
-    #[default]
-    Report,
-    /// `-2`: the pod lives on with the configuration it has.
-    Tolerate,
-}
+use crate::contract::{ChangeStatus, ConfigEntry, ConfigUpdate, Identity};
 
 /// All lanes.
 #[derive(Debug)]
@@ -38,6 +29,8 @@ pub struct Desk {
     remembered: BTreeMap<DocumentId, (i32, Option<ChangeStatus>)>,
     /// CIM's own document has a map of its own.
     own_map: bool,
+    /// Revisions of the store mean the same to every process.
+    lasting_revisions: bool,
     /// Results that the config server has from earlier runs.
     committed: BTreeMap<String, i32>,
     ready: bool,
@@ -62,6 +55,7 @@ impl Desk {
             lanes: BTreeMap::new(),
             remembered,
             own_map: false,
+            lasting_revisions: false,
             committed: BTreeMap::new(),
             ready: false,
             touched: VecDeque::new(),
@@ -79,6 +73,11 @@ impl Desk {
     /// The same, to be counted on.
     pub fn counts_mut(&mut self) -> &mut Counts {
         &mut self.counts
+    }
+
+    /// Revisions of the store mean the same to every process.
+    pub fn set_lasting_revisions(&mut self, lasting: bool) {
+        self.lasting_revisions = lasting;
     }
 
     /// CIM's own document has a map of its own at the config server.
@@ -168,7 +167,8 @@ impl Desk {
         if self.committed.get(&commit_key(&self.identity, document.level, own)) == Some(&revision) {
             lane.skip_through(revision);
         }
-        if lane.offer(key, entry.value, None, now) {
+        let written = self.lasting_revisions.then_some(entry.revision.0);
+        if lane.offer(key, entry.value, written, now) {
             self.counts.received += 1;
             if let Some(lease) = entry.lease {
                 news.leases.push(LeaseQuestion { document: document.clone(), revision, lease });
@@ -191,10 +191,11 @@ impl Desk {
         }
     }
 
-    /// What the store says of earlier changes of a document.
+    /// What the store says of earlier changes of a document. A story of the other level's document of that name, which has the
+    /// same place in the store, says nothing of this one.
     pub fn know(&mut self, document: &DocumentId, last: Option<ChangeStatus>) {
         if let Some(lane) = self.lanes.get_mut(document) {
-            lane.know(last);
+            lane.know(last.filter(|last| last.level == document.level.as_str()));
             self.touched.push_back(document.clone());
         }
     }
@@ -208,11 +209,41 @@ impl Desk {
     }
 
     /// The answer to a [`LeaseQuestion`].
-    pub fn limit(&mut self, question: &LeaseQuestion, time_left: Option<Duration>, now: Now) {
+    pub fn limit(&mut self, question: &LeaseQuestion, time_left: Duration, now: Now) {
         if let Some(lane) = self.lanes.get_mut(&question.document) {
             lane.limit(question.revision, time_left, now);
             self.touched.push_back(question.document.clone());
         }
+    }
+
+    /// Whether the answer still matters.
+    #[must_use]
+    pub fn needs(&self, question: &LeaseQuestion) -> bool {
+        self.lanes.get(&question.document).is_some_and(|lane| lane.waits(question.revision))
+    }
+
+    /// The document of that name, kept at rest until [`stored`](Self::stored): the application is called for it beside its lane.
+    ///
+    /// # Errors
+    /// Why it must not be called now.
+    pub fn hold(&mut self, data_key: &str) -> Result<DocumentId, String> {
+        if data_key == OWN_DOCUMENT {
+            return Err(format!(
+                "`{data_key}` is CIM's own document: the config server, or its file, changes it"
+            ));
+        }
+        let mut found = None;
+        for (document, lane) in self.lanes.iter_mut().filter(|(document, _)| document.data_key == data_key) {
+            if !lane.is_at_rest() {
+                return Err(format!("a change of `{document}` is at work; wait for its result"));
+            }
+            found = found.or_else(|| Some((document.clone(), lane)));
+        }
+        let Some((document, lane)) = found else {
+            return Ok(DocumentId { level: MapLevel::Ms, data_key: data_key.to_owned() });
+        };
+        lane.hold();
+        Ok(document)
     }
 
     /// The config server has a result of that revision under that key, from an earlier run: the change of exactly that
@@ -325,29 +356,6 @@ impl Desk {
     #[must_use]
     pub fn wake(&self) -> Option<Duration> {
         self.wakes.first().map(|(at, _)| *at)
-    }
-
-    /// What the config server and the operator are told of a settled change.
-    #[must_use]
-    pub fn outcome(&self, settled: &Settled) -> ConfigOutcome {
-        let document = &settled.key.document;
-        let value = match settled.status.state {
-            ChangeState::Applied => Some(settled.key.revision),
-            ChangeState::Unused => Some(Commit::UNUSED),
-            ChangeState::Failed | ChangeState::RolledBack => Some(match self.on_failure {
-                OnFailure::Report => Commit::FAILED,
-                OnFailure::Tolerate => Commit::UNUSED,
-            }),
-            ChangeState::Received | ChangeState::Pushed | ChangeState::Expired | ChangeState::Superseded => {
-                None
-            }
-        };
-        let own = self.own_map && document.data_key == OWN_DOCUMENT;
-        let key = commit_key(&self.identity, document.level, own);
-        ConfigOutcome {
-            commit: value.map(|value| Commit { key, value }),
-            status: Some((status_key(&self.identity, document), settled.status.clone())),
-        }
     }
 
     /// Every document with the story of its change at work or of its last one, and how many wait behind.

@@ -121,6 +121,7 @@ impl Driver {
         let memory = plan.dir.as_deref().map(Memory::load).unwrap_or_default().in_pod(&plan.identity.uid);
         let rules = Rules { confirms: plan.confirmation.is_some(), ..plan.rules };
         let mut desk = Desk::new(plan.identity.clone(), rules, plan.on_failure, memory.settled());
+        desk.set_lasting_revisions(plan.source.as_ref().is_some_and(|source| source.has_lasting_revisions()));
         if memory.registration.is_some() {
             // The application registers once in its life, and this process is not the first one it meets.
             desk.application_ready(false);
@@ -317,14 +318,14 @@ impl Driver {
             self.look_for_results();
         }
         if let Some(source) = &self.plan.source {
-            for question in leases {
-                self.questions.push_back(Box::pin(work::limit(Arc::clone(source), question)));
-            }
             for document in documents {
                 let key = status_key(&self.plan.identity, &document);
                 let now = Instant::now();
                 self.questions.push_back(Box::pin(work::story(Arc::clone(source), document, key, now)));
             }
+        }
+        for question in leases {
+            self.ask_for_limit(question);
         }
         self.dirty();
     }
@@ -348,14 +349,8 @@ impl Driver {
                 self.asking -= 1;
                 self.done(*answer);
             }
-            Done::Limited { question, time_left: Ok(time_left) } => {
-                // An ended lease shows as a removal soon.
-                self.desk.limit(&question, time_left.or(Some(Duration::ZERO)), now);
-            }
-            Done::Limited { question, time_left: Err(error) } => {
-                tracing::debug!(%error, "how long a change may take is not known");
-                self.desk.limit(&question, None, now);
-            }
+            Done::Limited { question, time_left } => self.limited(question, time_left, now),
+            Done::Limit { question } => self.ask_for_limit(question),
             Done::Reported { line, outcome } => self.reported(&line, outcome, now),
             Done::Committed { key, value } => self.committed(key, value),
             Done::Story { document, key, value } => self.story(document, key, value),
@@ -377,11 +372,12 @@ impl Driver {
                 let names = self.own_maps();
                 self.work.push(Box::pin(work::own_map(Arc::clone(&self.plan.orchestrator), names, again)));
             }
-            Done::RolledBack { data_key, outcome, done } => {
+            Done::RolledBack { document, outcome, done } => {
                 if outcome.is_ok() {
-                    self.documents.went_back(&data_key);
+                    self.documents.went_back(&document.data_key);
                     self.dirty();
                 }
+                self.desk.stored(&document);
                 let _ = done.send(outcome);
             }
             Done::Saved(outcome) => self.was_saved(outcome),

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use super::change::{Change, Phase, PushStep, Settled, Step, Verdict, Word};
 use super::key::{ChangeKey, DocumentId};
+use super::record::Record;
 use super::rules::{Now, Rules};
 use crate::contract::{ChangeState, ChangeStatus};
 
@@ -20,10 +21,7 @@ use crate::contract::{ChangeState, ChangeStatus};
 #[derive(Debug)]
 pub struct Lane {
     rules: Rules,
-    /// Highest revision that is settled.
-    settled: i32,
-    /// The story of that one.
-    last: Option<ChangeStatus>,
+    record: Record,
     /// The last one was settled by the answer of a call, and the application may still correct it.
     correctable: Option<Settled>,
     pending: BTreeMap<i32, Change>,
@@ -42,8 +40,7 @@ impl Lane {
     pub fn new(rules: Rules, settled: i32, last: Option<ChangeStatus>) -> Self {
         Self {
             rules,
-            settled,
-            last,
+            record: Record::new(settled, last),
             correctable: None,
             pending: BTreeMap::new(),
             calling: None,
@@ -56,10 +53,10 @@ impl Lane {
     /// What the store says of earlier runs.
     pub fn know(&mut self, last: Option<ChangeStatus>) {
         self.known = true;
-        if let Some(last) = last.filter(|last| last.state.is_final() && last.revision >= self.settled) {
-            self.skip_through(last.revision);
-            self.last = Some(last);
-        }
+        self.record.learn(last);
+        let offered = std::mem::take(&mut self.pending);
+        self.pending =
+            offered.into_iter().filter(|(_, change)| self.record.is_news(&change.status)).collect();
     }
 
     /// A result is stored, or given up.
@@ -70,7 +67,7 @@ impl Lane {
     /// Highest revision with a result; zero before the first.
     #[must_use]
     pub fn settled(&self) -> i32 {
-        self.settled
+        self.record.settled()
     }
 
     /// How many changes wait for a result.
@@ -82,13 +79,13 @@ impl Lane {
     /// The story of the change at work, or of the last one.
     #[must_use]
     pub fn status(&self) -> Option<&ChangeStatus> {
-        self.pending.values().next().map(|change| &change.status).or(self.last.as_ref())
+        self.pending.values().next().map(|change| &change.status).or(self.record.last())
     }
 
     /// The story of the last change with a result.
     #[must_use]
     pub fn last(&self) -> Option<&ChangeStatus> {
-        self.last.as_ref()
+        self.record.last()
     }
 
     /// When the change at work has to be settled.
@@ -102,11 +99,9 @@ impl Lane {
         self.pending.keys().copied()
     }
 
-    /// Takes a change. `time_left`: how long its lease lasts, if that is known. Returns whether it is news.
-    pub fn offer(&mut self, key: ChangeKey, patch: Arc<[u8]>, time_left: Option<Duration>, now: Now) -> bool {
-        if key.revision <= self.settled {
-            return false;
-        }
+    /// Takes a change. `written`: the moment of the store, where that means the same to every process. Returns whether it is
+    /// news.
+    pub fn offer(&mut self, key: ChangeKey, patch: Arc<[u8]>, written: Option<u64>, now: Now) -> bool {
         if let Some(known) = self.pending.get_mut(&key.revision) {
             known.live = true;
             return false;
@@ -117,7 +112,7 @@ impl Lane {
             return false;
         }
         let DocumentId { level, data_key } = &key.document;
-        let deadline = now.mono + self.rules.usable(time_left);
+        let deadline = now.mono + self.rules.usable(None);
         let status = ChangeStatus {
             data_key: data_key.clone(),
             level: level.as_str().to_owned(),
@@ -129,27 +124,50 @@ impl Lane {
             pushed_ms: None,
             settled_ms: None,
             deadline_ms: Some(now.wall(deadline)),
+            store_revision: written,
+            count_after: None,
         };
+        if !self.record.is_news(&status) {
+            return false;
+        }
         let revision = key.revision;
-        let commit_by = time_left.map(|left| now.mono + Rules::commit_within(left));
-        let change = Change { key, patch, deadline, commit_by, live: true, status, phase: Phase::Waiting };
+        let change =
+            Change { key, patch, deadline, commit_by: None, live: true, status, phase: Phase::Waiting };
         self.pending.insert(revision, change);
         true
     }
 
     /// Changes up to this revision have a result from an earlier run.
     pub fn skip_through(&mut self, revision: i32) {
-        self.settled = self.settled.max(revision);
+        self.record.skip_through(revision);
         self.pending = self.pending.split_off(&(revision.saturating_add(1)));
     }
 
     /// Learns how long the lease of a change lasts.
-    pub fn limit(&mut self, revision: i32, time_left: Option<Duration>, now: Now) {
+    pub fn limit(&mut self, revision: i32, time_left: Duration, now: Now) {
         if let Some(change) = self.pending.get_mut(&revision) {
-            change.deadline = now.mono + self.rules.usable(time_left);
-            change.commit_by = time_left.map(|left| now.mono + Rules::commit_within(left));
+            change.deadline = now.mono + self.rules.usable(Some(time_left));
+            change.commit_by = Some(now.mono + Rules::commit_within(time_left));
             change.status.deadline_ms = Some(now.wall(change.deadline));
         }
+    }
+
+    /// Whether a change waits for its result.
+    #[must_use]
+    pub fn waits(&self, revision: i32) -> bool {
+        self.pending.contains_key(&revision)
+    }
+
+    /// Whether nothing is being done with a change.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        let is_begun = |change: &Change| change.status.attempts > 0;
+        self.calling.is_none() && self.storing == 0 && !self.pending.values().next().is_some_and(is_begun)
+    }
+
+    /// Hands nothing over until [`stored`](Self::stored): the application is called for another reason.
+    pub fn hold(&mut self) {
+        self.storing += 1;
     }
 
     /// The change is no longer in the store: its lease ended, or it was taken back.
@@ -230,7 +248,7 @@ impl Lane {
         let state = match word {
             Word::Success => {
                 settled.status.reason = None;
-                self.last = Some(settled.status);
+                self.record.correct(settled.status);
                 return None;
             }
             Word::Unused => ChangeState::Unused,
@@ -239,8 +257,9 @@ impl Lane {
         settled.status.state = state;
         settled.status.reason = Some("the application corrected its answer on CONFIG".to_owned());
         settled.status.settled_ms = Some(now.wall_ms);
+        settled.corrects = true;
         self.storing += 1;
-        self.last = Some(settled.status.clone());
+        self.record.correct(settled.status.clone());
         Some(settled)
     }
 
@@ -368,12 +387,11 @@ impl Lane {
         change.status.state = state;
         change.status.reason = reason;
         change.status.settled_ms = Some(now.wall_ms);
-        self.settled = self.settled.max(revision);
+        let is_of_new_count = self.record.settle(&mut change.status);
         self.storing += 1;
         self.correctable = None;
-        self.last = Some(change.status.clone());
         let Change { key, patch, commit_by, status, .. } = change;
-        Some(Settled { key, patch, commit_by, status })
+        Some(Settled { key, patch, commit_by, status, corrects: false, is_of_new_count })
     }
 }
 

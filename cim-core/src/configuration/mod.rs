@@ -19,6 +19,7 @@ mod lane;
 mod news;
 mod patch;
 mod plan;
+mod record;
 mod rules;
 mod store;
 mod subscription;

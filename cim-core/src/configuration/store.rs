@@ -90,12 +90,16 @@ impl Memory {
     }
 
     /// What of it holds in the pod of that uid. In another pod of the same name the application is another one, which has
-    /// said nothing yet.
+    /// said nothing yet and began with the maps of today; what the last one settled, the store still tells.
     #[must_use]
     pub fn in_pod(self, uid: &str) -> Self {
         let is_another = !uid.is_empty() && !self.pod_uid.is_empty() && self.pod_uid != uid;
         let here = Self { pod_uid: uid.to_owned(), ..self };
-        if is_another { Self { registration: None, several: false, day_one: None, ..here } } else { here }
+        if !is_another {
+            return here;
+        }
+        let Self { format, pod_uid, start_committed, nf_revision, last_good, restarts_ms, .. } = here;
+        Self { format, pod_uid, start_committed, nf_revision, last_good, restarts_ms, ..Self::default() }
     }
 
     /// Remembers a registration.
@@ -187,7 +191,8 @@ mod tests {
         assert_eq!(memory.clone().in_pod("u-1"), memory);
         assert_eq!(memory.clone().in_pod("").registration, memory.registration, "nobody tells the uid");
         let other = memory.in_pod("u-2");
-        assert_eq!((other.registration, other.day_one), (None, None));
+        assert_eq!((&other.registration, &other.day_one), (&None, &None));
+        assert_eq!(other, Memory::default().in_pod("u-2"));
     }
 
     #[test]

@@ -18,8 +18,8 @@ use super::key::DocumentId;
 use super::news::LeaseQuestion;
 use super::plan::{OwnChange, OwnDocument};
 use crate::contract::{
-    Answer, Application, CallError, ConfigOutcome, ConfigSource, Orchestrator, Push, Reported, RestartReason,
-    SourceError,
+    Answer, Application, CallError, ConfigOutcome, ConfigSource, Identity, Orchestrator, Push, Reported,
+    RestartReason, SourceError,
 };
 
 /// What came of a call.
@@ -35,6 +35,10 @@ pub(crate) enum Done {
     Own {
         step: PushStep,
         outcome: Result<OwnChange, String>,
+    },
+    /// It is time to ask again.
+    Limit {
+        question: LeaseQuestion,
     },
     Limited {
         question: LeaseQuestion,
@@ -72,7 +76,7 @@ pub(crate) enum Done {
         revision: Option<String>,
     },
     RolledBack {
-        data_key: String,
+        document: DocumentId,
         outcome: Result<(), String>,
         done: oneshot::Sender<Result<(), String>>,
     },
@@ -128,6 +132,12 @@ pub(crate) async fn load(application: Arc<dyn Application>, document: Arc<[u8]>,
 pub(crate) async fn limit(source: Arc<dyn ConfigSource>, question: LeaseQuestion) -> Done {
     let time_left = source.time_left(question.lease).await;
     Done::Limited { question, time_left }
+}
+
+/// Waits before a question is asked again.
+pub(crate) async fn later(question: LeaseQuestion, not_before: Instant) -> Done {
+    sleep_until(not_before).await;
+    Done::Limit { question }
 }
 
 /// Stores a result.
@@ -202,17 +212,19 @@ pub(crate) async fn undo(
 /// Hands over the patch that leads a settled document back. It is no change of the store, so its key has revision 0.
 pub(crate) async fn roll_back(
     application: Arc<dyn Application>,
-    key: String,
-    data_key: String,
+    identity: Identity,
+    document: DocumentId,
     back: Vec<u8>,
     done: oneshot::Sender<Result<(), String>>,
 ) -> Done {
-    let push = Push { change_set_key: &key, patch: &back, data_key: &data_key, revision: "0" };
+    let Identity { namespace, microservice, version, .. } = identity;
+    let key = format!("change-set/{namespace}/{microservice}/{version}/{document}/0");
+    let push = Push { change_set_key: &key, patch: &back, data_key: &document.data_key, revision: "0" };
     let outcome = match verdict(application.update_config(&push).await) {
         Verdict::Accepted(_) | Verdict::Deferred => Ok(()),
         Verdict::Refused(why) => Err(why),
     };
-    Done::RolledBack { data_key, outcome, done }
+    Done::RolledBack { document, outcome, done }
 }
 
 /// Asks for another pod.

@@ -99,6 +99,12 @@ pub struct ChangeStatus {
     /// When its time runs out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline_ms: Option<u64>,
+    /// The [revision](super::Revision) of the store that wrote the change, where it still means something in another process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store_revision: Option<u64>,
+    /// It counts from a map that was made anew: changes that the store got up to that revision are of an earlier one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count_after: Option<u64>,
 }
 
 /// What a source has to store of a change.

@@ -118,6 +118,12 @@ pub trait ConfigSource: Component {
     /// before the stream is polled, and dropping it ends the watch.
     fn watch(&self, scope: &ConfigScope, resume: Option<Revision>) -> ConfigStream;
 
+    /// Whether a [`Revision`] means the same to every process that reads the store, before and after this one: then a change
+    /// of a lower number that was written later than one of an earlier run is known to be of a new count, not an old change.
+    fn has_lasting_revisions(&self) -> bool {
+        false
+    }
+
     /// Stores what became of a change. Idempotent: the same outcome again changes nothing. A revision that is lower than
     /// the stored one is never written over it ([`Reported::Superseded`]); `-1` and `-2` always are.
     ///

@@ -86,6 +86,10 @@ impl ConfigSource for EtcdSource {
         Watch::new(Arc::clone(&self.shared), scope, resume).stream()
     }
 
+    fn has_lasting_revisions(&self) -> bool {
+        true
+    }
+
     async fn report(&self, outcome: &ConfigOutcome) -> Result<Reported, SourceError> {
         self.call(self.link.run("store a result", |client| report::store(client, outcome))).await
     }

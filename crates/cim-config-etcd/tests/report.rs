@@ -34,6 +34,8 @@ fn status(key: &str, revision: i32) -> (String, ChangeStatus) {
         pushed_ms: Some(6),
         settled_ms: Some(7),
         deadline_ms: None,
+        store_revision: None,
+        count_after: None,
     };
     (key.to_owned(), status)
 }

@@ -258,6 +258,39 @@ async fn a_registration_waits_for_no_store_and_the_values_of_the_start_follow() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn how_long_a_lease_lasts_is_asked_until_the_store_tells() {
+    for lease in [60, 600].map(Duration::from_secs) {
+        let pod = Pod::registered(Manner::Away).await;
+        pod.store.fail_lease_questions(5);
+        pod.store.put_leased(key(1), "[]", lease);
+        sleep(lease - Duration::from_secs(10)).await;
+        assert_eq!(pod.committed(), None, "of {lease:?}");
+        sleep(Duration::from_secs(9)).await;
+        assert_eq!(pod.committed(), Some(-1), "of {lease:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_word_that_corrects_an_answer_takes_the_change_out_of_the_document() {
+    let pod = Pod::over(MemorySource::new("store"), Manner::Works, |plan| {
+        plan.nf_revision = Some("0".to_owned());
+    });
+    pod.store.put("config/ns/svc/0", r#"{"app.json":{"level":1}}"#);
+    pod.register().await;
+    pod.cim.intake().accept(Class::Event, br#"{"eventName":"NotConfigured"}"#).await.unwrap();
+    until("the first configuration", || pod.app.loads() == 1).await;
+    pod.app.behave(Manner::Answers(200));
+    let patch = r#"[{"op":"replace","path":"/level","value":2}]"#;
+    pod.store.put_leased(key(1), patch, LEASE);
+    pod.commits(1).await;
+    assert_eq!(pod.configuration.last_change("app.json").await.unwrap()[0]["value"], 2);
+    let failure = format!(r#"{{"change-set-key":"{}","status":"failure"}}"#, key(1));
+    pod.cim.lane().config_result(failure.as_bytes());
+    pod.commits(-1).await;
+    assert!(pod.configuration.last_change("app.json").await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_of_failure_is_no_success_and_its_verdict_comes_before_the_lease_ends() {
     for manner in [Manner::Answers(500), Manner::Answers(404), Manner::Answers(409), Manner::Answers(302)] {
         let pod = Pod::registered(manner).await;

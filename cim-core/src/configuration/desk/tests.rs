@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::contract::Lease;
+use crate::contract::{ChangeState, Commit};
 use std::sync::Arc;
 
 fn at(ms: u64) -> Now {
@@ -195,4 +196,19 @@ fn ten_thousand_documents_are_handed_over_without_looking_at_all_of_them_each_ti
         assert!(desk.result(&key, None, Word::Success, at(1)).unwrap().is_some());
         assert_eq!(desk.poll(at(1)), None);
     }
+}
+
+#[test]
+fn a_document_is_called_for_beside_its_lane_only_while_no_change_of_it_is_at_work() {
+    let mut desk = desk();
+    assert!(desk.hold("cim.json").is_err(), "it is not the application's");
+    let unheard = desk.hold("app.json").unwrap();
+    assert_eq!(unheard.level, MapLevel::Ms);
+    put(&mut desk, "change-set/ns/svc/v0/nf/app.json/1");
+    let document = desk.hold("app.json").unwrap();
+    assert_eq!(document.level, MapLevel::Nf);
+    assert!(pushes(&mut desk).is_empty(), "it is held");
+    desk.stored(&document);
+    assert_eq!(pushes(&mut desk).len(), 1);
+    assert!(desk.hold("app.json").unwrap_err().contains("`nf/app.json` is at work"));
 }

@@ -1,6 +1,7 @@
 //! What the driver makes of outcomes: results of the application, answers of the store, the first configuration.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use cim_wire::ConfigResult;
 use tokio::time::Instant;
@@ -10,6 +11,7 @@ use super::super::change::Word;
 use super::super::commits::Report;
 use super::super::day_one::{AppState, DayOneStep};
 use super::super::key::{DocumentId, MapLevel, commit_key};
+use super::super::news::LeaseQuestion;
 use super::super::plan::{OnExhausted, RESTART_PERIOD};
 use super::super::rules::Now;
 use super::super::store::Registration;
@@ -75,20 +77,25 @@ impl Driver {
             Order::LastChange { data_key, done } => {
                 let _ = done.send(self.documents.last_change(&data_key));
             }
-            Order::Rollback { data_key, done } => match self.documents.back(&data_key) {
-                Ok(back) => {
-                    let identity = &self.plan.identity;
-                    let key = format!(
-                        "change-set/{}/{}/{}/ms/{data_key}/0",
-                        identity.namespace, identity.microservice, identity.version
-                    );
-                    let application = Arc::clone(&self.plan.application);
-                    self.work.push(Box::pin(work::roll_back(application, key, data_key, back, done)));
+            Order::Rollback { data_key, done } => {
+                let back = self.documents.back(&data_key);
+                match back.and_then(|back| Ok((back, self.desk.hold(&data_key)?))) {
+                    Ok((back, document)) => {
+                        let (application, identity) =
+                            (Arc::clone(&self.plan.application), self.plan.identity.clone());
+                        self.work.push(Box::pin(work::roll_back(
+                            application,
+                            identity,
+                            document,
+                            back,
+                            done,
+                        )));
+                    }
+                    Err(why) => {
+                        let _ = done.send(Err(why));
+                    }
                 }
-                Err(why) => {
-                    let _ = done.send(Err(why));
-                }
-            },
+            }
             Order::OwnMap { revision } => self.own_map(revision),
             Order::Announce(announcement) => self.announce(&announcement),
             Order::Stop { done } => {
@@ -217,6 +224,31 @@ impl Driver {
     pub(super) fn look_for_results(&self) {
         for key in self.commits.written() {
             self.ask_for_result(key.clone(), Instant::now());
+        }
+    }
+
+    pub(super) fn ask_for_limit(&mut self, question: LeaseQuestion) {
+        if let Some(source) = self.plan.source.clone() {
+            self.questions.push_back(Box::pin(work::limit(source, question)));
+        }
+    }
+
+    /// How long a change may take. A store that cannot tell is asked again: until it does the change has the usual time.
+    pub(super) fn limited(
+        &mut self,
+        question: LeaseQuestion,
+        time_left: Result<Option<Duration>, SourceError>,
+        now: Now,
+    ) {
+        match time_left {
+            // An ended lease shows as a removal soon.
+            Ok(time_left) => self.desk.limit(&question, time_left.unwrap_or_default(), now),
+            Err(error) => {
+                tracing::debug!(%error, "how long a change may take is not known yet");
+                if self.desk.needs(&question) {
+                    self.work.push(Box::pin(work::later(question, Instant::now() + ASK_AGAIN)));
+                }
+            }
         }
     }
 

@@ -71,6 +71,9 @@ impl Driver {
             ChangeState::Expired => counts.expired += 1,
             _ => counts.failed += 1,
         }
+        if settled.corrects {
+            self.documents.went_back(&document.data_key);
+        }
         if status.state == ChangeState::Applied || status.state == ChangeState::Unused {
             tracing::info!(change = %settled.key.text, state = status.state.as_str(), attempts = status.attempts, reason = status.reason, "a change is settled");
         } else {

@@ -32,7 +32,9 @@ fn known(rules: Rules) -> Lane {
 }
 
 fn offer(lane: &mut Lane, revision: i32) -> bool {
-    lane.offer(key(revision), patch(), Some(Duration::from_secs(180)), at(0))
+    let is_news = lane.offer(key(revision), patch(), None, at(0));
+    lane.limit(revision, Duration::from_secs(180), at(0));
+    is_news
 }
 
 fn pushed(step: Option<Step>) -> PushStep {
@@ -283,7 +285,8 @@ proptest! {
         for input in steps {
             let outcome = match input {
                 Input::Offer(revision) => {
-                    if lane.offer(key(revision), patch(), Some(Duration::from_secs(60)), at(now)) {
+                    if lane.offer(key(revision), patch(), None, at(now)) {
+                        lane.limit(revision, Duration::from_secs(60), at(now));
                         offered.insert(revision);
                     }
                     None

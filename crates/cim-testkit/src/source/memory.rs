@@ -32,6 +32,7 @@ struct State {
     cuts: u64,
     down: Option<SourceErrorKind>,
     failing: VecDeque<(SourceErrorKind, bool)>,
+    failing_questions: usize,
     reports: Vec<ConfigOutcome>,
     watches: usize,
     closed: bool,
@@ -116,6 +117,11 @@ impl MemorySource {
         self.change(|state| state.failing.extend(kinds.into_iter().map(|kind| (kind, true))));
     }
 
+    /// Fails that many questions for the time left of a lease.
+    pub fn fail_lease_questions(&self, count: usize) {
+        self.change(|state| state.failing_questions = count);
+    }
+
     /// Closes or opens the gate: with a closed one every call and every watch waits.
     pub fn set_gate(&self, open: bool) {
         self.shared.open.send_replace(open);
@@ -139,6 +145,11 @@ impl MemorySource {
     #[must_use]
     pub fn watches(&self) -> usize {
         self.state().watches
+    }
+
+    /// Opens it again after `close`, for the next process.
+    pub fn reopen(&self) {
+        self.change(|state| state.closed = false);
     }
 
     /// Whether `close` was called.
@@ -338,6 +349,10 @@ impl ConfigSource for MemorySource {
         self.watch_within(Arc::new(move |key| scope.contains(key)), resume)
     }
 
+    fn has_lasting_revisions(&self) -> bool {
+        true
+    }
+
     async fn report(&self, outcome: &ConfigOutcome) -> Result<Reported, SourceError> {
         self.admit().await?;
         let failing = self.state().failing.pop_front();
@@ -358,6 +373,14 @@ impl ConfigSource for MemorySource {
 
     async fn time_left(&self, lease: Lease) -> Result<Option<Duration>, SourceError> {
         self.admit().await?;
+        let fails = self.change(|state| {
+            let fails = state.failing_questions > 0;
+            state.failing_questions = state.failing_questions.saturating_sub(1);
+            fails
+        });
+        if fails {
+            return Err(scripted(SourceErrorKind::Unavailable));
+        }
         let end = self.state().leases.get(&lease.0).copied();
         Ok(end.map(|end| end.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero()))
     }

@@ -335,6 +335,10 @@ impl ConfigSource for SourceMutant {
         Box::pin(updates.map(move |item| item.map(|update| Self::spoil(flaw, update))))
     }
 
+    fn has_lasting_revisions(&self) -> bool {
+        self.target.has_lasting_revisions()
+    }
+
     async fn report(&self, outcome: &ConfigOutcome) -> Result<Reported, SourceError> {
         let mut outcome = outcome.clone();
         if self.flaw == SourceFlaw::DropsStory {

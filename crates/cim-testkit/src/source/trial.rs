@@ -133,6 +133,8 @@ impl<'h> Trial<'h> {
             pushed_ms: Some(1_700_000_000_001),
             settled_ms: None,
             deadline_ms: None,
+            store_revision: None,
+            count_after: None,
         };
         let story = format!("cim-status/{}/pod-1/app.json", self.pod());
         ConfigOutcome {

@@ -9,7 +9,7 @@ use cim_testkit::MemorySource;
 use tokio::time::sleep;
 
 use super::application::Manner;
-use super::{LEASE, Pod, key, until};
+use super::{COMMIT, LEASE, Pod, key, until};
 
 /// The file of it in the spool directory.
 const MEMORY: &str = "configuration.json";
@@ -88,4 +88,65 @@ async fn a_registration_is_answered_when_it_can_be_remembered() {
         });
         assert!(memory.contains(&second), "{second}: {memory}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_map_that_was_made_anew_counts_from_one_and_none_of_its_changes_is_taken_for_an_old_one() {
+    let spool = tempfile::tempdir().unwrap();
+    let store = MemorySource::new("store");
+    let start =
+        || Pod::over(Arc::clone(&store), Manner::Works, |plan| plan.dir = Some(spool.path().to_owned()));
+    let pod = start();
+    pod.register().await;
+    for revision in 56..=57 {
+        pod.change(revision);
+        pod.commits(revision).await;
+    }
+    pod.stop().await;
+    store.reopen();
+    // The config server removes the result of a change that it judged.
+    store.delete(COMMIT.as_bytes());
+    for revision in 1..=2 {
+        store.put_leased(key(revision), "[]", LEASE);
+    }
+    let next = start();
+    next.register().await;
+    next.commits(2).await;
+    next.change(3);
+    next.commits(3).await;
+    assert_eq!(
+        next.app.handed_over(),
+        [1, 2, 3],
+        "the old changes are still in the store, and have their result"
+    );
+    next.stop().await;
+
+    store.reopen();
+    let last = start();
+    last.register().await;
+    last.change(4);
+    last.commits(4).await;
+    assert_eq!(last.app.handed_over(), [4]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_story_of_the_other_level_says_nothing_of_a_document_of_the_same_name() {
+    let spool = tempfile::tempdir().unwrap();
+    let store = MemorySource::new("store");
+    let start =
+        || Pod::over(Arc::clone(&store), Manner::Works, |plan| plan.dir = Some(spool.path().to_owned()));
+    let pod = start();
+    pod.register().await;
+    store.put_leased("change-set/ns/svc/v0/nf/app.json/9", "[]", LEASE);
+    until("the change of the network function", || pod.app.handed_over() == [9]).await;
+    pod.change(4);
+    pod.commits(4).await;
+    pod.stop().await;
+    store.reopen();
+    let next = start();
+    store.put_leased("change-set/ns/svc/v0/nf/app.json/10", "[]", LEASE);
+    until("the next one", || next.app.handed_over().contains(&10)).await;
+    next.change(5);
+    next.commits(5).await;
+    assert_eq!(next.app.handed_over(), [10, 5]);
 }
