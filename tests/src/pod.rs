@@ -1,4 +1,4 @@
-//! A pod: the program with files as the source of configuration, and the reference application.
+//! A pod: the program with files or an etcd as the source of configuration, and the reference application.
 //!
 //! Owns where things are in the store. Left out: what a test expects.
 
@@ -49,6 +49,18 @@ impl Pod {
         let daemon = Daemon::start(&format!("{}{SOURCE}{more}{identity}", app.setting()));
         app.connect(daemon.nats());
         std::fs::create_dir_all(daemon.home().join("store")).unwrap();
+        Self { daemon, app }
+    }
+
+    /// Starts both with an etcd as the source; the application has not registered. `more` follows `[configuration]`.
+    #[must_use]
+    pub fn of_etcd(endpoints: &[String], more: &str) -> Self {
+        let app = Application::start(Manners::default());
+        let daemon = Daemon::start(&format!(
+            "{}[spool]\ndir = \"{{home}}/spool\"\n[configuration]\nsource = \"etcd\"\netcd.endpoints = {endpoints:?}\n{more}{IDENTITY}",
+            app.setting()
+        ));
+        app.connect(daemon.nats());
         Self { daemon, app }
     }
 

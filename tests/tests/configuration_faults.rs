@@ -1,10 +1,12 @@
-//! Configuration from a real etcd of three members while everything around it fails: every change arrives, in order.
+//! Configuration from a real etcd, of the current and of the oldest version, while everything around it fails: every change
+//! arrives, in order.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     clippy::disallowed_methods,
+    clippy::print_stdout,
     reason = "test code: a failed step is the failure"
 )]
 
@@ -13,9 +15,9 @@ use std::io::Write;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use cim_services::Etcd;
+use cim_services::{Etcd, EtcdPlan, EtcdVersion};
 use cim_testkit::{Behaviour, ChaosProxy, Ending, Flow, Seeded};
-use cim_tests::application::{Application, Manners};
+use cim_tests::pod::Pod;
 use cim_tests::{Daemon, has_time, until};
 
 const DOCUMENTS: [&str; 4] = ["a.json", "b.json", "c.json", "d.json"];
@@ -23,12 +25,13 @@ const DOCUMENTS: [&str; 4] = ["a.json", "b.json", "c.json", "d.json"];
 /// Time the config server gives a change.
 const LEASE: Duration = Duration::from_secs(180);
 
-fn settings(endpoints: &[String], app: &Application) -> String {
-    format!(
-        "{}[spool]\ndir = \"{{home}}/spool\"\n[configuration]\nsource = \"etcd\"\netcd.endpoints = {endpoints:?}\n\
-         [identity]\nnamespace = \"ns1\"\npod = \"pod-1\"\nmicroservice = \"svc\"\nversion = \"v1\"\n",
-        app.setting(),
-    )
+/// Does the same with a cluster of each version, one after the other.
+fn with_each_version(members: usize, test: impl Fn(&Etcd)) {
+    for version in EtcdVersion::ALL {
+        let Some(etcd) = EtcdPlan::new().version(version).members(members).start() else { return };
+        println!("etcd {}", version.number());
+        test(&etcd);
+    }
 }
 
 /// Writes the changes of these revisions under one lease, in one transaction.
@@ -156,15 +159,16 @@ impl Auditor {
 #[test]
 fn every_change_is_handed_over_in_order_through_cuts_compactions_kills_and_a_restored_snapshot() {
     let (batches, size) = if has_time("10,000 changes") { (200, 50) } else { (8, 20) };
-    let Some(etcd) = Etcd::cluster(3) else { return };
-    let app = Application::start(Manners::default());
     // `CIM_SEED` plays the faults of an earlier run again.
     let seed = std::env::var("CIM_SEED")
         .map_or_else(|_| u64::from(std::process::id()), |seed| seed.parse().unwrap());
     println!("seed {seed}");
-    let mut trouble = Trouble::new(&etcd, seed);
-    let mut daemon = Daemon::start(&settings(&trouble.endpoints(), &app));
-    app.connect(daemon.nats());
+    with_each_version(3, |etcd| through_everything(etcd, seed, batches, size));
+}
+
+fn through_everything(etcd: &Etcd, seed: u64, batches: i32, size: i32) {
+    let mut trouble = Trouble::new(etcd, seed);
+    let Pod { mut daemon, app } = Pod::of_etcd(&trouble.endpoints(), "");
     assert!(daemon.register().starts_with("HTTP/1.1 200"));
     let mut auditor = Auditor::default();
     let (saved, snapshot) = (batches / 2, etcd.home().join("snapshot"));
@@ -172,7 +176,7 @@ fn every_change_is_handed_over_in_order_through_cuts_compactions_kills_and_a_res
         if batch == saved {
             etcd.save(&snapshot);
         }
-        change(&etcd, batch * size + 1..(batch + 1) * size + 1);
+        change(etcd, batch * size + 1..(batch + 1) * size + 1);
         auditor.expects((batch + 1) * size);
         if batch == saved + 1 {
             etcd.restore(&snapshot, &[]);
@@ -181,12 +185,12 @@ fn every_change_is_handed_over_in_order_through_cuts_compactions_kills_and_a_res
         if batch % 2 == 1 {
             trouble.strike(&mut daemon);
         }
-        auditor.looks(committed(&etcd));
+        auditor.looks(committed(etcd));
     }
     let last = batches * size;
     let (written, behind) = (Instant::now(), last - auditor.seen);
     cim_services::until("the last commit", LEASE, || {
-        auditor.looks(committed(&etcd));
+        auditor.looks(committed(etcd));
         auditor.seen == last
     });
     println!("{last} changes; {behind} were waiting after the last one, for {:?}", written.elapsed());
@@ -211,59 +215,60 @@ fn every_change_is_handed_over_in_order_through_cuts_compactions_kills_and_a_res
 
 #[test]
 fn etcd_may_be_away_at_the_start_and_registration_does_not_wait_for_it() {
-    let Some(etcd) = Etcd::single() else { return };
-    let app = Application::start(Manners::default());
-    etcd.member(0).kill();
-    let daemon = Daemon::start(&settings(&etcd.endpoints(), &app));
-    app.connect(daemon.nats());
-    let asked = Instant::now();
-    assert!(daemon.register().starts_with("HTTP/1.1 200"));
-    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
-    until("degraded", || daemon.get("/readyz").unwrap().contains("configuration: degraded: not watching"));
-    etcd.member(0).restart();
-    change(&etcd, 1..2);
-    until("commit", || committed(&etcd) == Some(1));
-    until("watching", || daemon.metric("cim_config_watching") > 0.5);
+    with_each_version(1, |etcd| {
+        etcd.member(0).kill();
+        let pod = Pod::of_etcd(&etcd.endpoints(), "");
+        let daemon = &pod.daemon;
+        let asked = Instant::now();
+        assert!(daemon.register().starts_with("HTTP/1.1 200"));
+        assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+        until("degraded", || {
+            daemon.get("/readyz").unwrap().contains("configuration: degraded: not watching")
+        });
+        etcd.member(0).restart();
+        change(etcd, 1..2);
+        until("commit", || committed(etcd) == Some(1));
+        until("watching", || daemon.metric("cim_config_watching") > 0.5);
+    });
 }
 
 #[test]
 fn a_store_that_was_set_back_takes_nothing_back_from_the_application() {
-    let Some(etcd) = Etcd::single() else { return };
-    let app = Application::start(Manners::default());
-    let daemon = Daemon::start(&settings(&etcd.endpoints(), &app));
-    app.connect(daemon.nats());
-    assert!(daemon.register().starts_with("HTTP/1.1 200"));
-    change(&etcd, 1..5);
-    let snapshot = etcd.home().join("snapshot");
-    etcd.save(&snapshot);
-    change(&etcd, 5..9);
-    until("commit", || committed(&etcd) == Some(8));
-    etcd.restore(&snapshot, &[]);
-    // The config server may wait for the result of a change that the snapshot still has.
-    until("the last commit again", || committed(&etcd) == Some(8));
-    change(&etcd, 9..13);
-    until("commit after the restore", || committed(&etcd) == Some(12));
-    let revisions = app.revisions();
-    for document in 0..4 {
-        let own: Vec<_> = revisions.iter().filter(|revision| **revision % 4 == document).collect();
-        assert!(own.is_sorted() && own.len() == 3, "{revisions:?}");
-    }
+    with_each_version(1, |etcd| {
+        let pod = Pod::of_etcd(&etcd.endpoints(), "");
+        pod.register();
+        change(etcd, 1..5);
+        let snapshot = etcd.home().join("snapshot");
+        etcd.save(&snapshot);
+        change(etcd, 5..9);
+        until("commit", || committed(etcd) == Some(8));
+        etcd.restore(&snapshot, &[]);
+        // The config server may wait for the result of a change that the snapshot still has.
+        until("the last commit again", || committed(etcd) == Some(8));
+        change(etcd, 9..13);
+        until("commit after the restore", || committed(etcd) == Some(12));
+        let revisions = pod.app.revisions();
+        for document in 0..4 {
+            let own: Vec<_> = revisions.iter().filter(|revision| **revision % 4 == document).collect();
+            assert!(own.is_sorted() && own.len() == 3, "{revisions:?}");
+        }
+    });
 }
 
 #[test]
 fn an_etcd_that_answers_slowly_costs_time_and_no_change() {
-    let Some(etcd) = Etcd::single() else { return };
-    let proxy = ChaosProxy::start(etcd.member(0).address(), 1).unwrap();
-    let (delay, jitter) = (Duration::from_millis(300), Duration::from_millis(200));
-    proxy.behave(Behaviour::both(Flow::faithful().delay(delay).jitter(jitter)));
-    let app = Application::start(Manners::default());
-    let daemon = Daemon::start(&settings(&[format!("http://{}", proxy.address())], &app));
-    app.connect(daemon.nats());
-    let asked = Instant::now();
-    assert!(daemon.register().starts_with("HTTP/1.1 200"));
-    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
-    change(&etcd, 1..9);
-    until("the last commit", || committed(&etcd) == Some(8));
-    assert_eq!(app.revisions().into_iter().collect::<BTreeSet<_>>(), (1..9).collect());
-    assert!(daemon.metric("cim_config_watching") > 0.5);
+    with_each_version(1, |etcd| {
+        let proxy = ChaosProxy::start(etcd.member(0).address(), 1).unwrap();
+        let (delay, jitter) = (Duration::from_millis(300), Duration::from_millis(200));
+        proxy.behave(Behaviour::both(Flow::faithful().delay(delay).jitter(jitter)));
+        let pod = Pod::of_etcd(&[format!("http://{}", proxy.address())], "");
+        let daemon = &pod.daemon;
+        let asked = Instant::now();
+        assert!(daemon.register().starts_with("HTTP/1.1 200"));
+        assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+        change(etcd, 1..9);
+        until("the last commit", || committed(etcd) == Some(8));
+        assert_eq!(pod.app.revisions().into_iter().collect::<BTreeSet<_>>(), (1..9).collect());
+        assert!(daemon.metric("cim_config_watching") > 0.5);
+    });
 }

@@ -9,9 +9,11 @@ use std::time::Instant;
 use cim_api::{
     Aligning, ApiState, Asking, HttpCounts, Readiness, Registering, RegistrationRequest, SubscriptionCall,
 };
+use cim_core::configuration::ConfigurationView;
 use cim_core::settings::OnFault;
 use cim_core::{
-    Cim, ClassStatus, DeliveryState, Health, Identity, MemberStatus, Orchestrator, Subscriptions,
+    Cim, ClassStatus, Component, ConfigSource, DeliveryState, Health, Identity, MemberStatus, Orchestrator,
+    Subscriptions,
 };
 use cim_nats::ListenerStats;
 use futures_util::FutureExt;
@@ -49,6 +51,8 @@ pub struct Face {
     pub started: Instant,
     /// The configuration engine, once it works.
     pub engine: Engine,
+    /// Where configuration comes from and results go.
+    pub source: Option<Arc<dyn ConfigSource>>,
     /// Takes what the application gives of `cim.json`, where that may be kept in a ConfigMap.
     pub wishes: Option<Wishes>,
     /// Whether the application has registered with this process.
@@ -193,12 +197,8 @@ impl Face {
         json!({ "sidecar": rules.kind.as_str(), "grace_seconds": rules.grace.as_secs() })
     }
 
-    /// What it tells from memory; one that would have to ask is not waited for.
     fn orchestrator_trouble(&self) -> Option<String> {
-        match self.orchestrator.probe().now_or_never()? {
-            Health::Ready => None,
-            Health::Degraded(trouble) => Some(trouble),
-        }
+        trouble(self.orchestrator.as_ref())
     }
 
     /// What runs the pod is on no way of a record, so its troubles never make the pod unready.
@@ -216,13 +216,24 @@ impl Face {
             None => "degraded: it is not known yet who this pod is; events are held".to_owned(),
             Some(view) => match (view.watching, &view.trouble) {
                 (None, _) => "no source".to_owned(),
-                (Some(true), _) => format!("watching; {} documents changed", view.documents.len()),
+                (Some(true), _) => self.watching(&view),
                 (Some(false), trouble) => {
                     format!("degraded: not watching: {}", trouble.as_deref().unwrap_or("no reason is known"))
                 }
             },
         };
         Readiness { name: "configuration".to_owned(), ready: true, text }
+    }
+
+    /// A store that tells changes may take no results: one over its quota, for example.
+    fn watching(&self, view: &ConfigurationView) -> String {
+        let waiting = view.commits_waiting;
+        match self.source.as_deref().filter(|_| waiting > 0).and_then(trouble) {
+            None => format!("watching; {} documents changed", view.documents.len()),
+            Some(trouble) => {
+                format!("degraded: watching, but results are not stored ({waiting} wait): {trouble}")
+            }
+        }
     }
 
     fn class(&self, class: &ClassStatus) -> Readiness {
@@ -235,6 +246,14 @@ impl Face {
         };
         let strict = self.settings.spool.on_fault == OnFault::Strict;
         Readiness { name: format!("spool {}", class.class), ready: !(below && strict), text }
+    }
+}
+
+/// What a component tells from memory; one that would have to ask is not waited for.
+fn trouble<C: Component + ?Sized>(component: &C) -> Option<String> {
+    match component.probe().now_or_never()? {
+        Health::Ready => None,
+        Health::Degraded(trouble) => Some(trouble),
     }
 }
 

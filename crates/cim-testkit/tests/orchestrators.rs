@@ -8,8 +8,12 @@
     reason = "test code: a failed step is the failure"
 )]
 
+#[path = "orchestrators/alone.rs"]
+mod alone;
+
 use std::sync::Arc;
 
+use alone::Alone;
 use cim_core::{Document, Identity, Notice, Orchestrator, OrchestratorErrorKind, RestartReason};
 use cim_testkit::{
     FakeCluster, FakeOrchestrator, OrchestratorFlaw, OrchestratorMutant, OrchestratorProperty,
@@ -20,6 +24,8 @@ cim_testkit::orchestrator_conformance!(
     fake,
     FakeCluster::new(|target| Arc::clone(target) as Arc<dyn Orchestrator>)
 );
+
+cim_testkit::orchestrator_conformance!(standalone, Alone::new());
 
 /// The simplest property that a flaw violates is the one that names it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

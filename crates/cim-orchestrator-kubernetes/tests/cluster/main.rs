@@ -8,6 +8,7 @@
 )]
 
 mod agents;
+mod conformance;
 mod documents;
 mod gateway;
 mod identity;

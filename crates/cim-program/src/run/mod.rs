@@ -175,6 +175,7 @@ impl Process {
             settings,
             started: Instant::now(),
             engine: engine.subscribe(),
+            source: plan.source.clone(),
             wishes,
             registered: watch::Sender::new(false),
             external,
