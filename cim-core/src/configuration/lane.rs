@@ -79,6 +79,12 @@ impl Lane {
         self.pending.len()
     }
 
+    /// When the oldest of them was received, milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn waiting_since(&self) -> Option<u64> {
+        self.pending.values().map(|change| change.status.received_ms).min()
+    }
+
     /// The story of the change at work, or of the last one.
     #[must_use]
     pub fn status(&self) -> Option<&ChangeStatus> {
