@@ -102,5 +102,5 @@ fn outcome(inputs: &str) -> String {
 
 #[test]
 fn complaints_are_as_recorded() {
-    recorded::as_recorded("commands", 13, outcome);
+    recorded::as_recorded("commands", 19, outcome);
 }

@@ -135,6 +135,8 @@ catalog! {
         "Highest revision of a document that has a result.";
     CONFIG_PENDING = "cim_config_pending_changes" Gauge ["level", "data_key"]
         "Changes of a document that have no result yet.";
+    CONFIG_OLDEST = "cim_config_oldest_pending_seconds" Gauge ["level", "data_key"]
+        "Age of the oldest change of a document that waits for a result; 0 when none does.";
     CONFIG_DEADLINE = "cim_config_deadline_seconds" Gauge ["level", "data_key"]
         "Time until the change at work must have a result; 0 when none is at work.";
     CONFIG_COMMITS_WAITING = "cim_config_commits_waiting" Gauge []

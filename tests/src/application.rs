@@ -1,7 +1,7 @@
 //! The reference application: what the known applications do when CIM calls them, and worse.
 //!
-//! Owns a small HTTP server on a thread, and the results it publishes on CONFIG. Left out: what a test expects, and a
-//! connection that lasts ([`crate::client`]).
+//! Owns a small HTTP server on a thread, and the results it publishes on CONFIG. Left out: what a test expects, what it has
+//! in force ([`crate::documents`]), and a connection that lasts ([`crate::client`]).
 //! Invariant: calls are kept in the order in which their bodies were read.
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -10,7 +10,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use serde_json::Value;
+
+use crate::documents::{Documents, Fit};
 use crate::{Wire, publication};
+
+/// Where the first configuration goes (wire contract §5.2).
+const LOAD: &str = "/api/v1/_operations/loadConfig";
+/// Where a document is read back, before its name.
+const READ_BACK: &str = "/config/";
 
 /// When and how an application tells the result of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +33,17 @@ pub enum Told {
     Never,
 }
 
+/// What an application does about a patch that it cannot apply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unfit {
+    /// Hides it: answers and tells what it does of any other.
+    Hidden,
+    /// Lets it end the handler: 500, and not a word on CONFIG.
+    Thrown,
+    /// Tells it: `failure`, or `unused` of a document that it does not have.
+    Told,
+}
+
 /// How an application behaves.
 #[derive(Debug, Clone)]
 pub struct Manners {
@@ -36,11 +55,48 @@ pub struct Manners {
     pub told: Told,
     /// How long it thinks before it answers.
     pub thinks: Duration,
+    /// It changes nothing, whatever it says.
+    pub lies: bool,
+    /// What it does about a patch that it cannot apply.
+    pub unfit: Unfit,
+    /// It takes a first configuration; otherwise there is nothing at that path.
+    pub loads: bool,
+    /// It answers 500 to a first configuration with this text in it.
+    pub refuses: Option<&'static str>,
 }
 
 impl Default for Manners {
     fn default() -> Self {
-        Self { status: Some(200), word: "success", told: Told::Inside, thinks: Duration::ZERO }
+        Self {
+            status: Some(200),
+            word: "success",
+            told: Told::Inside,
+            thinks: Duration::ZERO,
+            lies: false,
+            unfit: Unfit::Hidden,
+            loads: true,
+            refuses: None,
+        }
+    }
+}
+
+impl Manners {
+    /// vesgw: always says `success`, and has its configuration mounted.
+    #[must_use]
+    pub fn vesgw() -> Self {
+        Self { unfit: Unfit::Hidden, loads: false, ..Self::default() }
+    }
+
+    /// The Java applications: what goes wrong is an exception; their configuration is mounted.
+    #[must_use]
+    pub fn java() -> Self {
+        Self { unfit: Unfit::Thrown, loads: false, ..Self::default() }
+    }
+
+    /// A network function as the guide for developers has it: every call and every word of the contract.
+    #[must_use]
+    pub fn of_the_guide() -> Self {
+        Self { unfit: Unfit::Told, loads: true, ..Self::default() }
     }
 }
 
@@ -62,6 +118,19 @@ impl Called {
     }
 }
 
+/// What it answers, and what it still says on CONFIG then.
+struct Reply {
+    /// `None` closes the connection.
+    status: Option<u16>,
+    word: Option<&'static str>,
+}
+
+impl Reply {
+    fn of(status: u16) -> Self {
+        Self { status: Some(status), word: None }
+    }
+}
+
 /// How a result is published on CONFIG.
 type Voice = Arc<dyn Fn(Vec<u8>) -> std::io::Result<()> + Send + Sync>;
 
@@ -71,6 +140,10 @@ struct Shared {
     voice: Mutex<Option<Voice>>,
     /// Status of the health probe.
     health: Mutex<u16>,
+    /// What it has in force.
+    documents: Mutex<Documents>,
+    /// What it answers when a document is read back; what it has, unless told otherwise.
+    shown: Mutex<Option<(u16, String)>>,
     closed: AtomicBool,
 }
 
@@ -102,6 +175,8 @@ impl Application {
             calls: Mutex::default(),
             voice: Mutex::default(),
             health: Mutex::new(200),
+            documents: Mutex::default(),
+            shown: Mutex::default(),
             closed: AtomicBool::new(false),
         });
         let serving = Arc::clone(&shared);
@@ -153,7 +228,23 @@ impl Application {
         *self.shared.health.lock().unwrap() = status;
     }
 
-    /// Every call so far, probes left out.
+    /// Answers whoever reads a document back, below `/config/`, like this from now on, whatever it has.
+    pub fn shows(&self, status: u16, body: &str) {
+        *self.shared.shown.lock().unwrap() = Some((status, body.to_owned()));
+    }
+
+    /// Has these documents, as one whose configuration is mounted: an object by name.
+    pub fn mounts(&self, documents: &Value) {
+        self.shared.documents.lock().unwrap().load(&documents.to_string());
+    }
+
+    /// What it has in force of a document.
+    #[must_use]
+    pub fn document(&self, name: &str) -> Option<Value> {
+        self.shared.documents.lock().unwrap().get(name).cloned()
+    }
+
+    /// Every call so far, probes and readings left out.
     #[must_use]
     pub fn calls(&self) -> Vec<Called> {
         self.shared.calls.lock().unwrap().clone()
@@ -181,39 +272,73 @@ impl Shared {
         let mut reader = BufReader::new(stream.try_clone().unwrap());
         let mut stream = stream;
         while let Some((path, body)) = request(&mut reader) {
-            let status = match path.as_str() {
-                "/health" => Some(*self.health.lock().unwrap()),
-                _ => self.handle(&path, &body),
+            let (reply, page) = match path.strip_prefix(READ_BACK) {
+                Some(name) => self.show(name),
+                None if path == "/health" => (Reply::of(*self.health.lock().unwrap()), String::new()),
+                None => (self.handle(&path, &body), String::new()),
             };
-            let Some(status) = status else { return };
-            let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n");
-            if stream.write_all(answer.as_bytes()).is_err() {
-                return;
-            }
-            let after = path == "/updateConfig" && self.manners.lock().unwrap().told == Told::After;
-            if after && self.tell(&body).is_err() {
+            let Some(status) = reply.status else { return };
+            let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n{page}", page.len());
+            if stream.write_all(answer.as_bytes()).is_err() || self.tell(&body, reply.word).is_err() {
                 return;
             }
         }
     }
 
-    fn handle(&self, path: &str, body: &str) -> Option<u16> {
-        self.calls.lock().unwrap().push(Called { path: path.to_owned(), body: body.to_owned() });
+    fn show(&self, name: &str) -> (Reply, String) {
+        if let Some((status, body)) = self.shown.lock().unwrap().clone() {
+            return (Reply::of(status), body);
+        }
+        match self.documents.lock().unwrap().get(name) {
+            Some(document) => (Reply::of(200), document.to_string()),
+            None => (Reply::of(404), String::new()),
+        }
+    }
+
+    fn handle(&self, path: &str, body: &str) -> Reply {
+        let call = Called { path: path.to_owned(), body: body.to_owned() };
+        self.calls.lock().unwrap().push(call.clone());
         let manners = self.manners.lock().unwrap().clone();
-        if path == "/updateConfig" && matches!(manners.told, Told::Inside | Told::Twice) {
-            self.tell(body).ok()?;
-            if manners.told == Told::Twice {
-                self.tell(body).ok()?;
+        let mut reply = Reply { status: manners.status, word: None };
+        let works = manners.status.is_some_and(|status| status < 300);
+        match path {
+            "/updateConfig" => {
+                let fit = if works && !manners.lies { self.change(&call) } else { Fit::Done };
+                match (manners.unfit, fit) {
+                    (Unfit::Thrown, Fit::Wrong | Fit::Absent) => reply.status = Some(500),
+                    (Unfit::Told, Fit::Wrong) => reply.word = Some("failure"),
+                    (Unfit::Told, Fit::Absent) => reply.word = Some("unused"),
+                    _ => reply.word = Some(manners.word),
+                }
+            }
+            LOAD if !manners.loads => reply.status = Some(404),
+            LOAD if manners.refuses.is_some_and(|text| body.contains(text)) => reply.status = Some(500),
+            LOAD if works && !manners.lies => self.documents.lock().unwrap().load(body),
+            _ => {}
+        }
+        let times = match manners.told {
+            Told::Inside => 1,
+            Told::Twice => 2,
+            Told::After | Told::Never => 0,
+        };
+        for _ in 0..times {
+            if self.tell(body, reply.word).is_err() {
+                return Reply { status: None, word: None };
             }
         }
         std::thread::sleep(manners.thinks);
-        manners.status
+        Reply { word: reply.word.filter(|_| manners.told == Told::After), ..reply }
     }
 
-    /// Fails where the program is killed: the call it made has ended as well.
-    fn tell(&self, body: &str) -> std::io::Result<()> {
-        let body: serde_json::Value = serde_json::from_str(body).unwrap();
-        let word = self.manners.lock().unwrap().word;
+    fn change(&self, call: &Called) -> Fit {
+        let mut documents = self.documents.lock().unwrap();
+        documents.change(&call.member("data-key"), &call.member("config-patch"))
+    }
+
+    /// Says that word about the call, if any. Fails where the program is killed: the call it made has ended as well.
+    fn tell(&self, body: &str, word: Option<&str>) -> std::io::Result<()> {
+        let Some(word) = word else { return Ok(()) };
+        let body: Value = serde_json::from_str(body).unwrap();
         let result = serde_json::json!({
             "change-set-key": body["change-set-key"],
             "revision": body["revision"],

@@ -6,7 +6,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::{PATIENCE, Wire, binary, until};
@@ -228,10 +228,16 @@ impl Daemon {
     /// What a command of the program prints, with both of its outputs, given the configuration of this one.
     #[must_use]
     pub fn cim(&self, arguments: &[&str]) -> String {
+        let output = self.outcome(arguments);
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    }
+
+    /// What comes of a command of the program, given the configuration of this one.
+    #[must_use]
+    pub fn outcome(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(binary());
         command.args(arguments).arg("--config").arg(self.home().join("cim.toml"));
-        let output = command.env_clear().env("CIM_LEGACY_ROOT", self.home()).output().unwrap();
-        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+        command.env_clear().env("CIM_LEGACY_ROOT", self.home()).output().unwrap()
     }
 
     /// Its directory.

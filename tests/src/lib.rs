@@ -18,6 +18,7 @@ pub mod check;
 pub mod client;
 pub mod cluster;
 mod daemon;
+pub mod documents;
 mod injection;
 pub mod load;
 mod mount;

@@ -110,7 +110,7 @@ impl Pod {
 
     /// Writes a change of `cim.json`.
     pub fn change_own(&self, revision: i32, patch: &Value) {
-        self.put(&format!("change-set/ns1/svc/v1/ms/cim.json/{revision}"), &patch.to_string());
+        self.change_document("cim.json", revision, patch);
     }
 
     /// Starts both and registers.
@@ -118,6 +118,17 @@ impl Pod {
     pub fn registered(more: &str) -> Self {
         let pod = Self::start(more);
         pod.register();
+        pod
+    }
+
+    /// Starts both, and the application has its first configuration: an object of documents by name.
+    #[must_use]
+    pub fn loaded(more: &str, documents: &Value) -> Self {
+        let pod = Self::registered(&format!("{more}nf_revision = \"0\"\n"));
+        pod.put("config/ns1/svc/0", &documents.to_string());
+        pod.event("NotConfigured");
+        let is_loaded = || pod.daemon.get("/statusz").unwrap().contains("\"day_one\": \"loaded\"");
+        until("the first configuration", is_loaded);
         pod
     }
 
@@ -145,6 +156,11 @@ impl Pod {
     /// Writes a change of `app.json`.
     pub fn change(&self, revision: i32) {
         self.put(&format!("change-set/ns1/svc/v1/ms/app.json/{revision}"), PATCH);
+    }
+
+    /// Writes a change of a document.
+    pub fn change_document(&self, document: &str, revision: i32, patch: &Value) {
+        self.put(&format!("change-set/ns1/svc/v1/ms/{document}/{revision}"), &patch.to_string());
     }
 
     /// What the config server reads of a level.

@@ -7,6 +7,8 @@
 //! earlier runs settled, nor before the result of the last one is stored, so that this also holds across a crash; the word
 //! of the application on CONFIG beats what a call says.
 
+mod seen;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,41 +66,6 @@ impl Lane {
         self.storing = self.storing.saturating_sub(1);
     }
 
-    /// Highest revision with a result; zero before the first.
-    #[must_use]
-    pub fn settled(&self) -> i32 {
-        self.record.settled()
-    }
-
-    /// How many changes wait for a result.
-    #[must_use]
-    pub fn pending(&self) -> usize {
-        self.pending.len()
-    }
-
-    /// The story of the change at work, or of the last one.
-    #[must_use]
-    pub fn status(&self) -> Option<&ChangeStatus> {
-        self.pending.values().next().map(|change| &change.status).or(self.record.last())
-    }
-
-    /// The story of the last change with a result.
-    #[must_use]
-    pub fn last(&self) -> Option<&ChangeStatus> {
-        self.record.last()
-    }
-
-    /// When the change at work has to be settled.
-    #[must_use]
-    pub fn deadline(&self) -> Option<Duration> {
-        self.pending.values().next().map(|change| change.deadline)
-    }
-
-    /// Revisions that wait for a result, ascending.
-    pub fn revisions(&self) -> impl Iterator<Item = i32> {
-        self.pending.keys().copied()
-    }
-
     /// Takes a change. `written`: the moment of the store, where that means the same to every process. Returns whether it is
     /// news.
     pub fn offer(&mut self, key: ChangeKey, patch: Arc<[u8]>, written: Option<u64>, now: Now) -> bool {
@@ -150,19 +117,6 @@ impl Lane {
             change.commit_by = Some(now.mono + Rules::commit_within(time_left));
             change.status.deadline_ms = Some(now.wall(change.deadline));
         }
-    }
-
-    /// Whether a change waits for its result.
-    #[must_use]
-    pub fn waits(&self, revision: i32) -> bool {
-        self.pending.contains_key(&revision)
-    }
-
-    /// Whether nothing is being done with a change.
-    #[must_use]
-    pub fn is_at_rest(&self) -> bool {
-        let is_begun = |change: &Change| change.status.attempts > 0;
-        self.calling.is_none() && self.storing == 0 && !self.pending.values().next().is_some_and(is_begun)
     }
 
     /// Hands nothing over until [`stored`](Self::stored): the application is called for another reason.

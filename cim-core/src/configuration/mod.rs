@@ -30,6 +30,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use crate::cim::Cim;
 use crate::supervisor::OnPanic;
@@ -173,7 +174,8 @@ impl Configuration {
     /// How everything is doing, a quarter of a second ago at most.
     #[must_use]
     pub fn view(&self) -> ConfigurationView {
-        self.view.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let view = self.view.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        view.at(Instant::now())
     }
 
     /// Stores what is still on its way, saves what is known and ends, within about `limit`.

@@ -1,6 +1,10 @@
 //! What people and metrics see of the configuration engine.
+//!
+//! Owns its form. Left out: who asks. Invariant: what passes with time is told as of the moment of the question, though the
+//! engine renews the view only when something happens.
 
 use serde::Serialize;
+use tokio::time::Instant;
 
 use super::counts::Counts;
 use super::day_one::DayOneState;
@@ -16,6 +20,9 @@ pub struct DocumentView {
     pub settled_revision: i32,
     /// Changes without a result.
     pub pending: usize,
+    /// Seconds since the oldest of them was received, by this process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oldest_pending_seconds: Option<f64>,
     /// Seconds until the change at work must have a result.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline_left_seconds: Option<f64>,
@@ -38,6 +45,9 @@ pub struct UnstoredView {
 /// The engine at one moment, a quarter of a second old at most.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct ConfigurationView {
+    /// When it was renewed.
+    #[serde(skip)]
+    pub(super) renewed: Option<Instant>,
     /// Whether changes of the source arrive; absent without a source.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub watching: Option<bool>,
@@ -63,4 +73,75 @@ pub struct ConfigurationView {
     /// Counters.
     #[serde(skip)]
     pub counts: Counts,
+}
+
+impl ConfigurationView {
+    /// The same at a later moment, if nothing else happened.
+    pub(super) fn at(mut self, now: Instant) -> Self {
+        let renewed = self.renewed.replace(now).unwrap_or(now);
+        let passed = now.saturating_duration_since(renewed).as_secs_f64();
+        let left = |left: f64| (left - passed).max(0.0);
+        for document in &mut self.documents {
+            document.oldest_pending_seconds = document.oldest_pending_seconds.map(|age| age + passed);
+            document.deadline_left_seconds = document.deadline_left_seconds.map(left);
+        }
+        for report in &mut self.unstored {
+            report.left_seconds = report.left_seconds.map(left);
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::contract::ChangeState;
+
+    #[test]
+    fn what_passes_with_time_is_that_of_the_moment_of_the_question() {
+        let renewed = Instant::now();
+        let change = ChangeStatus {
+            data_key: "app.json".to_owned(),
+            level: "ms".to_owned(),
+            revision: 4,
+            state: ChangeState::Pushed,
+            reason: None,
+            attempts: 1,
+            received_ms: 0,
+            pushed_ms: None,
+            settled_ms: None,
+            deadline_ms: None,
+            store_revision: None,
+            count_after: None,
+        };
+        let waiting = DocumentView {
+            change,
+            settled_revision: 3,
+            pending: 1,
+            oldest_pending_seconds: Some(1.0),
+            deadline_left_seconds: Some(5.0),
+        };
+        let settled =
+            DocumentView { oldest_pending_seconds: None, deadline_left_seconds: None, ..waiting.clone() };
+        let view = ConfigurationView {
+            renewed: Some(renewed),
+            documents: vec![waiting, settled],
+            ..ConfigurationView::default()
+        };
+        let figures = |view: &ConfigurationView| {
+            let of =
+                |document: &DocumentView| (document.oldest_pending_seconds, document.deadline_left_seconds);
+            view.documents.iter().map(of).collect::<Vec<_>>()
+        };
+        let later = view.at(renewed + Duration::from_secs(2));
+        assert_eq!(figures(&later), [(Some(3.0), Some(3.0)), (None, None)]);
+        let later = later.at(renewed + Duration::from_secs(9));
+        assert_eq!(
+            figures(&later),
+            [(Some(10.0), Some(0.0)), (None, None)],
+            "no time is left, and none is owed"
+        );
+    }
 }

@@ -258,7 +258,10 @@ async fn about_configuration(request: &Request, engine: &Engine) -> Option<Resul
             configuration.last_change(document).await.map(|patch| json!(patch))
         }
         Request::ConfigRollback { document } => {
-            configuration.roll_back(document).await.map(|()| json!({ "rolled_back": document }))
+            let outcome = configuration.roll_back(document).await;
+            outcome
+                .map_err(|why| format!("{document} is not rolled back: {why}"))
+                .map(|()| json!({ "rolled_back": document }))
         }
         _ => Ok(json!(configuration.current().await)),
     })

@@ -133,6 +133,7 @@ fn publish_configuration(view: &ConfigurationView) {
             [("level", document.change.level.clone()), ("data_key", document.change.data_key.clone())];
         gauge!(catalog::CONFIG_REVISION, &labels).set(f64::from(document.settled_revision));
         gauge!(catalog::CONFIG_PENDING, &labels).set(as_f64(document.pending as u64));
+        gauge!(catalog::CONFIG_OLDEST, &labels).set(document.oldest_pending_seconds.unwrap_or_default());
         gauge!(catalog::CONFIG_DEADLINE, &labels).set(document.deadline_left_seconds.unwrap_or_default());
     }
 }

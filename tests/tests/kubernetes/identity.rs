@@ -1,8 +1,10 @@
 //! Who the pod is, from its object to the events it sends.
 
+use std::time::{Duration, Instant};
+
 use cim_services::Kubernetes;
-use cim_tests::Daemon;
 use cim_tests::cluster::{ACCOUNT, Berth, PATIENCE, POD};
+use cim_tests::{Daemon, has_time};
 use serde_json::Value;
 
 use crate::{delivered, events, known, publish, register};
@@ -107,6 +109,30 @@ fn a_registration_is_answered_with_the_identity_and_waits_for_it() {
         assert!(answer.contains(part), "{part}: {answer}");
     }
     crate::says(&daemon, "/readyz", "[+] orchestrator: kubernetes\n");
+}
+
+#[test]
+fn a_registration_without_an_identity_is_told_after_ten_seconds_to_try_again() {
+    if !has_time("a registration waits for the identity for as long as it may") {
+        return;
+    }
+    let Some(kubernetes) = Kubernetes::shared() else { return };
+    let berth = Berth::bare(kubernetes);
+    berth.grant(&[]);
+    let daemon = Daemon::start(&berth.settings());
+    crate::says(&daemon, "/readyz", "orchestrator: degraded: cannot get pod");
+    let asked = Instant::now();
+    let answer = daemon.register();
+    let waited = asked.elapsed();
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    assert!(answer.contains("it is not known yet who this pod is; try again"), "{answer}");
+    assert!((Duration::from_secs(10)..Duration::from_secs(12)).contains(&waited), "{waited:?}");
+    let status = daemon.get("/statusz").unwrap();
+    assert!(status.contains("\"known\": false"), "{status}");
+    // The application does so: it registers until the answer is 200.
+    berth.create_pod();
+    cim_services::until("the registration", PATIENCE, || daemon.register().starts_with("HTTP/1.1 200"));
+    known(&daemon);
 }
 
 #[test]

@@ -53,11 +53,13 @@ impl Driver {
     pub(super) fn show(&self) {
         let now = self.now();
         let left = |at: Duration| at.saturating_sub(now.mono).as_secs_f64();
+        let since = |ms: u64| Duration::from_millis(now.wall_ms.saturating_sub(ms)).as_secs_f64();
         let documents = self.desk.documents().filter_map(|(_, lane)| {
             Some(DocumentView {
                 change: lane.status()?.clone(),
                 settled_revision: lane.settled(),
                 pending: lane.pending(),
+                oldest_pending_seconds: lane.waiting_since().map(since),
                 deadline_left_seconds: lane.deadline().map(left),
             })
         });
@@ -71,6 +73,7 @@ impl Driver {
             })
         });
         let view = ConfigurationView {
+            renewed: Some(Instant::now()),
             watching: self.watching.as_ref().map(Result::is_ok),
             trouble: self.watching.as_ref().and_then(|watching| watching.as_ref().err().cloned()),
             registered: self.desk.is_ready(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use cim_core::Problem;
 use cim_core::configuration::Check;
-use jsonschema::Validator;
+use jsonschema::{ValidationError, Validator};
 use serde_json::Value;
 
 use crate::settings::member_path;
@@ -19,12 +19,16 @@ impl Check for Schemas {
         match schema.iter_errors(document).next() {
             None => Ok(()),
             Some(error) => {
-                let place = error.instance_path().to_string();
-                let place = if place.is_empty() { "the document".to_owned() } else { place };
-                Err(format!("`{data_key}` would not fit its schema: {place}: {error}"))
+                Err(format!("`{data_key}` would not fit its schema: {}", placed(&error, "the document")))
             }
         }
     }
+}
+
+/// The complaint, behind where it is; `whole` is the name of the top.
+fn placed(error: &ValidationError<'_>, whole: &str) -> String {
+    let place = error.instance_path().to_string();
+    format!("{}: {error}", if place.is_empty() { whole } else { &place })
 }
 
 /// Reads the schemas.
@@ -42,7 +46,7 @@ pub fn read(files: &BTreeMap<String, PathBuf>) -> Result<Option<Arc<dyn Check>>,
         let value: Value =
             serde_json::from_slice(&text).map_err(|error| wrong(format!("is not JSON: {error}")))?;
         let schema = jsonschema::validator_for(&value)
-            .map_err(|error| wrong(format!("is not a JSON Schema: {error}")))?;
+            .map_err(|error| wrong(format!("is not a JSON Schema: {}", placed(&error, "the file"))))?;
         schemas.insert(data_key.clone(), schema);
     }
     Ok((!schemas.is_empty()).then(|| Arc::new(Schemas(schemas)) as Arc<dyn Check>))

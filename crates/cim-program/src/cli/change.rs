@@ -22,14 +22,20 @@ pub(super) struct Push {
     /// File with the JSON patch.
     patch: PathBuf,
     /// Name of the document, for example `app.json`.
-    #[arg(long)]
+    #[arg(long, value_parser = document_name)]
     document: String,
     /// Revision; one more than the highest that is there, unless given.
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(i32).range(1..))]
     revision: Option<i32>,
     /// Map the document belongs to.
     #[arg(long, default_value = "ms", value_parser = ["ms", "nf"])]
     level: String,
+}
+
+/// A name that is one part of a key: any other would be a file elsewhere, and no change.
+fn document_name(name: &str) -> Result<String, String> {
+    let is_part = !name.contains('/') && !["", ".", ".."].contains(&name);
+    is_part.then(|| name.to_owned()).ok_or_else(|| "a document has a plain name without `/`".to_owned())
 }
 
 fn loaded(files: &[PathBuf], registry: &Registry) -> Result<Loaded, Failure> {
@@ -159,6 +165,12 @@ pub(super) fn push(push: &Push, files: &[PathBuf], registry: &Registry) -> Resul
         .join(&push.document);
     std::fs::create_dir_all(&folder).map_err(|error| wrong(&folder, &error))?;
     let revision = push.revision.unwrap_or_else(|| next(&folder));
+    if folder.join(revision.to_string()).exists() {
+        return Err(Failure::failed(format!(
+            "revision {revision} of {} is there already, and no change is handed over twice; leave `--revision` out for the next one",
+            push.document
+        )));
+    }
     let (fresh, file) = (folder.join(".fresh"), folder.join(revision.to_string()));
     std::fs::write(&fresh, patch)
         .and_then(|()| std::fs::rename(&fresh, &file))
