@@ -36,17 +36,17 @@ fn a_change_that_does_not_fit_the_schema_is_refused_with_place_and_text_and_neve
     std::fs::write(&file, schema.to_string()).unwrap();
     let pod = loaded(&format!("schemas = {{ \"app.json\" = \"{}\" }}\n", file.display()));
     let refusals = [
-        (workers(17), "/workers: 17 is greater than the maximum of 16"),
-        (workers("many"), "/workers: \"many\" is not of type \"integer\""),
+        (workers(17), "/workers: value is greater than the maximum of 16"),
+        (workers("many"), "/workers: value is not of type \"integer\""),
         (json!([{"op": "remove", "path": "/a"}]), "the document: \"a\" is a required property"),
     ];
     for (revision, (patch, why)) in (4..).zip(refusals) {
         pod.change_document("app.json", revision, &patch);
         let story = pod.status(revision);
-        assert_eq!(story["state"], "failed");
+        assert_eq!(story["state"], "refused");
         let reason = format!("refused before it was handed over: `app.json` would not fit its schema: {why}");
         assert_eq!(story["reason"], reason.as_str());
-        pod.commits("-1");
+        pod.commits("-2");
     }
     // What fits is handed over, and so is what has no schema.
     pod.change_document("app.json", 7, &workers(16));

@@ -31,6 +31,18 @@ fn refusal(pod: &Pod, code: i32, arguments: &[&str]) -> String {
     complaint.strip_prefix("error: ").expect(&complaint).trim_end().to_owned()
 }
 
+/// Has the last change taken back, once its result is stored: until then the program refuses.
+fn rollback(pod: &Pod) -> std::process::Output {
+    let mut outcome = None;
+    until("the result is stored", || {
+        let now = pod.daemon.outcome(&["config", "rollback", "app.json"]);
+        let waits = String::from_utf8_lossy(&now.stderr).contains("is at work; wait for its result");
+        outcome = Some(now);
+        !waits
+    });
+    outcome.unwrap()
+}
+
 fn loaded() -> Pod {
     Pod::loaded("", &json!({"app.json": {"a": {"b": 1}}}))
 }
@@ -90,7 +102,9 @@ fn diff_shows_what_the_last_change_changed_and_rollback_has_the_application_take
     let shown: Value = serde_json::from_str(&answer(&pod, &["diff", "app.json"])).unwrap();
     assert_eq!(shown, json!([{"op": "replace", "path": "/a/b", "value": "<x>&"}]));
 
-    assert_eq!(answer(&pod, &["rollback", "app.json"]), "app.json is what it was before its last change\n");
+    let outcome = rollback(&pod);
+    assert_eq!(outcome.stdout, b"app.json is what it was before its last change\n");
+    assert_eq!((outcome.status.code(), outcome.stderr.as_slice()), (Some(0), &b""[..]));
     assert_eq!(pod.app.document("app.json"), Some(json!({"a": {"b": 1}})));
     let calls = pod.app.calls();
     let call = calls.last().unwrap();
@@ -142,8 +156,9 @@ fn a_rollback_that_the_application_refuses_says_so_and_may_be_tried_again() {
     pod.change(4);
     pod.commits("4");
     pod.app.behave(Manners { status: Some(500), ..Manners::default() });
-    let text = refusal(&pod, 1, &["rollback", "app.json"]);
-    assert_eq!(text, "app.json is not rolled back: the application answered 500");
+    let outcome = rollback(&pod);
+    assert_eq!((outcome.status.code(), outcome.stdout.as_slice()), (Some(1), &b""[..]));
+    assert_eq!(outcome.stderr, b"error: app.json is not rolled back: the application answered 500\n");
     let shown: Value = serde_json::from_str(&answer(&pod, &["diff", "app.json"])).unwrap();
     assert_eq!(shown[0]["value"], "<x>&", "the change is in force");
     pod.app.behave(Manners::default());

@@ -90,10 +90,27 @@ impl Confirmation {
 }
 
 async fn compare(application: &dyn Application, path: &str, expected: &Value) -> Result<(), String> {
-    if read(application, path).await? == *expected {
+    if same(&read(application, path).await?, expected) {
         return Ok(());
     }
     Err(format!("reading back {path}: the application has another document than the change makes"))
+}
+
+/// Whether two documents say the same; a number may be written otherwise, `1.0` for `1`.
+fn same(left: &Value, right: &Value) -> bool {
+    match (left, right) {
+        (Value::Number(left), Value::Number(right)) => {
+            left == right || (left.is_f64() != right.is_f64() && left.as_f64() == right.as_f64())
+        }
+        (Value::Array(left), Value::Array(right)) => {
+            left.len() == right.len() && left.iter().zip(right).all(|(left, right)| same(left, right))
+        }
+        (Value::Object(left), Value::Object(right)) => {
+            left.len() == right.len()
+                && left.iter().all(|(name, left)| right.get(name).is_some_and(|right| same(left, right)))
+        }
+        _ => left == right,
+    }
 }
 
 async fn read(application: &dyn Application, path: &str) -> Result<Value, String> {
@@ -103,4 +120,26 @@ async fn read(application: &dyn Application, path: &str) -> Result<Value, String
     }
     serde_json::from_slice(&answer.body)
         .map_err(|_| format!("reading back {path}: the answer is not the document"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_document_written_otherwise_is_the_same_and_any_other_is_not() {
+        let document = json!({"a": [1, {"b": 2.5}], "c": "x", "d": null});
+        assert!(same(&document, &json!({"c": "x", "d": null, "a": [1.0, {"b": 2.5}]})));
+        for other in [
+            json!({"a": [1, {"b": 2.5}], "c": "x"}),
+            json!({"a": [1, {"b": 2.5}], "c": "x", "d": null, "e": 1}),
+            json!({"a": [1, {"b": 2.25}], "c": "x", "d": null}),
+            json!({"a": [1], "c": "x", "d": null}),
+            json!({"a": [1, {"b": 2.5}], "c": "1", "d": null}),
+            json!([]),
+        ] {
+            assert!(!same(&document, &other) && !same(&other, &document), "{other}");
+        }
+    }
 }

@@ -292,6 +292,12 @@ impl Lane {
 
     /// The change ends like that before it is handed over.
     pub fn refuse(&mut self, revision: i32, state: ChangeState, reason: String, now: Now) -> Option<Settled> {
+        let change = self.pending.get_mut(&revision).filter(|_| state == ChangeState::Refused);
+        if let Some(change) = change {
+            // It was the turn of the change, but nobody was called.
+            change.status.attempts -= 1;
+            change.status.pushed_ms = None;
+        }
         self.settle(revision, state, Some(reason), now)
     }
 

@@ -20,6 +20,9 @@ use super::{ASK_AGAIN, Driver};
 use crate::contract::{ChangeStatus, Commit, ConfigOutcome, Reported, RestartReason, SourceError};
 use crate::intake::Signal;
 
+/// Not one of the calls that `day_one` counts: its verdict changes nothing there.
+const LAST_GOOD: u32 = 0;
+
 impl Driver {
     pub(super) fn signal(&mut self, signal: Signal) {
         match signal {
@@ -300,6 +303,9 @@ impl Driver {
     }
 
     pub(super) fn loaded(&mut self, attempt: u32, outcome: Result<(), String>, now: Now) {
+        if attempt == LAST_GOOD {
+            return self.last_good_loaded(outcome);
+        }
         if let Err(why) = &outcome {
             tracing::warn!(reason = %why, "the first configuration was not taken; it is handed over again");
         }
@@ -313,6 +319,20 @@ impl Driver {
         }
     }
 
+    fn last_good_loaded(&mut self, outcome: Result<(), String>) {
+        match (outcome, &self.memory.last_good) {
+            (Ok(()), Some(document)) => {
+                tracing::info!(bytes = document.len(), "the last good first configuration is loaded instead");
+                self.documents.load(document.as_bytes());
+                self.dirty();
+            }
+            (Err(why), _) => {
+                tracing::error!(reason = %why, "the last good first configuration was not taken either")
+            }
+            (Ok(()), None) => {}
+        }
+    }
+
     /// The first configuration cannot be loaded. A restart mends no document that is wrong in itself.
     fn give_up(&mut self, reason: &str, malformed: bool, now: Now) {
         tracing::error!(%reason, "the first configuration is given up");
@@ -323,8 +343,11 @@ impl Driver {
             OnExhausted::LastGood => {
                 if let Some(document) = &self.memory.last_good {
                     let document: Arc<[u8]> = document.as_bytes().into();
-                    // Not one of the machine's own calls: its verdict changes nothing there.
-                    self.work.push(Box::pin(work::load(Arc::clone(&self.plan.application), document, 0)));
+                    self.work.push(Box::pin(work::load(
+                        Arc::clone(&self.plan.application),
+                        document,
+                        LAST_GOOD,
+                    )));
                 }
             }
             OnExhausted::Restart | OnExhausted::Hold => {}

@@ -1,6 +1,7 @@
 //! JSON Schemas by name of the document: what a change must not make invalid.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -19,16 +20,18 @@ impl Check for Schemas {
         match schema.iter_errors(document).next() {
             None => Ok(()),
             Some(error) => {
-                Err(format!("`{data_key}` would not fit its schema: {}", placed(&error, "the document")))
+                // Masked: a value may be a secret, and the reason goes into the log, the store and a notice of the cluster.
+                let why = placed(&error, "the document", &error.masked());
+                Err(format!("`{data_key}` would not fit its schema: {why}"))
             }
         }
     }
 }
 
 /// The complaint, behind where it is; `whole` is the name of the top.
-fn placed(error: &ValidationError<'_>, whole: &str) -> String {
+fn placed(error: &ValidationError<'_>, whole: &str, complaint: &dyn Display) -> String {
     let place = error.instance_path().to_string();
-    format!("{}: {error}", if place.is_empty() { whole } else { &place })
+    format!("{}: {complaint}", if place.is_empty() { whole } else { &place })
 }
 
 /// Reads the schemas.
@@ -45,8 +48,9 @@ pub fn read(files: &BTreeMap<String, PathBuf>) -> Result<Option<Arc<dyn Check>>,
         let text = std::fs::read(file).map_err(|error| wrong(format!("cannot be read: {error}")))?;
         let value: Value =
             serde_json::from_slice(&text).map_err(|error| wrong(format!("is not JSON: {error}")))?;
-        let schema = jsonschema::validator_for(&value)
-            .map_err(|error| wrong(format!("is not a JSON Schema: {}", placed(&error, "the file"))))?;
+        let schema = jsonschema::validator_for(&value).map_err(|error| {
+            wrong(format!("is not a JSON Schema: {}", placed(&error, "the file", &error)))
+        })?;
         schemas.insert(data_key.clone(), schema);
     }
     Ok((!schemas.is_empty()).then(|| Arc::new(Schemas(schemas)) as Arc<dyn Check>))
