@@ -69,8 +69,8 @@ pub use sample::Sample;
 pub use seeded::Seeded;
 pub use skip::{has_time, skipped};
 pub use source::{
-    MemorySource, MemoryStore, SourceFault, SourceFlaw, SourceHarness, SourceMutant, SourceProperty,
-    SourceViolation, check_source, check_source_in_test, first_source_violation,
+    MemorySource, MemoryStore, Snapshot, SourceFault, SourceFlaw, SourceHarness, SourceMutant,
+    SourceProperty, SourceViolation, check_source, check_source_in_test, first_source_violation,
 };
 pub use subject::Subject;
 

@@ -1,42 +1,29 @@
 //! A store in memory, and the source that reads it; fails on command.
 //!
-//! Owns the script of failures and the history. Left out: flaws (`mutant`). Invariant: every change has a revision of its
+//! Owns watches and calls. Left out: what the store holds (`state`), flaws (`mutant`). Invariant: every change has a revision of its
 //! own, one above the last.
 
-use std::collections::{BTreeMap, VecDeque};
+mod state;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cim_core::{
-    CloseError, Component, ConfigEntry, ConfigOutcome, ConfigScope, ConfigSource, ConfigStream, ConfigUpdate,
-    Health, Lease, Reported, Revision, SourceError, SourceErrorKind, async_trait,
+    CloseError, Component, ConfigOutcome, ConfigScope, ConfigSource, ConfigStream, ConfigUpdate, Health,
+    Lease, Reported, Revision, SourceError, SourceErrorKind, async_trait,
 };
 use futures_util::stream;
 use tokio::sync::watch;
 use tokio::time::Instant;
+
+pub use self::state::Snapshot;
+use self::state::{State, Term, scripted};
 
 /// Which keys a watch delivers.
 pub(super) type Within = Arc<dyn Fn(&[u8]) -> bool + Send + Sync>;
 
 /// How far ahead a watch looks when no lease is about to end.
 const LONG: Duration = Duration::from_secs(3_600);
-
-#[derive(Default)]
-struct State {
-    entries: BTreeMap<Vec<u8>, ConfigEntry>,
-    history: Vec<(Revision, ConfigUpdate)>,
-    revision: Revision,
-    /// History up to here is forgotten.
-    forgotten: Revision,
-    leases: BTreeMap<i64, Instant>,
-    cuts: u64,
-    down: Option<SourceErrorKind>,
-    failing: VecDeque<(SourceErrorKind, bool)>,
-    failing_questions: usize,
-    reports: Vec<ConfigOutcome>,
-    watches: usize,
-    closed: bool,
-}
 
 struct Shared {
     state: Mutex<State>,
@@ -78,7 +65,7 @@ impl MemorySource {
     pub fn put_leased(&self, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>, time: Duration) -> Lease {
         self.change(|state| {
             let lease = Lease(i64::try_from(state.leases.len()).unwrap_or(i64::MAX).saturating_add(1));
-            state.leases.insert(lease.0, Instant::now() + time);
+            state.leases.insert(lease.0, Term { time, end: Instant::now() + time });
             state.put(key.into(), value.into(), Some(lease));
             lease
         })
@@ -95,6 +82,18 @@ impl MemorySource {
             state.forgotten = state.revision;
             state.history.clear();
         });
+    }
+
+    /// Remembers what it holds now.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        self.state().snapshot()
+    }
+
+    /// Becomes what it was, as a server whose data are replaced: every watch ends, revisions count from there again, and
+    /// leases begin anew. Those of one length end in the order in which they would have.
+    pub fn set_back(&self, snapshot: &Snapshot) {
+        self.change(|state| state.set_back(snapshot));
     }
 
     /// Ends every watch with an error.
@@ -202,66 +201,6 @@ impl Shared {
     }
 }
 
-impl State {
-    fn check(&self) -> Result<(), SourceError> {
-        match self.down {
-            _ if self.closed => Err(SourceError::new(SourceErrorKind::Closed, "the memory source is closed")),
-            Some(kind) => Err(scripted(kind)),
-            None => Ok(()),
-        }
-    }
-
-    fn put(&mut self, key: Vec<u8>, value: Vec<u8>, lease: Option<Lease>) -> Revision {
-        let revision = self.next_revision();
-        let entry = ConfigEntry { key: key.clone(), value: value.into(), revision, lease };
-        self.history.push((revision, ConfigUpdate::Put(entry.clone())));
-        self.entries.insert(key, entry);
-        revision
-    }
-
-    fn delete(&mut self, key: &[u8]) {
-        if self.entries.remove(key).is_some() {
-            let revision = self.next_revision();
-            self.history.push((revision, ConfigUpdate::Delete { key: key.to_vec(), revision }));
-        }
-    }
-
-    fn next_revision(&mut self) -> Revision {
-        self.revision.0 += 1;
-        self.revision
-    }
-
-    /// Removes what belongs to leases that have ended.
-    fn expire(&mut self) {
-        let now = Instant::now();
-        let is_over = |entry: &ConfigEntry, leases: &BTreeMap<i64, Instant>| {
-            entry.lease.is_some_and(|lease| leases.get(&lease.0).is_none_or(|end| *end <= now))
-        };
-        let over = self.entries.values().filter(|entry| is_over(entry, &self.leases));
-        let keys: Vec<_> = over.map(|entry| entry.key.clone()).collect();
-        keys.iter().for_each(|key| self.delete(key));
-    }
-
-    fn report(&mut self, outcome: &ConfigOutcome) -> Reported {
-        self.reports.push(outcome.clone());
-        if let Some((key, status)) = &outcome.status {
-            let text = serde_json::to_vec(status).unwrap_or_default();
-            self.put(key.clone().into_bytes(), text, None);
-        }
-        let Some(commit) = &outcome.commit else { return Reported::Stored };
-        let stored = self.entries.get(commit.key.as_bytes());
-        if let Some(stored) = stored.and_then(|entry| commit.is_superseded_by(&entry.value)) {
-            return Reported::Superseded { stored };
-        }
-        self.put(commit.key.clone().into_bytes(), commit.value.to_string().into_bytes(), None);
-        Reported::Stored
-    }
-}
-
-fn scripted(kind: SourceErrorKind) -> SourceError {
-    SourceError::new(kind, "the script of the memory source says so")
-}
-
 /// Where a watch is.
 struct Cursor {
     shared: Arc<Shared>,
@@ -284,8 +223,8 @@ impl Cursor {
                     return item;
                 }
                 let now = Instant::now();
-                let ends = state.leases.values().filter(|end| **end > now);
-                ends.min().copied().unwrap_or(now + LONG)
+                let ends = state.leases.values().map(|term| term.end).filter(|end| *end > now);
+                ends.min().unwrap_or(now + LONG)
             };
             let _ = tokio::time::timeout_at(until, changed.changed()).await;
         }
@@ -295,6 +234,7 @@ impl Cursor {
         state.check()?;
         if self.cuts.is_none() {
             state.watches += 1;
+            self.after = self.after.filter(|after| *after > state.void);
         }
         if *self.cuts.get_or_insert(state.cuts) != state.cuts {
             return Err(SourceError::new(SourceErrorKind::Unavailable, "the watch was cut"));
@@ -381,7 +321,7 @@ impl ConfigSource for MemorySource {
         if fails {
             return Err(scripted(SourceErrorKind::Unavailable));
         }
-        let end = self.state().leases.get(&lease.0).copied();
+        let end = self.state().leases.get(&lease.0).map(|term| term.end);
         Ok(end.map(|end| end.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero()))
     }
 }

@@ -21,7 +21,7 @@ mod trial;
 mod watching;
 
 pub use harness::{SourceFault, SourceHarness};
-pub use memory::MemorySource;
+pub use memory::{MemorySource, Snapshot};
 pub use memory_store::MemoryStore;
 pub use mutant::{SourceFlaw, SourceMutant};
 pub use property::{

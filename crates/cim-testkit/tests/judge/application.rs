@@ -34,38 +34,67 @@ pub enum Mood {
 }
 
 impl Mood {
-    /// A bad mood passes: after three calls of a change the application does its work.
-    pub fn healthy(random: &mut Seeded) -> Self {
-        match random.below(14) {
-            0..=3 => Self::Inside,
-            4 => Self::After,
-            5 => Self::Twice,
-            6 => Self::Silent,
-            7 => Self::Deferred,
-            8 => Self::LateAnswer,
-            9 => Self::Unused,
-            10 => Self::Status(500),
-            11 => Self::Status(404),
-            12 => Self::Hangs,
-            _ => Self::Away,
-        }
-    }
-
-    /// Nothing ever works.
-    pub fn broken(random: &mut Seeded) -> Self {
-        [Self::Status(500), Self::Hangs, Self::Away, Self::Status(302)][random.below(4)]
-    }
-
     fn is_bad(self) -> bool {
         matches!(self, Self::Status(_) | Self::Hangs | Self::Away)
     }
 }
 
+/// Which moods an application has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Temper {
+    /// A bad mood passes while there is time: no change has less than this.
+    Healthy(Duration),
+    /// Nothing ever works.
+    Broken,
+}
+
+impl Temper {
+    /// The mood for a call; `calls` were made of this change, this one among them.
+    fn mood(self, random: &mut Seeded, calls: usize) -> Mood {
+        let Self::Healthy(shortest) = self else {
+            return [Mood::Status(500), Mood::Hangs, Mood::Away, Mood::Status(302)][random.below(4)];
+        };
+        // What lasts takes a part of the shortest lease, or is left to those who have longer ones.
+        let (choices, bad) = match shortest.as_secs() {
+            ..60 => (7, 0),
+            60..180 => (10, 2),
+            180.. => (14, 3),
+        };
+        let mood = match random.below(choices) {
+            0..=1 => Mood::Inside,
+            2 => Mood::After,
+            3 => Mood::Twice,
+            4 => Mood::Deferred,
+            5 => Mood::LateAnswer,
+            6 => Mood::Unused,
+            7 => Mood::Status(500),
+            8 => Mood::Status(404),
+            9 => Mood::Away,
+            10 => Mood::Silent,
+            11 => Mood::Hangs,
+            _ => Mood::Inside,
+        };
+        if mood.is_bad() && calls > bad { Mood::Inside } else { mood }
+    }
+}
+
 struct Inner {
     random: Seeded,
-    mood: fn(&mut Seeded) -> Mood,
-    handed_over: Vec<(String, i32)>,
+    temper: Temper,
+    handed_over: Vec<Handed>,
     lane: Option<Lane>,
+    /// Counts its lives; `None` between two.
+    life: Option<u32>,
+    lives: u32,
+}
+
+/// A change that was handed over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Handed {
+    /// Level and name of the document.
+    pub document: String,
+    /// Of the change.
+    pub revision: i32,
 }
 
 /// The application.
@@ -73,41 +102,102 @@ struct Inner {
 pub struct Moody(Arc<Mutex<Inner>>);
 
 impl Moody {
-    pub fn new(random: Seeded, mood: fn(&mut Seeded) -> Mood) -> Arc<Self> {
-        Arc::new(Self(Arc::new(Mutex::new(Inner { random, mood, handed_over: Vec::new(), lane: None }))))
+    pub fn new(random: Seeded, temper: Temper) -> Arc<Self> {
+        let inner = Inner { random, temper, handed_over: Vec::new(), lane: None, life: Some(0), lives: 0 };
+        Arc::new(Self(Arc::new(Mutex::new(inner))))
     }
 
-    /// Where results are published.
-    pub fn connect(&self, lane: Lane) {
-        self.0.lock().unwrap().lane = Some(lane);
+    /// Where results are published; nowhere while CIM is not there.
+    pub fn connect(&self, lane: Option<Lane>) {
+        self.0.lock().unwrap().lane = lane;
     }
 
-    /// Documents and revisions in the order of the calls.
-    pub fn handed_over(&self) -> Vec<(String, i32)> {
+    /// Dies: whatever it was doing is not done, and who calls it is refused.
+    pub fn die(&self) {
+        self.0.lock().unwrap().life = None;
+    }
+
+    /// Lives again, and knows nothing of its last life.
+    pub fn revive(&self) {
+        let mut inner = self.0.lock().unwrap();
+        inner.lives += 1;
+        inner.life = Some(inner.lives);
+    }
+
+    /// Every change in the order of the calls.
+    pub fn handed_over(&self) -> Vec<Handed> {
         self.0.lock().unwrap().handed_over.clone()
+    }
+
+    fn life(&self) -> Option<u32> {
+        self.0.lock().unwrap().life
     }
 
     fn take(&self, push: &Push<'_>) -> Mood {
         let mut inner = self.0.lock().unwrap();
-        let call = (push.data_key.to_owned(), push.revision.parse().unwrap());
+        let parts: Vec<&str> = push.change_set_key.split('/').collect();
+        let call = Handed {
+            document: format!("{}/{}", parts[4], parts[5]),
+            revision: push.revision.parse().unwrap(),
+        };
         inner.handed_over.push(call.clone());
         let calls = inner.handed_over.iter().filter(|known| **known == call).count();
-        let choose = inner.mood;
-        let mood = choose(&mut inner.random);
-        let patience_is_over = calls > 3
-            && mood.is_bad()
-            && choose as usize == Mood::healthy as fn(&mut Seeded) -> Mood as usize;
-        if patience_is_over { Mood::Inside } else { mood }
+        let temper = inner.temper;
+        let mood = temper.mood(&mut inner.random, calls);
+        crate::tell(&format!("{call:?} is met with {mood:?}"));
+        mood
     }
 
-    fn tell(&self, push: &Push<'_>, status: &str) {
+    /// Tells a result, in that life only.
+    fn tell(&self, life: u32, push: &Push<'_>, status: &str) {
         let text = format!(
             r#"{{"change-set-key":"{}","revision":"{}","status":"{status}"}}"#,
             push.change_set_key, push.revision
         );
-        if let Some(lane) = &mut self.0.lock().unwrap().lane {
+        let mut inner = self.0.lock().unwrap();
+        if inner.life == Some(life)
+            && let Some(lane) = &mut inner.lane
+        {
             lane.config_result(text.as_bytes());
         }
+    }
+
+    /// What the handler does in that mood, once it has thought.
+    async fn handle(&self, life: u32, push: &Push<'_>, mood: Mood) -> Result<Answer, CallError> {
+        let answer = |status| Ok(Answer { status, body: Vec::new() });
+        match mood {
+            Mood::Inside => self.tell(life, push, "success"),
+            Mood::Twice => {
+                self.tell(life, push, "success");
+                self.tell(life, push, "success");
+            }
+            Mood::Unused => self.tell(life, push, "unused"),
+            Mood::LateAnswer => {
+                self.tell(life, push, "success");
+                sleep(TIMEOUT).await;
+                return Err(CallError::TimedOut(TIMEOUT));
+            }
+            Mood::After | Mood::Deferred => {
+                // The handler is done, and its result follows, which this future outlives in the simulation.
+                let (this, key, revision) =
+                    (self.clone(), push.change_set_key.to_owned(), push.revision.to_owned());
+                let after = if mood == Mood::After { 50 } else { 4_000 };
+                tokio::task::spawn(async move {
+                    sleep(Duration::from_millis(after)).await;
+                    let push = Push { change_set_key: &key, patch: b"", data_key: "", revision: &revision };
+                    this.tell(life, &push, "success");
+                });
+                return answer(if mood == Mood::After { 200 } else { 202 });
+            }
+            Mood::Silent => {}
+            Mood::Status(status) => return answer(status),
+            Mood::Hangs => {
+                sleep(TIMEOUT).await;
+                return Err(CallError::TimedOut(TIMEOUT));
+            }
+            Mood::Away => return Err(CallError::Unreachable("connection refused".to_owned())),
+        }
+        answer(200)
     }
 }
 
@@ -123,43 +213,16 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 #[async_trait]
 impl Application for Moody {
     async fn update_config(&self, push: &Push<'_>) -> Result<Answer, CallError> {
-        let answer = |status| Ok(Answer { status, body: Vec::new() });
+        let gone = |what: &str| Err(CallError::Unreachable(what.to_owned()));
+        let Some(life) = self.life() else { return gone("connection refused") };
         let mood = self.take(push);
         let pause = self.0.lock().unwrap().random.up_to(Duration::from_millis(300));
         sleep(pause).await;
-        match mood {
-            Mood::Inside => self.tell(push, "success"),
-            Mood::Twice => {
-                self.tell(push, "success");
-                self.tell(push, "success");
-            }
-            Mood::Unused => self.tell(push, "unused"),
-            Mood::LateAnswer => {
-                self.tell(push, "success");
-                sleep(TIMEOUT).await;
-                return Err(CallError::TimedOut(TIMEOUT));
-            }
-            Mood::After | Mood::Deferred => {
-                // The handler is done, and its result follows, which this future outlives in the simulation.
-                let (this, key, revision) =
-                    (self.clone(), push.change_set_key.to_owned(), push.revision.to_owned());
-                let after = if mood == Mood::After { 50 } else { 4_000 };
-                tokio::task::spawn(async move {
-                    sleep(Duration::from_millis(after)).await;
-                    let push = Push { change_set_key: &key, patch: b"", data_key: "", revision: &revision };
-                    this.tell(&push, "success");
-                });
-                return answer(if mood == Mood::After { 200 } else { 202 });
-            }
-            Mood::Silent => {}
-            Mood::Status(status) => return answer(status),
-            Mood::Hangs => {
-                sleep(TIMEOUT).await;
-                return Err(CallError::TimedOut(TIMEOUT));
-            }
-            Mood::Away => return Err(CallError::Unreachable("connection refused".to_owned())),
+        if self.life() != Some(life) {
+            return gone("connection reset");
         }
-        answer(200)
+        let answer = self.handle(life, push, mood).await;
+        if self.life() == Some(life) { answer } else { gone("connection reset") }
     }
 
     async fn load_config(&self, _document: &[u8]) -> Result<Answer, CallError> {
