@@ -113,7 +113,7 @@ impl World {
     /// process stored, and the audit of a change that the store still has finds no result.
     fn remembers_results(&self) -> bool {
         let is_unused = |level: &&str| self.store.value(commit(level).as_bytes()).as_deref() == Some(b"-2");
-        self.processes == 0 && !LEVELS.iter().any(|level| is_unused(&level))
+        self.processes == 0 && !LEVELS.iter().any(is_unused)
     }
 
     /// Lets a part of the shortest lease pass, at most 25 s.

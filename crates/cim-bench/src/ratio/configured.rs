@@ -3,7 +3,8 @@
 //! Owns the start, and everything that has to be polled beside a bench. Left out: what is measured. Invariant: when a part
 //! fails, so does the bench.
 
-use std::time::Duration;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use cim_services::Etcd;
 use tokio::sync::mpsc;
@@ -72,6 +73,23 @@ async fn next<T>(what: &str, queue: &mut mpsc::Receiver<T>) -> Result<T> {
     timeout(PATIENCE, queue.recv()).await.map_err(deadline)?.ok_or_else(ended)
 }
 
+/// Starts a process with a spool of its own in that directory.
+fn start(rig: &Rig, work: &Path, configuration: ConfigurationSpec) -> Result<Cim> {
+    let configuration = Some(configuration);
+    Cim::start(CimSpec { configuration, ..CimSpec::new(&rig.cim, work, SinkSpec::Null)? })
+}
+
+/// Starts another process on the same etcd with an empty spool, and tells how long its first registration takes.
+pub(super) fn first_registration(rig: &Rig, pod: &Pod) -> Result<Duration> {
+    let work = rig.work()?;
+    let configuration = pod.cim.spec.configuration.clone();
+    let configuration = configuration.ok_or_else(|| BenchError::Invalid("there is no source".into()))?;
+    let cim = start(rig, work.path(), configuration)?;
+    let begun = Instant::now();
+    register(&cim)?;
+    Ok(begun.elapsed())
+}
+
 /// Starts everything and runs the bench beside it.
 pub(super) fn with_pod<T>(rig: &Rig, bench: impl AsyncFnOnce(&mut Pod) -> Result<T>) -> Result<T> {
     let etcd = Etcd::single().ok_or_else(|| BenchError::Invalid("etcd is not installed".into()))?;
@@ -80,9 +98,8 @@ pub(super) fn with_pod<T>(rig: &Rig, bench: impl AsyncFnOnce(&mut Pod) -> Result
     let address = free_port()?;
     block_on(async {
         let (application, handed) = Application::bind(address).await?;
-        let configuration = Some(ConfigurationSpec { etcd: endpoint.clone(), application: address });
-        let spec = CimSpec { configuration, ..CimSpec::new(&rig.cim, work.path(), SinkSpec::Null)? };
-        let cim = Cim::start(spec)?;
+        let configuration = ConfigurationSpec { etcd: endpoint.clone(), application: address };
+        let cim = start(rig, work.path(), configuration)?;
         let results = Results::connect(cim.spec.nats).await?;
         let store = Store::connect(&endpoint).await?;
         let (mut watcher, seen) = Watcher::connect(&endpoint).await?;
