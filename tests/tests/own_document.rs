@@ -156,13 +156,17 @@ fn new_limits_hold_for_files_that_are_open() {
     }
     wire.flush();
     until("delivery", || pod.daemon.metric("cim_records_held") < 0.5);
-    let sizes: Vec<_> = std::fs::read_dir(pod.daemon.home().join("opt/logs"))
-        .unwrap()
-        .map(|file| file.unwrap().metadata().unwrap())
-        .filter(std::fs::Metadata::is_file)
-        .map(|file| file.len())
-        .collect();
-    assert_eq!(sizes.len(), 3, "one at work and two rotated: {sizes:?}");
+    let sizes = || -> Vec<u64> {
+        std::fs::read_dir(pod.daemon.home().join("opt/logs"))
+            .unwrap()
+            .filter_map(|file| file.unwrap().metadata().ok())
+            .filter(std::fs::Metadata::is_file)
+            .map(|file| file.len())
+            .collect()
+    };
+    // The oldest one goes after the next one has begun.
+    until("one at work and two rotated", || sizes().len() == 3);
+    let sizes = sizes();
     assert!(sizes.iter().all(|size| *size <= 1 << 20), "{sizes:?}");
 }
 
