@@ -12,7 +12,7 @@ use crate::cli;
 use crate::settings::{Settings, complete_schema};
 
 const NOTE: &str =
-    "<!-- Generated; `CIM_UPDATE_REFERENCE=1 cargo test -p cim-bin --test reference` writes it. -->\n";
+    "<!-- Generated; `CIM_UPDATE_REFERENCE=1 cargo test -p cim-program --test reference` writes it. -->\n";
 
 /// `docs/reference/config.md`
 #[must_use]

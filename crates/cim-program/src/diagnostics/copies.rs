@@ -23,7 +23,7 @@ const CONTAINER: &str = "cim";
 const WAITING: usize = 256;
 /// Parts of the program that are on no way of a log record.
 const COPIED: [&str; 7] = [
-    "cim_bin",
+    "cim_program",
     "cim_core::configuration",
     "cim_core::subscriptions",
     "cim_app",
