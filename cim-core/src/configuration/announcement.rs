@@ -162,20 +162,7 @@ mod tests {
     use serde_json::Value;
 
     fn outcome(state: ChangeState, key: &str) -> ConfigOutcome {
-        let status = ChangeStatus {
-            data_key: "app.json".to_owned(),
-            level: "ms".to_owned(),
-            revision: 1,
-            state,
-            reason: None,
-            attempts: 1,
-            received_ms: 0,
-            pushed_ms: None,
-            settled_ms: None,
-            deadline_ms: None,
-            store_revision: None,
-            count_after: None,
-        };
+        let status = ChangeStatus::example(1, state);
         let commit = Some(Commit { key: key.to_owned(), value: 1 });
         ConfigOutcome { commit, status: Some((String::new(), status)) }
     }

@@ -190,21 +190,8 @@ mod tests {
 
     /// The report of a change of that revision.
     fn of_change(revision: i32, value: i32) -> Report {
-        let document = DocumentId { level: MapLevel::Ms, data_key: "a.json".to_owned() };
-        let status = ChangeStatus {
-            data_key: "a.json".to_owned(),
-            level: "ms".to_owned(),
-            revision,
-            state: ChangeState::Unused,
-            reason: None,
-            attempts: 1,
-            received_ms: 0,
-            pushed_ms: None,
-            settled_ms: None,
-            deadline_ms: None,
-            store_revision: None,
-            count_after: None,
-        };
+        let document = DocumentId { level: MapLevel::Ms, data_key: "app.json".to_owned() };
+        let status = ChangeStatus::example(revision, ChangeState::Unused);
         let key = ChangeKey { text: String::new(), document, revision };
         let settled = Settled {
             key,

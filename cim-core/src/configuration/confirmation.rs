@@ -73,9 +73,7 @@ impl Confirmation {
             sleep(self.interval).await;
         }
     }
-}
 
-impl Confirmation {
     /// Reads a document as the application has it; `None` where it does not show its documents.
     ///
     /// # Errors

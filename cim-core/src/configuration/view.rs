@@ -102,20 +102,7 @@ mod tests {
     #[test]
     fn what_passes_with_time_is_that_of_the_moment_of_the_question() {
         let renewed = Instant::now();
-        let change = ChangeStatus {
-            data_key: "app.json".to_owned(),
-            level: "ms".to_owned(),
-            revision: 4,
-            state: ChangeState::Pushed,
-            reason: None,
-            attempts: 1,
-            received_ms: 0,
-            pushed_ms: None,
-            settled_ms: None,
-            deadline_ms: None,
-            store_revision: None,
-            count_after: None,
-        };
+        let change = ChangeStatus::example(4, ChangeState::Pushed);
         let waiting = DocumentView {
             change,
             settled_revision: 3,

@@ -110,6 +110,27 @@ pub struct ChangeStatus {
     pub count_after: Option<u64>,
 }
 
+#[cfg(test)]
+impl ChangeStatus {
+    /// The story of a change of `app.json`, for tests.
+    pub(crate) fn example(revision: i32, state: ChangeState) -> Self {
+        Self {
+            data_key: "app.json".to_owned(),
+            level: "ms".to_owned(),
+            revision,
+            state,
+            reason: None,
+            attempts: 1,
+            received_ms: 0,
+            pushed_ms: None,
+            settled_ms: None,
+            deadline_ms: None,
+            store_revision: None,
+            count_after: None,
+        }
+    }
+}
+
 /// What a source has to store of a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigOutcome {

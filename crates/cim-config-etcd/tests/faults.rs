@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use cim_config_etcd::{EtcdSource, Pace};
 use cim_core::Component as _;
-use cim_core::{Commit, ConfigOutcome, ConfigSource as _, Health, Reported, SourceErrorKind};
+use cim_core::{Commit, ConfigOutcome, ConfigSource as _, Health, Pauses, Reported, SourceErrorKind};
 use cim_services::{Etcd, EtcdPlan, EtcdVersion};
 use cim_testkit::{Behaviour, ChaosProxy, has_time};
 use rig::{PATIENCE, Tail, change, hasty, scope, text};
@@ -88,6 +88,8 @@ impl Writer {
 async fn follow(tail: &mut Tail, source: &EtcdSource, mut done: impl FnMut(&Tail) -> bool) -> Duration {
     let (mut longest, mut cut) = (Duration::ZERO, None);
     let deadline = Instant::now() + 3 * PATIENCE;
+    // That of the engine before it begins a watch again.
+    let mut pauses = Pauses::new(Duration::from_millis(50), Duration::from_millis(50));
     while cut.is_some() || !done(tail) {
         assert!(Instant::now() < deadline, "at {}", tail.revision);
         let before = tail.revision;
@@ -96,7 +98,7 @@ async fn follow(tail: &mut Tail, source: &EtcdSource, mut done: impl FnMut(&Tail
             Some(Err(error)) => {
                 assert_eq!(error.kind(), SourceErrorKind::Unavailable, "{error}");
                 cut.get_or_insert_with(Instant::now);
-                tokio::time::sleep(Duration::from_millis(50)).await; // the engine's first pause
+                pauses.wait().await;
                 tail.resume(source, &scope("amf"));
             }
             None => {}

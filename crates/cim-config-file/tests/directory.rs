@@ -158,15 +158,16 @@ async fn a_file_that_is_written_in_place_is_told_once_and_whole() {
         assert_eq!(told(&mut watch).await, "reset");
         fs::create_dir_all(store.path(CHANGE)).unwrap();
         let path = store.path(&format!("{CHANGE}/1"));
-        let writing = std::thread::spawn(move || {
+        let writing = tokio::spawn(async move {
             let mut file = fs::File::create(path).unwrap();
+            let mut pace = tokio::time::interval(Duration::from_millis(50));
             for _ in 0..10 {
+                pace.tick().await;
                 file.write_all(b"0123456789").unwrap();
-                std::thread::sleep(Duration::from_millis(50));
             }
         });
         assert_eq!(told(&mut watch).await, format!("put {CHANGE}/1={}", "0123456789".repeat(10)));
-        writing.join().unwrap();
+        writing.await.unwrap();
     }
 }
 
@@ -177,17 +178,18 @@ async fn a_file_that_is_always_being_written_delays_the_first_answer_by_a_second
     let path = store.path(&format!("{CHANGE}/2"));
     let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let stopped = std::sync::Arc::clone(&stop);
-    let writing = std::thread::spawn(move || {
+    let writing = tokio::spawn(async move {
         let mut file = fs::File::create(path).unwrap();
+        let mut pace = tokio::time::interval(Duration::from_millis(20));
         while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
+            pace.tick().await;
             file.write_all(b"x").unwrap();
-            std::thread::sleep(Duration::from_millis(20));
         }
     });
     let mut watch = store.source().watch(&scope(), None);
     assert_eq!(told(&mut watch).await, format!("reset {CHANGE}/1=[1]"));
     stop.store(true, std::sync::atomic::Ordering::Relaxed);
-    writing.join().unwrap();
+    writing.await.unwrap();
     assert!(told(&mut watch).await.starts_with(&format!("put {CHANGE}/2=xxx")));
 }
 

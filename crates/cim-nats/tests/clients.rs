@@ -242,8 +242,9 @@ async fn a_full_event_class_holds_its_publishers_only_and_loses_nothing() {
         assert!(answers.contains("\"stream\":\"EVENT\",\"seq\":15001,"), "{answers}");
     });
     let held = async {
+        let mut looks = tokio::time::interval(Duration::from_millis(5));
         while stats.snapshot().holds == 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            looks.tick().await;
         }
     };
     within(held).await;

@@ -148,10 +148,11 @@ async fn nothing_is_sent_while_nobody_asks() {
     orchestrator.identity().await.unwrap();
     let sent = proxy.forwarded(Direction::ToTarget);
     let quiet_until = Instant::now() + Duration::from_secs(15);
+    let mut pace = tokio::time::interval(Duration::from_millis(100));
     while Instant::now() < quiet_until {
         orchestrator.identity().await.unwrap();
         orchestrator.probe().await;
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        pace.tick().await;
         assert_eq!(proxy.forwarded(Direction::ToTarget), sent);
     }
     assert_eq!(workplace.asked(), ["get pods"]);

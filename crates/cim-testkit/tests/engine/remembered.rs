@@ -1,5 +1,6 @@
 //! What the engine remembers for the next process, and who waits until it does.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,11 @@ use super::{COMMIT, LEASE, Pod, key, until};
 
 /// The file of it in the spool directory.
 const MEMORY: &str = "configuration.json";
+
+/// A pod over that store, on what the one before left.
+fn on_spool(store: &Arc<MemorySource>, spool: &Path) -> Pod {
+    Pod::over(Arc::clone(store), Manner::Works, |plan| plan.dir = Some(spool.to_owned()))
+}
 
 #[tokio::test(start_paused = true)]
 async fn a_kill_and_a_store_that_was_set_back_at_once_bring_no_change_back_after_a_later_one() {
@@ -94,8 +100,7 @@ async fn a_registration_is_answered_when_it_can_be_remembered() {
 async fn a_map_that_was_made_anew_counts_from_one_and_none_of_its_changes_is_taken_for_an_old_one() {
     let spool = tempfile::tempdir().unwrap();
     let store = MemorySource::new("store");
-    let start =
-        || Pod::over(Arc::clone(&store), Manner::Works, |plan| plan.dir = Some(spool.path().to_owned()));
+    let start = || on_spool(&store, spool.path());
     let pod = start();
     pod.register().await;
     for revision in 56..=57 {
@@ -133,8 +138,7 @@ async fn a_map_that_was_made_anew_counts_from_one_and_none_of_its_changes_is_tak
 async fn a_story_of_the_other_level_says_nothing_of_a_document_of_the_same_name() {
     let spool = tempfile::tempdir().unwrap();
     let store = MemorySource::new("store");
-    let start =
-        || Pod::over(Arc::clone(&store), Manner::Works, |plan| plan.dir = Some(spool.path().to_owned()));
+    let start = || on_spool(&store, spool.path());
     let pod = start();
     pod.register().await;
     store.put_leased("change-set/ns/svc/v0/nf/app.json/9", "[]", LEASE);
