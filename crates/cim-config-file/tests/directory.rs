@@ -158,16 +158,16 @@ async fn a_file_that_is_written_in_place_is_told_once_and_whole() {
         assert_eq!(told(&mut watch).await, "reset");
         fs::create_dir_all(store.path(CHANGE)).unwrap();
         let path = store.path(&format!("{CHANGE}/1"));
-        let writing = tokio::spawn(async move {
+        let writing = async move {
             let mut file = fs::File::create(path).unwrap();
             let mut pace = tokio::time::interval(Duration::from_millis(50));
             for _ in 0..10 {
                 pace.tick().await;
                 file.write_all(b"0123456789").unwrap();
             }
-        });
-        assert_eq!(told(&mut watch).await, format!("put {CHANGE}/1={}", "0123456789".repeat(10)));
-        writing.await.unwrap();
+        };
+        let ((), told) = tokio::join!(writing, told(&mut watch));
+        assert_eq!(told, format!("put {CHANGE}/1={}", "0123456789".repeat(10)));
     }
 }
 
@@ -178,18 +178,20 @@ async fn a_file_that_is_always_being_written_delays_the_first_answer_by_a_second
     let path = store.path(&format!("{CHANGE}/2"));
     let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let stopped = std::sync::Arc::clone(&stop);
-    let writing = tokio::spawn(async move {
+    let writing = async move {
         let mut file = fs::File::create(path).unwrap();
         let mut pace = tokio::time::interval(Duration::from_millis(20));
         while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
             pace.tick().await;
             file.write_all(b"x").unwrap();
         }
-    });
+    };
     let mut watch = store.source().watch(&scope(), None);
-    assert_eq!(told(&mut watch).await, format!("reset {CHANGE}/1=[1]"));
-    stop.store(true, std::sync::atomic::Ordering::Relaxed);
-    writing.await.unwrap();
+    let looking = async {
+        assert_eq!(told(&mut watch).await, format!("reset {CHANGE}/1=[1]"));
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    };
+    tokio::join!(writing, looking);
     assert!(told(&mut watch).await.starts_with(&format!("put {CHANGE}/2=xxx")));
 }
 
