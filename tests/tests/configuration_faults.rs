@@ -10,13 +10,13 @@
     reason = "test code: a failed step is the failure"
 )]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::Write;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use cim_services::{Etcd, EtcdPlan, EtcdVersion};
-use cim_testkit::{Behaviour, ChaosProxy, Ending, Flow, Seeded};
+use cim_testkit::{Behaviour, ChaosProxy, Ending, Flow, Ruling, Seeded};
 use cim_tests::pod::Pod;
 use cim_tests::{Daemon, has_time, until};
 
@@ -38,19 +38,25 @@ fn with_each_version(members: usize, test: impl Fn(&Etcd)) {
 fn change(etcd: &Etcd, revisions: std::ops::Range<i32>) {
     let lease = etcd.etcdctl(&["lease", "grant", &LEASE.as_secs().to_string()]);
     let lease = lease.split(' ').nth(1).unwrap().to_owned();
-    let mut text = String::from("\n");
-    for revision in revisions {
+    let puts = revisions.map(|revision| {
         let document = DOCUMENTS[usize::try_from(revision).unwrap() % DOCUMENTS.len()];
-        text.push_str(&format!("put --lease={lease} change-set/ns1/svc/v1/ms/{document}/{revision} '[]'\n"));
-    }
-    text.push_str("\n\n");
+        format!("put --lease={lease} change-set/ns1/svc/v1/ms/{document}/{revision} '[]'\n")
+    });
+    transaction(etcd, "", &puts.collect::<String>());
+}
+
+/// Does all of it if the condition holds; none of it otherwise.
+fn transaction(etcd: &Etcd, condition: &str, steps: &str) {
     let mut child = etcd.command().arg("txn").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    write!(child.stdin.take().unwrap(), "{condition}\n{steps}\n\n").unwrap();
     assert!(child.wait().unwrap().success());
 }
 
+/// Where the result of the pod is.
+const RESULT: &str = "commit-config/ns1/svc/v1/ms/pod-1";
+
 fn committed(etcd: &Etcd) -> Option<i32> {
-    etcd.get("commit-config/ns1/svc/v1/ms/pod-1").map(|text| text.parse().unwrap())
+    etcd.get(RESULT).map(|text| text.parse().unwrap())
 }
 
 /// A cluster of three, a proxy before each member, and the dice.
@@ -124,34 +130,57 @@ impl<'e> Trouble<'e> {
     }
 }
 
-/// What the config server would find: never a lower result, and each one while its change is alive.
-#[derive(Default)]
-struct Auditor {
-    written: Vec<(i32, Instant)>,
+/// What the config server finds: never a lower result, each one while its change is alive, and one that lets the pod live
+/// when the lease has ended (wire contract §4.6).
+struct Auditor<'e> {
+    etcd: &'e Etcd,
+    /// The changes with a lease, the earliest first.
+    written: VecDeque<(i32, Instant)>,
     seen: i32,
+    audits: usize,
     /// What the store forgot when it was set back: handed over before, or never.
     gone: BTreeSet<i32>,
 }
 
-impl Auditor {
-    fn expects(&mut self, revision: i32) {
-        self.written.push((revision, Instant::now()));
+impl<'e> Auditor<'e> {
+    fn of(etcd: &'e Etcd) -> Self {
+        Self { etcd, written: VecDeque::new(), seen: 0, audits: 0, gone: BTreeSet::new() }
     }
 
-    /// The store is what it was: it knows no change after `last` and may hold a lower result than before.
+    fn expects(&mut self, revision: i32) {
+        self.written.push_back((revision, Instant::now()));
+    }
+
+    /// The store is what it was: it knows no change after `last`, its leases begin anew, and it may hold a lower result than
+    /// before.
     fn set_back(&mut self, last: i32, written: i32) {
         self.gone.extend(last + 1..=written);
         self.written.retain(|(revision, _)| *revision <= last);
+        self.written.iter_mut().for_each(|(_, since)| *since = Instant::now());
         self.seen = 0;
     }
 
-    fn looks(&mut self, committed: Option<i32>) {
-        let Some(committed) = committed else { return };
-        assert!(committed >= self.seen, "{committed} behind {}", self.seen);
-        self.seen = committed;
-        self.written.retain(|(revision, _)| *revision > committed);
-        for (revision, since) in &self.written {
-            assert!(since.elapsed() < LEASE, "{revision} had no result in time, the last was of {committed}");
+    fn looks(&mut self) {
+        let committed = committed(self.etcd);
+        if let Some(committed) = committed {
+            assert!(committed >= self.seen, "{committed} behind {}", self.seen);
+            self.seen = committed;
+        }
+        while let Some(&(revision, since)) = self.written.front()
+            && since.elapsed() >= LEASE
+        {
+            self.written.pop_front();
+            self.audits += 1;
+            let text = committed.map(|value| value.to_string());
+            match Ruling::at_the_end_of(revision, text.as_deref().map(str::as_bytes)) {
+                Ruling::Deleted(death) => panic!("the pod is deleted for {revision}: {death:?}"),
+                // Unless a later result is there by now.
+                Ruling::Removed => {
+                    let is_that = format!("value(\"{RESULT}\") = \"{revision}\"\n");
+                    transaction(self.etcd, &is_that, &format!("del {RESULT}\n"));
+                }
+                Ruling::Nothing | Ruling::Satisfied => {}
+            }
         }
     }
 }
@@ -170,7 +199,7 @@ fn through_everything(etcd: &Etcd, seed: u64, batches: i32, size: i32) {
     let mut trouble = Trouble::new(etcd, seed);
     let Pod { mut daemon, app } = Pod::of_etcd(&trouble.endpoints(), "");
     assert!(daemon.register().starts_with("HTTP/1.1 200"));
-    let mut auditor = Auditor::default();
+    let mut auditor = Auditor::of(etcd);
     let (saved, snapshot) = (batches / 2, etcd.home().join("snapshot"));
     for batch in 0..batches {
         if batch == saved {
@@ -185,15 +214,19 @@ fn through_everything(etcd: &Etcd, seed: u64, batches: i32, size: i32) {
         if batch % 2 == 1 {
             trouble.strike(&mut daemon);
         }
-        auditor.looks(committed(etcd));
+        auditor.looks();
     }
     let last = batches * size;
     let (written, behind) = (Instant::now(), last - auditor.seen);
     cim_services::until("the last commit", LEASE, || {
-        auditor.looks(committed(etcd));
+        auditor.looks();
         auditor.seen == last
     });
-    println!("{last} changes; {behind} were waiting after the last one, for {:?}", written.elapsed());
+    println!(
+        "{last} changes, {} audits; {behind} were waiting after the last one, for {:?}",
+        auditor.audits,
+        written.elapsed()
+    );
     // The documents do not wait for each other: that of the last result may be ahead.
     let live: BTreeSet<i32> = (1..=last).filter(|revision| !auditor.gone.contains(revision)).collect();
     cim_services::until("every change", LEASE, || {

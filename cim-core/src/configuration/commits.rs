@@ -47,7 +47,7 @@ pub struct Commits {
     lines: BTreeMap<String, Line>,
     /// Highest revision stored per key.
     marks: BTreeMap<String, i32>,
-    /// What this process stored last per key.
+    /// What was stored last per key.
     written: BTreeMap<String, i32>,
 }
 
@@ -55,10 +55,10 @@ pub struct Commits {
 const STORIES: &str = "";
 
 impl Commits {
-    /// Remembers what earlier runs stored.
+    /// Remembers what earlier runs stored: the highest revision and the last value per key.
     #[must_use]
-    pub fn new(marks: BTreeMap<String, i32>) -> Self {
-        Self { marks, ..Self::default() }
+    pub fn new(marks: BTreeMap<String, i32>, written: BTreeMap<String, i32>) -> Self {
+        Self { marks, written, ..Self::default() }
     }
 
     /// Takes a report.
@@ -67,6 +67,7 @@ impl Commits {
             report.outcome.commit.as_ref().map_or_else(|| STORIES.to_owned(), |commit| commit.key.clone());
         if report.settled.as_ref().is_some_and(|settled| settled.is_of_new_count) {
             self.marks.remove(&line);
+            self.written.remove(&line);
         }
         self.lines.entry(line).or_default().waiting.push_back(report);
     }
@@ -118,19 +119,41 @@ impl Commits {
         Some(report)
     }
 
-    /// The keys that this process stored a result under.
-    pub fn written(&self) -> impl Iterator<Item = &String> {
-        self.written.keys()
+    /// The last value stored per key, for the next run.
+    #[must_use]
+    pub fn written(&self) -> &BTreeMap<String, i32> {
+        &self.written
     }
 
-    /// The store holds this under a key. Where it was set back to what it was before a revision was stored, that is
-    /// stored again: the config server waits for it. A failure is not, for it may cost the pod each time it is read.
+    /// The store holds this under a key at the start. A value below zero may be older or younger than what is remembered,
+    /// and nothing in it tells which: it stays.
+    pub fn begin(&mut self, key: &str, value: Option<i32>) {
+        let Some(value) = value.filter(|value| *value < 0 || !self.is_older(key, *value)) else {
+            return self.found(key, value);
+        };
+        self.written.insert(key.to_owned(), value);
+        if value >= 0 {
+            let mark = self.marks.entry(key.to_owned()).or_insert(value);
+            *mark = value.max(*mark);
+        }
+    }
+
+    /// The store holds this under a key. Where it was set back to what it was before a result was stored, that is stored
+    /// again: the config server waits for it. A failure is not, for it may cost the pod each time it is read.
     pub fn found(&mut self, key: &str, value: Option<i32>) {
-        let Some(written) = self.written.get(key).copied().filter(|written| *written >= 0) else { return };
-        if value.is_none_or(|value| value < written) && !self.lines.contains_key(key) {
+        let Some(&written) = self.written.get(key) else { return };
+        let is_current = value.is_some_and(|value| value == written || !self.is_older(key, value));
+        if written != Commit::FAILED && !is_current && !self.lines.contains_key(key) {
             let commit = Some(Commit { key: key.to_owned(), value: written });
             self.push(Report { outcome: ConfigOutcome { commit, status: None }, until: None, settled: None });
         }
+    }
+
+    /// Whether the store held this under a key before what was stored last. A result that is no revision counts as that of
+    /// the highest one.
+    fn is_older(&self, key: &str, value: i32) -> bool {
+        let last = self.written.get(key).filter(|written| **written >= 0).or_else(|| self.marks.get(key));
+        last.is_some_and(|last| value < *last)
     }
 
     /// A report of that line was not stored; it is tried again.
@@ -227,7 +250,7 @@ mod tests {
 
     #[test]
     fn a_lower_revision_is_not_written_after_a_higher_one() {
-        let mut commits = Commits::new(BTreeMap::from([("k".to_owned(), 6)]));
+        let mut commits = Commits::new(BTreeMap::from([("k".to_owned(), 6)]), BTreeMap::new());
         commits.push(report(5, None));
         commits.push(report(-1, None));
         let (name, outcome) = commits.poll(at(0)).unwrap();
@@ -249,32 +272,68 @@ mod tests {
         }
     }
 
+    /// What is stored next.
+    fn next(commits: &mut Commits) -> Option<i32> {
+        let (name, outcome) = commits.poll(at(0))?;
+        commits.stored(&name);
+        value(&outcome)
+    }
+
     #[test]
-    fn what_a_store_forgot_is_stored_again_unless_it_is_a_failure_or_one_is_on_its_way() {
-        let mut commits = Commits::default();
-        let store = |commits: &mut Commits, value_of: i32| {
-            commits.push(report(value_of, None));
-            let (name, _) = commits.poll(at(0)).unwrap();
-            commits.stored(&name);
-        };
-        store(&mut commits, 7);
-        for (held, again) in [(Some(7), None), (Some(8), None), (Some(4), Some(7)), (None, Some(7))] {
+    fn what_a_store_forgot_is_stored_again() {
+        for (last, held, again) in [
+            (of_change(7, 7), Some(7), None),
+            (of_change(7, 7), Some(8), None),
+            (of_change(7, 7), Some(4), Some(7)),
+            (of_change(7, 7), Some(-2), Some(7)),
+            (of_change(7, 7), None, Some(7)),
+            (of_change(7, -2), Some(-2), None),
+            (of_change(7, -2), Some(7), None),
+            (of_change(7, -2), Some(6), Some(-2)),
+            (of_change(7, -2), None, Some(-2)),
+            (of_change(7, -1), Some(6), None),
+            (of_change(7, -1), None, None),
+        ] {
+            let mut commits = Commits::default();
+            commits.push(last.clone());
+            let stored = next(&mut commits);
             commits.found("k", held);
-            let told = commits.poll(at(0));
-            assert_eq!(told.as_ref().and_then(|(_, outcome)| value(outcome)), again, "{held:?}");
-            if let Some((name, _)) = told {
-                commits.stored(&name);
-            }
+            assert_eq!(next(&mut commits), again, "{stored:?} was stored, {held:?} is held");
+            assert_eq!(commits.written().get("k"), stored.as_ref());
         }
+    }
+
+    #[test]
+    fn what_is_on_its_way_says_more_than_what_a_store_forgot() {
+        let mut commits = Commits::default();
+        commits.push(report(7, None));
+        next(&mut commits);
         commits.push(report(9, None));
         commits.found("k", Some(4));
-        assert_eq!(commits.waiting(), 1, "9 says more");
-        let (name, _) = commits.poll(at(0)).unwrap();
-        commits.stored(&name);
-        store(&mut commits, -1);
-        commits.found("k", Some(4));
-        assert_eq!(commits.waiting(), 0);
-        assert!(commits.written().eq(["k"]));
+        assert_eq!((next(&mut commits), next(&mut commits)), (Some(9), None));
+    }
+
+    #[test]
+    fn a_process_knows_what_the_one_before_it_stored() {
+        for (mark, last, held, again, known) in [
+            (7, 7, Some(7), None, 7),
+            (7, 7, Some(4), Some(7), 7),
+            (7, 7, None, Some(7), 7),
+            (7, 7, Some(9), None, 9),
+            // The one before may have stored it in its last moment.
+            (7, 7, Some(-2), None, -2),
+            (7, 7, Some(-1), None, -1),
+            (7, -2, Some(6), Some(-2), -2),
+            (7, -2, Some(8), None, 8),
+            (7, -1, None, None, -1),
+        ] {
+            let of = |value| BTreeMap::from([("k".to_owned(), value)]);
+            let mut commits = Commits::new(of(mark), of(last));
+            commits.begin("k", held);
+            assert_eq!(next(&mut commits), again, "{last} was stored, {held:?} is held");
+            assert_eq!(commits.written(), &of(known), "{last} was stored, {held:?} is held");
+            assert!(commits.marks()["k"] >= mark);
+        }
     }
 
     #[test]

@@ -126,7 +126,7 @@ impl Driver {
         let mut this = Self {
             desk,
             day_one: DayOne::new(plan.day_one, nf_revision).restored(memory.day_one),
-            commits: Commits::new(memory.marks.clone()),
+            commits: Commits::new(memory.marks.clone(), memory.written.clone()),
             documents: Documents::new(memory.known.clone(), plan.dry_run, plan.check.clone()),
             subscription: plan.source.clone().map(|source| Subscription::new(source, scope)),
             unread: 0,

@@ -53,6 +53,8 @@ pub struct Memory {
     pub start_committed: bool,
     /// Highest revision stored per commit key.
     pub marks: BTreeMap<String, i32>,
+    /// Value stored last per commit key.
+    pub written: BTreeMap<String, i32>,
     documents: Vec<SettledDocument>,
     /// How far the first configuration of the registered application has come.
     pub day_one: Option<DayOneState>,

@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use application::{Handed, Moody, Temper};
-use auditor::{Auditor, LEVELS, commit};
+use auditor::{Auditor, LEVELS};
 use cim_core::SourceErrorKind;
 use cim_core::configuration::Registration;
 use cim_testkit::{Death, MemorySource, Seeded, Snapshot};
@@ -109,13 +109,6 @@ impl World {
         self.process.as_ref().unwrap().configuration.register(registration).await;
     }
 
-    /// Whether CIM stores its results again in a store that was set back. Open: it does not for `-2`, nor for what an earlier
-    /// process stored, and the audit of a change that the store still has finds no result.
-    fn remembers_results(&self) -> bool {
-        let is_unused = |level: &&str| self.store.value(commit(level).as_bytes()).as_deref() == Some(b"-2");
-        self.processes == 0 && !LEVELS.iter().any(is_unused)
-    }
-
     /// Lets a part of the shortest lease pass, at most 25 s.
     async fn while_away(&mut self) {
         let shortest = self.leases.values().min().copied().unwrap();
@@ -176,12 +169,11 @@ impl World {
             }
             7 => match self.saved.take() {
                 None => self.saved = Some((self.store.snapshot(), self.written.len())),
-                Some((snapshot, written)) if self.remembers_results() => {
+                Some((snapshot, written)) => {
                     self.store.set_back(&snapshot);
                     // What the store forgot was handed over before, or never is.
                     self.written.truncate(written);
                 }
-                Some(saved) => self.saved = Some(saved),
             },
             _ => {}
         }

@@ -207,6 +207,7 @@ impl Driver {
                     return self.commits.found(&key, value);
                 }
                 self.unread -= 1;
+                self.commits.begin(&key, value);
                 if let Some(revision) = value.filter(|revision| *revision > 0) {
                     self.desk.already_committed(key, revision);
                 }
@@ -230,7 +231,7 @@ impl Driver {
 
     /// The store told everything from the beginning: it may have been set back, and have forgotten results.
     pub(super) fn look_for_results(&self) {
-        for key in self.commits.written() {
+        for key in self.commits.written().keys() {
             self.ask_for_result(key.clone(), Instant::now());
         }
     }

@@ -108,6 +108,7 @@ impl Driver {
     fn remember(&mut self) {
         self.memory.set_settled(self.desk.settled());
         self.memory.marks = self.commits.marks().clone();
+        self.memory.written = self.commits.written().clone();
         self.memory.known = self.documents.known().clone();
         self.memory.day_one = Some(self.day_one.state());
         self.memory.nf_revision = self.day_one.wanted().map(ToOwned::to_owned);
