@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::key::ChangeKey;
-use crate::contract::ChangeStatus;
+use super::news::LeaseQuestion;
+use super::rules::Now;
+use crate::contract::{ChangeStatus, Lease};
 
 /// What the application says of a change on CONFIG (wire contract §3.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -39,6 +41,9 @@ pub enum Step {
     Confirm(PushStep),
     /// Undo the change, for that reason; [`Lane::undone`](super::lane::Lane::undone) takes the answer.
     Undo(PushStep, String),
+    /// The time of the change seems to be over: see what is left of its lease; [`Lane::limit`](super::lane::Lane::limit) takes the
+    /// answer.
+    Ask(LeaseQuestion),
     /// The change is settled.
     Settled(Settled),
 }
@@ -63,7 +68,9 @@ pub struct Settled {
     pub key: ChangeKey,
     /// The patch, for those who keep documents.
     pub patch: Arc<[u8]>,
-    /// When it is too late to store the result; `None`: never.
+    /// Its lease; without one its result is never too late.
+    pub lease: Option<Lease>,
+    /// When it is too late to store the result, as far as is known.
     pub commit_by: Option<Duration>,
     /// The story.
     pub status: ChangeStatus,
@@ -77,8 +84,14 @@ pub struct Settled {
 pub(super) struct Change {
     pub key: ChangeKey,
     pub patch: Arc<[u8]>,
-    pub deadline: Duration,
+    pub lease: Option<Lease>,
+    /// When it has to be settled, unless its lease lasts longer by then.
+    pub deadline: Option<Duration>,
     pub commit_by: Option<Duration>,
+    /// What is left of the lease is being asked for.
+    pub asked: bool,
+    /// The lease is about to end: the deadline holds.
+    pub is_last: bool,
     /// Still in the store.
     pub live: bool,
     pub status: ChangeStatus,
@@ -107,6 +120,26 @@ pub(super) enum Phase {
 
 impl Change {
     pub(super) fn step(&self, attempt: u32) -> PushStep {
-        PushStep { key: self.key.clone(), patch: Arc::clone(&self.patch), attempt, deadline: self.deadline }
+        let deadline = self.deadline.unwrap_or_default();
+        PushStep { key: self.key.clone(), patch: Arc::clone(&self.patch), attempt, deadline }
+    }
+
+    /// It has that much time from now on.
+    pub(super) fn set_deadline(&mut self, time: Duration, now: Now) {
+        let deadline = now.mono.saturating_add(time);
+        self.deadline = Some(deadline);
+        self.status.deadline_ms = Some(now.wall(deadline));
+    }
+
+    /// The question for what is left of its lease, unless it is under way.
+    pub(super) fn ask(&mut self) -> Option<LeaseQuestion> {
+        let lease = self.lease.filter(|_| !self.asked)?;
+        self.asked = true;
+        Some(LeaseQuestion { document: self.key.document.clone(), revision: self.key.revision, lease })
+    }
+
+    /// Whether it was handed over, and its time is over as far as is known.
+    pub(super) fn is_overdue(&self, now: Duration) -> bool {
+        self.status.attempts > 0 && self.deadline.is_some_and(|deadline| deadline <= now)
     }
 }

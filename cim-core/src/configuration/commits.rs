@@ -1,4 +1,5 @@
-//! Results on their way to the source: in order per key, repeated until they are stored or their time is over.
+//! Results on their way to the source: in order per key, repeated until they are stored or the lease of their change has
+//! ended, which only the store can tell.
 //!
 //! Pure bookkeeping. Left out: the calls. Invariants: one report per key at a time, so that no earlier value is written
 //! after a later one; a result that was stored is never followed by that of a lower revision, even where it was no revision
@@ -8,7 +9,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::change::Settled;
-use super::rules::Now;
+use super::news::LeaseQuestion;
+use super::rules::{Now, Rules};
 use crate::Pauses;
 use crate::contract::{Commit, ConfigOutcome};
 
@@ -20,24 +22,55 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 pub struct Report {
     /// What is stored.
     pub outcome: ConfigOutcome,
-    /// When it is too late; `None`: never.
+    /// When it is too late, as far as is known; `None`: never.
     pub until: Option<Duration>,
     /// The change it belongs to; `None` for the values of the start.
     pub settled: Option<Settled>,
+}
+
+impl Report {
+    /// The result of a change; `None` as a commit: only its story, which is never too late.
+    #[must_use]
+    pub fn of(settled: Settled, outcome: ConfigOutcome, now: Now) -> Self {
+        let lease = settled.lease.filter(|_| outcome.commit.is_some());
+        // Where the end of the lease never came to be known, it is asked for at once.
+        let until = lease.map(|_| settled.commit_by.unwrap_or(now.mono));
+        Self { outcome, until, settled: Some(settled) }
+    }
+
+    fn question(&self) -> Option<LeaseQuestion> {
+        let settled = self.settled.as_ref()?;
+        let document = settled.key.document.clone();
+        Some(LeaseQuestion { document, revision: settled.key.revision, lease: settled.lease? })
+    }
 }
 
 #[derive(Debug)]
 struct Line {
     waiting: VecDeque<Report>,
     busy: bool,
+    /// It is being asked whether the first of them is too late.
+    asked: bool,
     pauses: Pauses,
     not_before: Duration,
+}
+
+impl Line {
+    /// When the first of them may be too late.
+    fn until(&self) -> Option<Duration> {
+        self.waiting.front()?.until
+    }
+
+    /// Whether the first of them may be too late.
+    fn is_doubtful(&self, now: Now) -> bool {
+        self.until().is_some_and(|until| until <= now.mono)
+    }
 }
 
 impl Default for Line {
     fn default() -> Self {
         let pauses = Pauses::new(FIRST_PAUSE, LONGEST_PAUSE);
-        Self { waiting: VecDeque::new(), busy: false, pauses, not_before: Duration::ZERO }
+        Self { waiting: VecDeque::new(), busy: false, asked: false, pauses, not_before: Duration::ZERO }
     }
 }
 
@@ -75,10 +108,9 @@ impl Commits {
     /// The next report to be made, with the name of its line. A revision below the one stored before is not written any
     /// more; its story is.
     pub fn poll(&mut self, now: Now) -> Option<(String, ConfigOutcome)> {
-        let (name, line) = self
-            .lines
-            .iter_mut()
-            .find(|(_, line)| !line.busy && line.not_before <= now.mono && !line.waiting.is_empty())?;
+        let (name, line) = self.lines.iter_mut().find(|(_, line)| {
+            !line.busy && line.not_before <= now.mono && !line.waiting.is_empty() && !line.is_doubtful(now)
+        })?;
         line.busy = true;
         let report = line.waiting.front_mut()?;
         let lower = |commit: &Commit| {
@@ -90,15 +122,44 @@ impl Commits {
         Some((name.clone(), report.outcome.clone()))
     }
 
-    /// Reports whose time is over before they could be stored.
-    pub fn overdue(&mut self, now: Now) -> Option<Report> {
-        let line = self.lines.values_mut().find(|line| {
-            !line.busy
-                && line.waiting.front().is_some_and(|report| report.until.is_some_and(|at| at <= now.mono))
-        })?;
+    /// The question for the lease of a change whose result may be too late. To be asked until it says `None`.
+    pub fn doubt(&mut self, now: Now) -> Option<LeaseQuestion> {
+        let line = self.lines.values_mut().find(|line| !line.busy && !line.asked && line.is_doubtful(now))?;
+        let question = line.waiting.front()?.question()?;
+        line.asked = true;
+        Some(question)
+    }
+
+    /// Learns what is left of the lease of a change; `None`: nothing. Returns the report that can no longer be stored.
+    pub fn limit(
+        &mut self,
+        question: &LeaseQuestion,
+        time_left: Option<Duration>,
+        now: Now,
+    ) -> Option<Report> {
+        let is_it = |line: &Line| line.waiting.front().and_then(Report::question).as_ref() == Some(question);
+        let (name, line) = self.lines.iter_mut().find(|(_, line)| line.asked && is_it(line))?;
+        line.asked = false;
         line.pauses.reset();
         line.not_before = now.mono;
-        line.waiting.pop_front()
+        if let Some(time_left) = time_left {
+            // The rest is told in whole seconds, so nothing may mean a moment.
+            let within = Rules::commit_within(time_left).max(FIRST_PAUSE);
+            line.waiting.front_mut()?.until = Some(now.mono + within);
+            return None;
+        }
+        let (name, report) = (name.clone(), line.waiting.pop_front());
+        if line.waiting.is_empty() {
+            self.lines.remove(&name);
+        }
+        report
+    }
+
+    /// Whether the answer still matters.
+    #[must_use]
+    pub fn needs(&self, question: &LeaseQuestion) -> bool {
+        let first = |line: &Line| line.waiting.front().and_then(Report::question);
+        self.lines.values().any(|line| line.asked && first(line).as_ref() == Some(question))
     }
 
     /// A report of that line was stored; returns it.
@@ -125,12 +186,12 @@ impl Commits {
         &self.written
     }
 
-    /// The store holds this under a key at the start. A value below zero may be older or younger than what is remembered,
-    /// and nothing in it tells which: it stays.
-    pub fn begin(&mut self, key: &str, value: Option<i32>) {
-        let Some(value) = value.filter(|value| *value < 0 || !self.is_older(key, *value)) else {
-            return self.found(key, value);
-        };
+    /// The store holds this under a key at the start, which may be later than what is remembered. Of a value below zero
+    /// nothing tells whether it is: it counts.
+    pub fn begin(&mut self, key: &str, value: i32) {
+        if value >= 0 && self.is_older(key, value) {
+            return;
+        }
         self.written.insert(key.to_owned(), value);
         if value >= 0 {
             let mark = self.marks.entry(key.to_owned()).or_insert(value);
@@ -138,8 +199,9 @@ impl Commits {
         }
     }
 
-    /// The store holds this under a key. Where it was set back to what it was before a result was stored, that is stored
-    /// again: the config server waits for it. A failure is not, for it may cost the pod each time it is read.
+    /// The store holds this under a key, and a change that has its result. Where it was set back to what it was before the
+    /// result was stored, that is stored again: the config server waits for it. A failure is not, for it may cost the pod
+    /// each time it is read.
     pub fn found(&mut self, key: &str, value: Option<i32>) {
         let Some(&written) = self.written.get(key) else { return };
         let is_current = value.is_some_and(|value| value == written || !self.is_older(key, value));
@@ -164,16 +226,11 @@ impl Commits {
         }
     }
 
-    /// When [`poll`](Self::poll) or [`overdue`](Self::overdue) is worth the next call.
+    /// When [`poll`](Self::poll) or [`doubt`](Self::doubt) is worth the next call.
     #[must_use]
     pub fn wake(&self) -> Option<Duration> {
-        let lines = self.lines.values().filter(|line| !line.busy);
-        lines
-            .filter_map(|line| {
-                let until = line.waiting.front()?.until;
-                Some(until.map_or(line.not_before, |until| until.min(line.not_before)))
-            })
-            .min()
+        let lines = self.lines.values().filter(|line| !line.busy && !line.asked && !line.waiting.is_empty());
+        lines.map(|line| line.until().map_or(line.not_before, |until| until.min(line.not_before))).min()
     }
 
     /// The results that wait, in the order of each key.
@@ -198,17 +255,16 @@ impl Commits {
 mod tests {
     use super::*;
     use crate::configuration::key::{ChangeKey, DocumentId, MapLevel};
-    use crate::contract::{ChangeState, ChangeStatus};
+    use crate::contract::{ChangeState, ChangeStatus, Lease};
     use std::sync::Arc;
 
     fn at(ms: u64) -> Now {
         Now { mono: Duration::from_millis(ms), wall_ms: ms }
     }
 
-    fn report(value: i32, until: Option<u64>) -> Report {
+    fn report(value: i32) -> Report {
         let commit = Some(Commit { key: "k".to_owned(), value });
-        let outcome = ConfigOutcome { commit, status: None };
-        Report { outcome, until: until.map(Duration::from_millis), settled: None }
+        Report { outcome: ConfigOutcome { commit, status: None }, until: None, settled: None }
     }
 
     /// The report of a change of that revision.
@@ -219,12 +275,14 @@ mod tests {
         let settled = Settled {
             key,
             patch: Arc::from(&b""[..]),
-            commit_by: None,
+            lease: Some(Lease(1)),
+            commit_by: Some(Duration::from_millis(1000)),
             status,
             corrects: false,
             is_of_new_count: false,
         };
-        Report { settled: Some(settled), ..report(value, None) }
+        let commit = Some(Commit { key: "k".to_owned(), value });
+        Report::of(settled, ConfigOutcome { commit, status: None }, at(0))
     }
 
     fn value(outcome: &ConfigOutcome) -> Option<i32> {
@@ -234,8 +292,8 @@ mod tests {
     #[test]
     fn one_at_a_time_and_in_order() {
         let mut commits = Commits::default();
-        commits.push(report(5, None));
-        commits.push(report(6, None));
+        commits.push(report(5));
+        commits.push(report(6));
         let (name, outcome) = commits.poll(at(0)).unwrap();
         assert_eq!(value(&outcome), Some(5));
         assert_eq!(commits.poll(at(0)), None);
@@ -251,8 +309,8 @@ mod tests {
     #[test]
     fn a_lower_revision_is_not_written_after_a_higher_one() {
         let mut commits = Commits::new(BTreeMap::from([("k".to_owned(), 6)]), BTreeMap::new());
-        commits.push(report(5, None));
-        commits.push(report(-1, None));
+        commits.push(report(5));
+        commits.push(report(-1));
         let (name, outcome) = commits.poll(at(0)).unwrap();
         assert_eq!(value(&outcome), None);
         commits.stored(&name);
@@ -306,9 +364,9 @@ mod tests {
     #[test]
     fn what_is_on_its_way_says_more_than_what_a_store_forgot() {
         let mut commits = Commits::default();
-        commits.push(report(7, None));
+        commits.push(report(7));
         next(&mut commits);
-        commits.push(report(9, None));
+        commits.push(report(9));
         commits.found("k", Some(4));
         assert_eq!((next(&mut commits), next(&mut commits)), (Some(9), None));
     }
@@ -329,7 +387,10 @@ mod tests {
         ] {
             let of = |value| BTreeMap::from([("k".to_owned(), value)]);
             let mut commits = Commits::new(of(mark), of(last));
-            commits.begin("k", held);
+            if let Some(held) = held {
+                commits.begin("k", held);
+            }
+            commits.found("k", held);
             assert_eq!(next(&mut commits), again, "{last} was stored, {held:?} is held");
             assert_eq!(commits.written(), &of(known), "{last} was stored, {held:?} is held");
             assert!(commits.marks()["k"] >= mark);
@@ -337,13 +398,45 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_late_is_given_up() {
+    fn a_result_is_given_up_when_the_store_says_that_the_lease_has_ended() {
         let mut commits = Commits::default();
-        commits.push(report(5, Some(1000)));
+        commits.push(of_change(5, 5));
         let (name, _) = commits.poll(at(0)).unwrap();
-        assert_eq!(commits.overdue(at(1000)), None, "not while it is on its way");
+        assert_eq!(commits.doubt(at(1000)), None, "not while it is on its way");
         commits.failed(&name, at(1000));
-        assert_eq!(commits.overdue(at(1000)).map(|report| value(&report.outcome)), Some(Some(5)));
-        assert_eq!(commits.poll(at(5000)), None);
+        let question = commits.doubt(at(1000)).unwrap();
+        assert_eq!((commits.doubt(at(1000)), commits.wake()), (None, None), "asked once");
+        assert_eq!(commits.poll(at(5000)), None, "not before the answer");
+        assert!(commits.needs(&question));
+        assert_eq!(commits.limit(&question, Some(Duration::from_secs(60)), at(5000)), None);
+        assert!(!commits.needs(&question));
+        let (name, outcome) = commits.poll(at(5000)).unwrap();
+        assert_eq!(value(&outcome), Some(5), "the lease began anew");
+        commits.failed(&name, at(70_000));
+        assert_eq!(commits.doubt(at(70_000)).as_ref(), Some(&question));
+        let lost = commits.limit(&question, None, at(70_000)).unwrap();
+        assert_eq!((value(&lost.outcome), commits.waiting()), (Some(5), 0));
+    }
+
+    #[test]
+    fn a_result_of_a_lease_that_nobody_knows_is_not_written_before_it_is_asked_for() {
+        let mut commits = Commits::default();
+        let change = of_change(5, -1);
+        let settled = Settled { commit_by: None, ..change.settled.unwrap() };
+        commits.push(Report::of(settled, change.outcome, at(7)));
+        assert_eq!(commits.poll(at(7)), None);
+        let question = commits.doubt(at(7)).unwrap();
+        assert_eq!(commits.limit(&question, Some(Duration::ZERO), at(7)), None);
+        assert_eq!(value(&commits.poll(at(7)).unwrap().1), Some(-1), "told in whole seconds");
+    }
+
+    #[test]
+    fn a_story_is_never_too_late() {
+        let mut commits = Commits::default();
+        let change = of_change(5, 5);
+        let outcome = ConfigOutcome { commit: None, status: None };
+        commits.push(Report::of(change.settled.unwrap(), outcome, at(0)));
+        assert_eq!(commits.doubt(at(999_999)), None);
+        assert!(commits.poll(at(999_999)).is_some());
     }
 }

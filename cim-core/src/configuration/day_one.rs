@@ -168,7 +168,7 @@ impl DayOne {
         }
     }
 
-    /// A document was written. `news`: after the first reading of the source, which makes its revision the wanted one.
+    /// A document is there. `news`: it was written since the source was read before, which makes its revision the wanted one.
     pub fn document(&mut self, entry: DayOneEntry, news: bool) {
         if news && entry.revision.is_some() {
             self.wanted.clone_from(&entry.revision);
@@ -190,6 +190,20 @@ impl DayOne {
         }
     }
 
+    /// A document was removed.
+    pub fn removed(&mut self, revision: Option<&str>) {
+        match revision {
+            None => self.plain = None,
+            Some(_) => self.exact.retain(|known| known.revision.as_deref() != revision),
+        }
+    }
+
+    /// Everything in the source is told anew.
+    pub fn reset(&mut self) {
+        self.plain = None;
+        self.exact.clear();
+    }
+
     /// The document to load: that of the wanted revision, or the one without revision where revision 0 is wanted. Without
     /// a wanted revision the latest.
     fn fitting(&self) -> Option<&DayOneEntry> {
@@ -201,8 +215,11 @@ impl DayOne {
 
     /// What is to be done now; `ready`: the application may be called.
     pub fn poll(&mut self, now: Now, ready: bool) -> Option<DayOneStep> {
+        if self.pause_until.is_some_and(|until| until <= now.mono) {
+            self.pause_until = None;
+        }
         let asks = matches!(self.state, DayOneState::Waiting | DayOneState::Loading);
-        if !asks || self.calling || !ready || self.pause_until.is_some_and(|until| now.mono < until) {
+        if !asks || self.calling || !ready || self.pause_until.is_some() {
             return None;
         }
         let entry = self.fitting()?.clone();
@@ -244,7 +261,9 @@ impl DayOne {
                 self.reason = Some(reason);
                 let doubled =
                     self.rules.first_pause.saturating_mul(1 << (self.attempts.saturating_sub(1)).min(16));
-                self.pause_until = Some(now.mono + doubled.min(self.rules.longest_pause));
+                if self.state == DayOneState::Loading {
+                    self.pause_until = Some(now.mono + doubled.min(self.rules.longest_pause));
+                }
                 false
             }
         }

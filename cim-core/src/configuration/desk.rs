@@ -27,8 +27,8 @@ pub struct Desk {
     lanes: BTreeMap<DocumentId, Lane>,
     /// What earlier runs settled, for lanes that do not exist yet.
     remembered: BTreeMap<DocumentId, (i32, Option<ChangeStatus>)>,
-    /// CIM's own document has a map of its own.
-    own_map: bool,
+    /// CIM's own document has a map of its own; `None`: nobody knows yet, and its changes wait for that.
+    own_map: Option<bool>,
     /// Revisions of the store mean the same to every process.
     lasting_revisions: bool,
     /// Results that the config server has from earlier runs.
@@ -54,7 +54,7 @@ impl Desk {
             on_failure,
             lanes: BTreeMap::new(),
             remembered,
-            own_map: false,
+            own_map: None,
             lasting_revisions: false,
             committed: BTreeMap::new(),
             ready: false,
@@ -80,9 +80,22 @@ impl Desk {
         self.lasting_revisions = lasting;
     }
 
-    /// CIM's own document has a map of its own at the config server.
+    /// Whether CIM's own document has a map of its own at the config server, which decides where its results go.
     pub fn set_own_map(&mut self, own_map: bool) {
-        self.own_map = own_map;
+        self.own_map = Some(own_map);
+        self.touched.extend(self.lanes.keys().filter(|document| document.data_key == OWN_DOCUMENT).cloned());
+    }
+
+    /// What is known of that.
+    #[must_use]
+    pub fn own_map(&self) -> Option<bool> {
+        self.own_map
+    }
+
+    /// Where the result of a document goes.
+    fn commit_key(&self, document: &DocumentId) -> String {
+        let own = self.own_map == Some(true) && document.data_key == OWN_DOCUMENT;
+        commit_key(&self.identity, document.level, own)
     }
 
     /// The application may be called from now on. `again`: it had registered before, so whatever it was told is gone.
@@ -118,13 +131,21 @@ impl Desk {
             ConfigUpdate::Put(entry) => {
                 let _ = self.put(entry, now, &mut news);
             }
-            ConfigUpdate::Delete { key, .. } => {
-                if let Key::Change(key) = Key::parse(&key, &self.identity)
-                    && let Some(lane) = self.lanes.get_mut(&key.document)
-                {
-                    lane.withdraw(key.revision);
-                    self.touched.push_back(key.document);
+            ConfigUpdate::Delete { key, .. } => match Key::parse(&key, &self.identity) {
+                Key::Change(key) => {
+                    if let Some(lane) = self.lanes.get_mut(&key.document) {
+                        lane.withdraw(key.revision);
+                        self.touched.push_back(key.document);
+                    }
                 }
+                Key::DayOne(revision) => news.removed = Some(revision),
+                Key::Foreign | Key::Malformed(_) => {}
+            },
+        }
+        // Where a map was made anew, the results of its old changes would hide those of the new ones.
+        if !news.results.is_empty() {
+            for (document, _) in self.lanes.iter().filter(|(_, lane)| lane.is_at_new_count()) {
+                news.results.remove(&self.commit_key(document));
             }
         }
         news
@@ -156,6 +177,8 @@ impl Desk {
 
     fn offer(&mut self, key: ChangeKey, entry: ConfigEntry, now: Now, news: &mut News) {
         let (document, revision) = (key.document.clone(), key.revision);
+        let result_key = self.commit_key(&document);
+        let is_committed = self.committed.get(&result_key) == Some(&revision);
         let (rules, remembered) = (self.rules, &mut self.remembered);
         let lane = self.lanes.entry(document.clone()).or_insert_with(|| {
             let (settled, last) = remembered.remove(&document).unwrap_or_default();
@@ -163,17 +186,16 @@ impl Desk {
             news.documents.push(document.clone());
             Lane::new(Rules { confirms, ..rules }, settled, last)
         });
-        let own = self.own_map && document.data_key == OWN_DOCUMENT;
-        if self.committed.get(&commit_key(&self.identity, document.level, own)) == Some(&revision) {
+        if is_committed {
             lane.skip_through(revision);
         }
         let written = self.lasting_revisions.then_some(entry.revision.0);
         if lane.offer(key, entry.value, written, now) {
             self.counts.received += 1;
-            if let Some(lease) = entry.lease {
-                news.leases.push(LeaseQuestion { document: document.clone(), revision, lease });
-            }
+        } else if !lane.waits(revision) {
+            news.results.insert(result_key);
         }
+        news.leases.extend(entry.lease.and_then(|lease| lane.lease(revision, lease)));
         self.touched.push_back(document);
     }
 
@@ -208,10 +230,10 @@ impl Desk {
         }
     }
 
-    /// The answer to a [`LeaseQuestion`].
-    pub fn limit(&mut self, question: &LeaseQuestion, time_left: Duration, now: Now) {
+    /// The answer to a [`LeaseQuestion`]; `None`: the lease has ended.
+    pub fn limit(&mut self, question: &LeaseQuestion, time_left: Option<Duration>, now: Now) {
         if let Some(lane) = self.lanes.get_mut(&question.document) {
-            lane.limit(question.revision, time_left, now);
+            lane.limit(question, time_left, now);
             self.touched.push_back(question.document.clone());
         }
     }
@@ -342,7 +364,8 @@ impl Desk {
                 self.touched.pop_front();
                 continue;
             };
-            let ready = self.ready || document.data_key == OWN_DOCUMENT;
+            let is_own = document.data_key == OWN_DOCUMENT;
+            let ready = if is_own { self.own_map.is_some() } else { self.ready };
             if let Some(step) = lane.poll(now, ready) {
                 return Some(step);
             }

@@ -33,7 +33,7 @@ use super::store::Memory;
 use super::subscription::{Heard, Subscription};
 use super::view::ConfigurationView;
 use super::work::{self, Done, Work};
-use crate::contract::{ChangeStatus, ConfigScope, ConfigUpdate};
+use crate::contract::{ChangeStatus, ConfigScope, ConfigUpdate, OrchestratorErrorKind, Revision};
 use crate::intake::{Intake, Signal};
 
 /// Calls of the application at the same time.
@@ -54,6 +54,8 @@ const ASK_AGAIN: Duration = Duration::from_millis(500);
 const ASK_ORCHESTRATOR_AGAIN: Duration = Duration::from_secs(5);
 /// And no longer than this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// The same where changes of CIM's own document wait for the answer, and their leases run.
+const LONGEST_PAUSE_OF_CHANGES: Duration = Duration::from_secs(15);
 
 /// The configuration engine.
 pub(crate) struct Driver {
@@ -64,6 +66,10 @@ pub(crate) struct Driver {
     documents: Documents,
     memory: Memory,
     subscription: Option<Subscription>,
+    /// The last change of the source that was looked at, also by an earlier process.
+    seen: Option<Revision>,
+    /// The source is being asked whether it is well.
+    probing: bool,
     /// Results of earlier runs that are still to be read; the watch begins when there are none.
     unread: usize,
     watching: Option<Result<(), String>>,
@@ -112,7 +118,11 @@ impl Driver {
         let memory = plan.dir.as_deref().map(Memory::load).unwrap_or_default().in_pod(&plan.identity.uid);
         let rules = Rules { confirms: plan.confirmation.is_some(), ..plan.rules };
         let mut desk = Desk::new(plan.identity.clone(), rules, plan.on_failure, memory.settled());
-        desk.set_lasting_revisions(plan.source.as_ref().is_some_and(|source| source.has_lasting_revisions()));
+        let is_lasting = plan.source.as_ref().is_some_and(|source| source.has_lasting_revisions());
+        desk.set_lasting_revisions(is_lasting);
+        if memory.own_map {
+            desk.set_own_map(true);
+        }
         if memory.registration.is_some() {
             // The application registers once in its life, and this process is not the first one it meets.
             desk.application_ready(false);
@@ -129,6 +139,8 @@ impl Driver {
             commits: Commits::new(memory.marks.clone(), memory.written.clone()),
             documents: Documents::new(memory.known.clone(), plan.dry_run, plan.check.clone()),
             subscription: plan.source.clone().map(|source| Subscription::new(source, scope)),
+            seen: memory.seen.filter(|_| is_lasting).map(Revision),
+            probing: false,
             unread: 0,
             watching: None,
             absence_told: false,
@@ -162,6 +174,22 @@ impl Driver {
         this.show();
         this.note();
         this
+    }
+
+    /// Whether there is a map for CIM's own document cannot be told now. Without the right to see it nobody ever will be able
+    /// to: there is none then, until there is one.
+    fn own_map_is_unknown(&mut self, kind: OrchestratorErrorKind) {
+        let longest = match kind {
+            OrchestratorErrorKind::Unavailable => LONGEST_PAUSE_OF_CHANGES,
+            _ => LONGEST_PAUSE,
+        };
+        if kind != OrchestratorErrorKind::Unavailable && self.desk.own_map().is_none() {
+            self.desk.set_own_map(false);
+        }
+        let again = Instant::now() + self.own_map_pause;
+        self.own_map_pause = self.own_map_pause.saturating_mul(2).min(longest);
+        let names = self.own_maps();
+        self.work.push(Box::pin(work::own_map(Arc::clone(&self.plan.orchestrator), names, again)));
     }
 
     /// What has to be known before anything is handed over.
@@ -260,8 +288,8 @@ impl Driver {
             self.asking += 1;
             self.work.push(Box::pin(async move { Done::Answer(Box::new(question.await)) }));
         }
-        while let Some(report) = self.commits.overdue(now) {
-            self.lost(&report);
+        while let Some(question) = self.commits.doubt(now) {
+            self.ask_for_limit(question);
         }
         if let Some(source) = self.plan.source.clone() {
             while let Some((line, outcome)) = self.commits.poll(now) {
@@ -291,6 +319,7 @@ impl Driver {
                     tracing::warn!(kind = error.kind().as_str(), error = %text, "the watch of the configuration ended; it is begun again");
                     self.desk.counts_mut().watch_restarts += 1;
                     self.absent(text);
+                    self.ask_for_health();
                 }
             }
         }
@@ -300,13 +329,25 @@ impl Driver {
     fn update(&mut self, update: ConfigUpdate) {
         let now = self.now();
         let is_reset = matches!(update, ConfigUpdate::Reset { .. });
-        let News { leases, day_one, documents } = self.desk.update(update, now);
-        let news = self.caught_up && !is_reset;
-        for entry in day_one {
-            self.day_one.document(entry, news);
+        let at = match &update {
+            ConfigUpdate::Put(entry) => entry.revision,
+            ConfigUpdate::Reset { revision, .. } | ConfigUpdate::Delete { revision, .. } => *revision,
+        };
+        let News { leases, day_one, removed, results, documents } = self.desk.update(update, now);
+        if is_reset {
+            self.day_one.reset();
         }
-        if is_reset && std::mem::replace(&mut self.caught_up, true) {
-            self.look_for_results();
+        if let Some(revision) = removed {
+            self.day_one.removed(revision.as_deref());
+        }
+        for entry in day_one {
+            let is_news = self.seen.is_some_and(|seen| entry.written > seen);
+            self.day_one.document(entry, is_news);
+        }
+        self.seen = Some(at);
+        self.caught_up |= is_reset;
+        for key in results {
+            self.ask_for_result(key, Instant::now());
         }
         if let Some(source) = &self.plan.source {
             for document in documents {
@@ -359,14 +400,10 @@ impl Driver {
                 self.settled(settled);
             }
             Done::Loaded { attempt, outcome } => self.loaded(attempt, outcome, now),
-            Done::OwnMap { exists: Some(true), revision } => self.own_map(revision),
-            Done::OwnMap { exists: Some(false), .. } => {}
-            Done::OwnMap { exists: None, .. } => {
-                let again = Instant::now() + self.own_map_pause;
-                self.own_map_pause = self.own_map_pause.saturating_mul(2).min(LONGEST_PAUSE);
-                let names = self.own_maps();
-                self.work.push(Box::pin(work::own_map(Arc::clone(&self.plan.orchestrator), names, again)));
-            }
+            Done::OwnMap(Ok(Some(revision))) => self.own_map(revision),
+            Done::OwnMap(Ok(None)) => self.desk.set_own_map(false),
+            Done::OwnMap(Err(kind)) => self.own_map_is_unknown(kind),
+            Done::Health(health) => self.healthy(&health),
             Done::RolledBack { document, outcome, done } => {
                 if outcome.is_ok() {
                     self.documents.went_back(&document.data_key);

@@ -5,7 +5,8 @@
 //! asked for → settled, once → its result stored. Invariants: one call at a time; changes are pushed in the order of
 //! their revisions; a settled revision is never pushed again, nor is any lower one; none is pushed before it is known what
 //! earlier runs settled, nor before the result of the last one is stored, so that this also holds across a crash; the word
-//! of the application on CONFIG beats what a call says.
+//! of the application on CONFIG beats what a call says; no change fails that was not handed over, nor while its lease may
+//! last: stores begin leases anew, so at the deadline the store is asked.
 
 mod seen;
 
@@ -15,9 +16,10 @@ use std::time::Duration;
 
 use super::change::{Change, Phase, PushStep, Settled, Step, Verdict, Word};
 use super::key::{ChangeKey, DocumentId};
+use super::news::LeaseQuestion;
 use super::record::Record;
 use super::rules::{Now, Rules};
-use crate::contract::{ChangeState, ChangeStatus};
+use crate::contract::{ChangeState, ChangeStatus, Lease};
 
 /// The changes of one document.
 #[derive(Debug)]
@@ -29,6 +31,8 @@ pub struct Lane {
     pending: BTreeMap<i32, Change>,
     /// The call that is under way.
     calling: Option<u32>,
+    /// A call to the application as it was before it registered again.
+    abandoned: Option<u32>,
     attempts: u32,
     /// It is known what earlier runs settled.
     known: bool,
@@ -46,6 +50,7 @@ impl Lane {
             correctable: None,
             pending: BTreeMap::new(),
             calling: None,
+            abandoned: None,
             attempts: 0,
             known: false,
             storing: 0,
@@ -79,7 +84,6 @@ impl Lane {
             return false;
         }
         let DocumentId { level, data_key } = &key.document;
-        let deadline = now.mono + self.rules.usable(None);
         let status = ChangeStatus {
             data_key: data_key.clone(),
             level: level.as_str().to_owned(),
@@ -90,7 +94,7 @@ impl Lane {
             received_ms: now.wall_ms,
             pushed_ms: None,
             settled_ms: None,
-            deadline_ms: Some(now.wall(deadline)),
+            deadline_ms: None,
             store_revision: written,
             count_after: None,
         };
@@ -98,8 +102,18 @@ impl Lane {
             return false;
         }
         let revision = key.revision;
-        let change =
-            Change { key, patch, deadline, commit_by: None, live: true, status, phase: Phase::Waiting };
+        let change = Change {
+            key,
+            patch,
+            lease: None,
+            deadline: None,
+            commit_by: None,
+            asked: false,
+            is_last: false,
+            live: true,
+            status,
+            phase: Phase::Waiting,
+        };
         self.pending.insert(revision, change);
         true
     }
@@ -110,12 +124,30 @@ impl Lane {
         self.pending = self.pending.split_off(&(revision.saturating_add(1)));
     }
 
-    /// Learns how long the lease of a change lasts.
-    pub fn limit(&mut self, revision: i32, time_left: Duration, now: Now) {
-        if let Some(change) = self.pending.get_mut(&revision) {
-            change.deadline = now.mono + self.rules.usable(Some(time_left));
-            change.commit_by = Some(now.mono + Rules::commit_within(time_left));
-            change.status.deadline_ms = Some(now.wall(change.deadline));
+    /// The change has that lease. Returns the question for its length, where that is news.
+    pub fn lease(&mut self, revision: i32, lease: Lease) -> Option<LeaseQuestion> {
+        let change = self.pending.get_mut(&revision).filter(|change| change.lease != Some(lease))?;
+        change.lease = Some(lease);
+        change.asked = false;
+        change.is_last = false;
+        change.ask()
+    }
+
+    /// Learns what is left of the lease of a change; `None`: nothing.
+    pub fn limit(&mut self, question: &LeaseQuestion, time_left: Option<Duration>, now: Now) {
+        let rules = self.rules;
+        let change = self.pending.get_mut(&question.revision);
+        let Some(change) = change.filter(|change| change.lease == Some(question.lease)) else { return };
+        change.asked = false;
+        let Some(time_left) = time_left else {
+            change.live = false;
+            return;
+        };
+        let kept = change.commit_by.zip(change.deadline).map(|(end, deadline)| end.saturating_sub(deadline));
+        change.commit_by = Some(now.mono + Rules::commit_within(time_left));
+        change.is_last = change.is_overdue(now.mono) && Rules::is_last(time_left, kept);
+        if !change.is_last {
+            change.set_deadline(rules.usable(Some(time_left)), now);
         }
     }
 
@@ -137,12 +169,15 @@ impl Lane {
         for change in self.pending.values_mut() {
             change.phase = Phase::Waiting;
         }
-        // The verdict of a call to the application that is gone means nothing.
-        self.calling = None;
+        // The verdict of a call to the application that is gone means nothing. It may still be at work, if it is not gone.
+        self.abandoned = self.calling.take().or(self.abandoned);
     }
 
     /// A call ended.
     pub fn answered(&mut self, attempt: u32, verdict: Verdict, now: Now) {
+        if self.abandoned == Some(attempt) {
+            self.abandoned = None;
+        }
         if self.calling != Some(attempt) {
             return;
         }
@@ -153,11 +188,11 @@ impl Lane {
         };
         change.phase = match verdict {
             Verdict::Accepted(status) => Phase::Taken {
-                until: change.deadline.min(now.mono + rules.result_within),
+                until: change.deadline.unwrap_or(Duration::MAX).min(now.mono + rules.result_within),
                 silence: format!("the application answered {status} and published no result"),
             },
             Verdict::Deferred => Phase::Taken {
-                until: change.deadline,
+                until: change.deadline.unwrap_or(now.mono + rules.result_within),
                 silence: "the application answered 202 and published no result".to_owned(),
             },
             Verdict::Refused(reason) => {
@@ -222,21 +257,26 @@ impl Lane {
         if !self.known {
             return None;
         }
-        let may_push = ready && self.calling.is_none() && self.storing == 0;
-        let (&revision, change) = self.pending.iter().next()?;
+        let may_push = ready && self.calling.is_none() && self.abandoned.is_none() && self.storing == 0;
+        let (&revision, change) = self.pending.iter_mut().next()?;
         if !change.live {
             return self.over(revision, now).map(Step::Settled);
         }
         let phase = change.phase.clone();
+        let is_open = matches!(phase, Phase::Waiting | Phase::Calling | Phase::Pausing { .. });
+        if is_open && change.is_overdue(now.mono) {
+            if change.is_last || change.lease.is_none() {
+                return self.late(revision, now).map(Step::Settled);
+            }
+            if let Some(question) = change.ask() {
+                return Some(Step::Ask(question));
+            }
+        }
+        // What seems to be over is not begun before the store says that it is not.
+        let seems_over = change.status.attempts == 0 && change.commit_by.is_some_and(|end| end <= now.mono);
         match phase {
             Phase::Taken { until, silence } if now.mono >= until => self.silent(revision, silence, now),
-            Phase::Waiting | Phase::Calling | Phase::Pausing { .. } if now.mono >= change.deadline => {
-                let reason = change.status.reason.clone().unwrap_or_else(|| match change.status.attempts {
-                    0 => "the application was not ready in time".to_owned(),
-                    _ => "the application did not answer in time".to_owned(),
-                });
-                self.settle(revision, ChangeState::Failed, Some(reason), now).map(Step::Settled)
-            }
+            Phase::Waiting if may_push && seems_over => change.ask().map(Step::Ask),
             Phase::Waiting if may_push => self.push(revision, now),
             Phase::Pausing { until } if may_push && now.mono >= until => self.push(revision, now),
             Phase::ToConfirm(silence) => self.enter(revision, Phase::Confirming(silence)).map(Step::Confirm),
@@ -304,16 +344,29 @@ impl Lane {
     /// When [`poll`](Self::poll) is worth the next call, if nothing else happens.
     #[must_use]
     pub fn wake(&self) -> Option<Duration> {
-        let change = self.pending.values().next()?;
-        Some(match &change.phase {
-            Phase::Taken { until, .. } => *until,
-            Phase::Pausing { until } => change.deadline.min(*until),
-            _ => change.deadline,
-        })
+        let change = self.pending.values().next().filter(|_| self.known)?;
+        let deadline = change.deadline.filter(|_| change.status.attempts > 0 && !change.asked);
+        match &change.phase {
+            Phase::Taken { until, .. } => Some(*until),
+            Phase::Pausing { until } => Some(deadline.map_or(*until, |deadline| deadline.min(*until))),
+            Phase::Waiting | Phase::Calling => deadline,
+            // What these wait for ends by itself.
+            Phase::ToConfirm(_) | Phase::Confirming(_) | Phase::ToUndo(_) | Phase::Undoing(_) => None,
+        }
     }
 
     fn push(&mut self, revision: i32, now: Now) -> Option<Step> {
+        let rules = self.rules;
         let change = self.pending.get_mut(&revision)?;
+        if change.status.attempts == 0 {
+            // Its time begins with its turn; that of a lease has begun, but something of it is there for each.
+            let time_left = change.commit_by.map(|end| end.saturating_sub(now.mono));
+            let until_deadline = change.deadline.unwrap_or_default().saturating_sub(now.mono);
+            change.set_deadline(rules.usable(time_left).max(until_deadline), now);
+        } else if change.is_overdue(now.mono) {
+            // Nobody knows yet whether its time is over.
+            change.set_deadline(rules.longest_pause, now);
+        }
         self.attempts = self.attempts.wrapping_add(1);
         self.calling = Some(self.attempts);
         self.correctable = None;
@@ -322,6 +375,13 @@ impl Lane {
         change.status.attempts += 1;
         change.status.pushed_ms = Some(now.wall_ms);
         Some(Step::Push(change.step(self.attempts)))
+    }
+
+    /// The time of the change is over, and the application was called in vain.
+    fn late(&mut self, revision: i32, now: Now) -> Option<Settled> {
+        let reason = self.pending.get(&revision)?.status.reason.clone();
+        let reason = reason.unwrap_or_else(|| "the application did not answer in time".to_owned());
+        self.settle(revision, ChangeState::Failed, Some(reason), now)
     }
 
     /// The change went away without a result.
@@ -350,8 +410,8 @@ impl Lane {
         let is_of_new_count = self.record.settle(&mut change.status);
         self.storing += 1;
         self.correctable = None;
-        let Change { key, patch, commit_by, status, .. } = change;
-        Some(Settled { key, patch, commit_by, status, corrects: false, is_of_new_count })
+        let Change { key, patch, lease, commit_by, status, .. } = change;
+        Some(Settled { key, patch, lease, commit_by, status, corrects: false, is_of_new_count })
     }
 }
 

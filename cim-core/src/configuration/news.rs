@@ -2,6 +2,8 @@
 //!
 //! Left out: what is done about it (`desk`, `driver`).
 
+use std::collections::BTreeSet;
+
 use super::key::DocumentId;
 use crate::contract::Lease;
 
@@ -34,6 +36,10 @@ pub struct News {
     pub leases: Vec<LeaseQuestion>,
     /// Day-one documents that were written.
     pub day_one: Vec<DayOneEntry>,
+    /// Revision of the one that was removed, if it has one.
+    pub removed: Option<Option<String>>,
+    /// Keys of results whose changes are in the store and have them: it may have been set back, and have forgotten these.
+    pub results: BTreeSet<String>,
     /// Documents of which nothing was heard before: the store has to be asked what earlier runs settled.
     pub documents: Vec<DocumentId>,
 }

@@ -87,6 +87,11 @@ impl Record {
         self.last = Some(story);
     }
 
+    /// Whether the next change with a result is the first of its count.
+    pub fn is_new_count(&self) -> bool {
+        self.is_new_count
+    }
+
     /// Highest revision with a result; zero before the first.
     pub fn settled(&self) -> i32 {
         self.settled

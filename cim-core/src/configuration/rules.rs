@@ -51,12 +51,19 @@ impl Default for Rules {
 
 /// Most of a lease that is kept for storing the result.
 const MARGIN: Duration = Duration::from_secs(5);
+/// Stores tell the rest of a lease in whole seconds.
+const GRAIN: Duration = Duration::from_secs(1);
 
 impl Rules {
     /// The part of a lease in which the application may work: the rest is for the commit, which has to arrive in time.
     pub(crate) fn usable(&self, time_left: Option<Duration>) -> Duration {
         let whole = time_left.unwrap_or(self.patience);
         whole - (whole / 10).min(MARGIN)
+    }
+
+    /// Whether so little is left of a lease that the application gets no more of it; `kept`: what is kept for the commit.
+    pub(crate) fn is_last(time_left: Duration, kept: Option<Duration>) -> bool {
+        time_left <= kept.unwrap_or(MARGIN) + GRAIN
     }
 
     /// How long a result may be on its way to the store.

@@ -49,8 +49,10 @@ pub struct Memory {
     pub registration: Option<Registration>,
     /// Containers of different names registered.
     several: bool,
-    /// The values of the start were committed (wire contract §4.4).
-    pub start_committed: bool,
+    /// The config server keeps a map for CIM's own document.
+    pub own_map: bool,
+    /// The last change of the source that was looked at, where that means the same to every process.
+    pub seen: Option<u64>,
     /// Highest revision stored per commit key.
     pub marks: BTreeMap<String, i32>,
     /// Value stored last per commit key.
@@ -100,8 +102,8 @@ impl Memory {
         if !is_another {
             return here;
         }
-        let Self { format, pod_uid, start_committed, nf_revision, last_good, restarts_ms, .. } = here;
-        Self { format, pod_uid, start_committed, nf_revision, last_good, restarts_ms, ..Self::default() }
+        let Self { format, pod_uid, own_map, seen, nf_revision, last_good, restarts_ms, .. } = here;
+        Self { format, pod_uid, own_map, seen, nf_revision, last_good, restarts_ms, ..Self::default() }
     }
 
     /// Remembers a registration.

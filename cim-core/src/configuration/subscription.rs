@@ -61,6 +61,11 @@ impl Subscription {
         }
     }
 
+    /// Whether a watch is open, as far as is known here.
+    pub(crate) fn is_at_work(&self) -> bool {
+        self.stream.is_some()
+    }
+
     /// What can be told without waiting.
     pub(crate) fn ready(&mut self) -> Option<Heard> {
         self.next().now_or_never()

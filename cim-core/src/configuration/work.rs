@@ -19,8 +19,8 @@ use super::news::LeaseQuestion;
 use super::plan::{OwnChange, OwnDocument};
 use crate::Pauses;
 use crate::contract::{
-    Answer, Application, CallError, ConfigOutcome, ConfigSource, Identity, Orchestrator, Push, Reported,
-    RestartReason, SourceError,
+    Answer, Application, CallError, ConfigOutcome, ConfigSource, Health, Identity, Orchestrator,
+    OrchestratorErrorKind, Push, Reported, RestartReason, SourceError,
 };
 
 /// Pause before a call that undoes is repeated; doubles each time.
@@ -83,10 +83,9 @@ pub(crate) enum Done {
         attempt: u32,
         outcome: Result<(), String>,
     },
-    OwnMap {
-        exists: Option<bool>,
-        revision: Option<String>,
-    },
+    /// Revision of the map for CIM's own document, if there is one and it has a revision.
+    OwnMap(Result<Option<Option<String>>, OrchestratorErrorKind>),
+    Health(Health),
     RolledBack {
         document: DocumentId,
         outcome: Result<(), String>,
@@ -292,20 +291,26 @@ pub(crate) async fn own_map(
     not_before: Instant,
 ) -> Done {
     sleep_until(not_before).await;
-    let mut exists = Some(false);
+    let mut outcome = Ok(None);
     for name in names {
         match orchestrator.document(&name).await {
             Ok(Some(document)) => {
                 let revision = document.data.into_iter().find(|(key, _)| key == "revision");
                 let revision = revision.map(|(_, revision)| revision);
-                return Done::OwnMap { exists: Some(true), revision };
+                return Done::OwnMap(Ok(Some(revision)));
             }
             Ok(None) => {}
             Err(error) => {
                 tracing::debug!(%error, name, "whether the config server keeps a map for cim is not known yet");
-                exists = None;
+                outcome = Err(error.kind());
             }
         }
     }
-    Done::OwnMap { exists, revision: None }
+    Done::OwnMap(outcome)
+}
+
+/// Asks the source whether it is well, not before that moment.
+pub(crate) async fn health(source: Arc<dyn ConfigSource>, not_before: Instant) -> Done {
+    sleep_until(not_before).await;
+    Done::Health(source.probe().await)
 }

@@ -15,9 +15,13 @@
 mod application;
 #[path = "engine/checked.rs"]
 mod checked;
+#[path = "engine/leases.rs"]
+mod leases;
 mod pod;
 #[path = "engine/remembered.rs"]
 mod remembered;
+#[path = "engine/rest.rs"]
+mod rest;
 
 use std::sync::Arc;
 use std::time::Duration;

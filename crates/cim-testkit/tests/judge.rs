@@ -175,6 +175,12 @@ impl World {
                     self.written.truncate(written);
                 }
             },
+            8 => {
+                self.store.stop();
+                let longest = self.leases.values().max().copied().unwrap();
+                sleep(self.random.up_to(2 * longest)).await;
+                self.store.restart();
+            }
             _ => {}
         }
     }

@@ -1,7 +1,7 @@
 //! What the config server and the operator are told of a settled change.
 
 use super::super::change::Settled;
-use super::super::key::{OWN_DOCUMENT, commit_key, status_key};
+use super::super::key::status_key;
 use super::Desk;
 use crate::contract::{ChangeState, Commit, ConfigOutcome};
 
@@ -18,7 +18,7 @@ pub enum OnFailure {
 impl Desk {
     /// What the config server and the operator are told of a settled change.
     #[must_use]
-    pub fn outcome(&self, settled: &Settled) -> ConfigOutcome {
+    pub fn outcome(&mut self, settled: &Settled) -> ConfigOutcome {
         let document = &settled.key.document;
         let value = match settled.status.state {
             ChangeState::Applied => Some(settled.key.revision),
@@ -32,8 +32,9 @@ impl Desk {
                 None
             }
         };
-        let own = self.own_map && document.data_key == OWN_DOCUMENT;
-        let key = commit_key(&self.identity, document.level, own);
+        let key = self.commit_key(document);
+        // What an earlier run left there is history: the revisions of another count may come to the same number.
+        self.committed.remove(&key);
         ConfigOutcome {
             commit: value.map(|value| Commit { key, value }),
             status: Some((status_key(&self.identity, document), settled.status.clone())),

@@ -163,6 +163,8 @@ fn cims_own_document_has_its_own_key_where_it_has_its_own_map() {
 fn the_application_has_no_say_in_cims_own_document() {
     let mut desk = desk();
     put(&mut desk, "change-set/ns/svc/v0/ms/cim.json/7");
+    assert_eq!(desk.poll(at(0)), None, "where its result goes is not known yet");
+    desk.set_own_map(false);
     let Some(Step::Push(step)) = desk.poll(at(0)) else { panic!("a step") };
     assert!(desk.result(&step.key.text, None, Word::Failure, at(1)).is_err());
     assert!(desk.own_changed(&step, Word::Success, at(1)).is_some());

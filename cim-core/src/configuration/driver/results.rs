@@ -15,9 +15,10 @@ use super::super::news::LeaseQuestion;
 use super::super::plan::{OnExhausted, RESTART_PERIOD};
 use super::super::rules::Now;
 use super::super::store::Registration;
+use super::super::subscription::Subscription;
 use super::super::{Order, work};
 use super::{ASK_AGAIN, Driver};
-use crate::contract::{ChangeStatus, Commit, ConfigOutcome, Reported, RestartReason, SourceError};
+use crate::contract::{ChangeStatus, Commit, ConfigOutcome, Health, Reported, RestartReason, SourceError};
 use crate::intake::Signal;
 
 /// Not one of the calls that `day_one` counts: its verdict changes nothing there.
@@ -153,6 +154,9 @@ impl Driver {
     }
 
     fn commit_revision(&mut self, level: MapLevel, own: bool, revision: &str) {
+        if self.plan.source.is_none() {
+            return;
+        }
         let Ok(value) = revision.parse() else {
             tracing::warn!(%revision, of_level = level.as_str(), "the revision of the start is not a number; it is not committed");
             return;
@@ -164,14 +168,16 @@ impl Driver {
 
     pub(super) fn reported(&mut self, line: &str, outcome: Result<Reported, SourceError>, now: Now) {
         match outcome {
-            Ok(_) => {
+            Ok(outcome) => {
                 let Some(report) = self.commits.stored(line) else { return };
                 if let Some(settled) = &report.settled {
                     self.next_save.documents.push(settled.key.document.clone());
                     if let Some(announcement) = Announcement::of_result(&report.outcome) {
                         self.announce(&announcement);
                     }
-                    if let Some(commit) = &report.outcome.commit {
+                    if let Some(commit) =
+                        report.outcome.commit.as_ref().filter(|_| outcome == Reported::Stored)
+                    {
                         self.announce(&Announcement::of_commit(&commit.key));
                     }
                 }
@@ -207,9 +213,10 @@ impl Driver {
                     return self.commits.found(&key, value);
                 }
                 self.unread -= 1;
+                let Some(value) = value else { return };
                 self.commits.begin(&key, value);
-                if let Some(revision) = value.filter(|revision| *revision > 0) {
-                    self.desk.already_committed(key, revision);
+                if value > 0 {
+                    self.desk.already_committed(key, value);
                 }
             }
             Err(error) => {
@@ -229,13 +236,6 @@ impl Driver {
         }
     }
 
-    /// The store told everything from the beginning: it may have been set back, and have forgotten results.
-    pub(super) fn look_for_results(&self) {
-        for key in self.commits.written().keys() {
-            self.ask_for_result(key.clone(), Instant::now());
-        }
-    }
-
     pub(super) fn ask_for_limit(&mut self, question: LeaseQuestion) {
         if let Some(source) = self.plan.source.clone() {
             self.questions.push_back(Box::pin(work::limit(source, question)));
@@ -250,14 +250,40 @@ impl Driver {
         now: Now,
     ) {
         match time_left {
-            // An ended lease shows as a removal soon.
-            Ok(time_left) => self.desk.limit(&question, time_left.unwrap_or_default(), now),
+            Ok(time_left) => {
+                self.desk.limit(&question, time_left, now);
+                if let Some(report) = self.commits.limit(&question, time_left, now) {
+                    self.lost(&report);
+                }
+            }
             Err(error) => {
                 tracing::debug!(%error, "how long a change may take is not known yet");
-                if self.desk.needs(&question) {
+                if self.desk.needs(&question) || self.commits.needs(&question) {
                     self.work.push(Box::pin(work::later(question, Instant::now() + ASK_AGAIN)));
                 }
             }
+        }
+    }
+
+    /// A watch that goes on where it was has nothing to say before something changes, so whether it does tells the source.
+    pub(super) fn ask_for_health(&mut self) {
+        if let Some(source) = self.plan.source.clone().filter(|_| !self.probing) {
+            self.probing = true;
+            self.work.push(Box::pin(work::health(source, Instant::now() + ASK_AGAIN)));
+        }
+    }
+
+    pub(super) fn healthy(&mut self, health: &Health) {
+        self.probing = false;
+        if !matches!(self.watching, Some(Err(_))) {
+            return;
+        }
+        let is_watching = self.subscription.as_ref().is_some_and(Subscription::is_at_work);
+        if *health == Health::Ready && is_watching {
+            tracing::info!("the watch of the configuration goes on");
+            self.watching = Some(Ok(()));
+        } else {
+            self.ask_for_health();
         }
     }
 

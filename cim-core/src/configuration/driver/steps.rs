@@ -45,6 +45,7 @@ impl Driver {
                 let until = self.at(step.deadline);
                 self.work.push(Box::pin(work::undo(Arc::clone(&self.plan.application), step, back, until)));
             }
+            Step::Ask(question) => self.ask_for_limit(question),
             Step::Settled(settled) => self.settled(Some(settled)),
         }
         self.note();
@@ -119,7 +120,7 @@ impl Driver {
         }
         self.history.push_back(settled.status.clone());
         let outcome = self.desk.outcome(&settled);
-        self.commits.push(Report { outcome, until: settled.commit_by, settled: Some(settled) });
+        self.commits.push(Report::of(settled, outcome, self.now()));
         self.dirty();
     }
 

@@ -39,7 +39,13 @@ impl Lane {
     /// When the change at work has to be settled.
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
-        self.pending.values().next().map(|change| change.deadline)
+        self.pending.values().next()?.deadline
+    }
+
+    /// Whether the next change with a result is the first of a new count.
+    #[must_use]
+    pub fn is_at_new_count(&self) -> bool {
+        self.record.is_new_count()
     }
 
     /// Revisions that wait for a result, ascending.
@@ -57,6 +63,9 @@ impl Lane {
     #[must_use]
     pub fn is_at_rest(&self) -> bool {
         let is_begun = |change: &Change| change.status.attempts > 0;
-        self.calling.is_none() && self.storing == 0 && !self.pending.values().next().is_some_and(is_begun)
+        self.calling.is_none()
+            && self.abandoned.is_none()
+            && self.storing == 0
+            && !self.pending.values().next().is_some_and(is_begun)
     }
 }

@@ -31,10 +31,29 @@ fn known(rules: Rules) -> Lane {
     lane
 }
 
+/// Offers a change whose lease lasts for 180 s.
 fn offer(lane: &mut Lane, revision: i32) -> bool {
-    let is_news = lane.offer(key(revision), patch(), None, at(0));
-    lane.limit(revision, Duration::from_secs(180), at(0));
+    offer_for(lane, revision, Duration::from_secs(180), at(0))
+}
+
+fn offer_for(lane: &mut Lane, revision: i32, time: Duration, now: Now) -> bool {
+    let is_news = lane.offer(key(revision), patch(), None, now);
+    if let Some(question) = lane.lease(revision, Lease(i64::from(revision))) {
+        lane.limit(&question, Some(time), now);
+    }
     is_news
+}
+
+fn asked(step: Option<Step>) -> LeaseQuestion {
+    match step {
+        Some(Step::Ask(question)) => question,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The time at which the lane wants to be asked again, in milliseconds.
+fn woken(lane: &Lane) -> u64 {
+    u64::try_from(lane.wake().unwrap().as_millis()).unwrap()
 }
 
 fn pushed(step: Option<Step>) -> PushStep {
@@ -103,13 +122,68 @@ fn what_is_settled_or_passed_by_is_not_taken_again() {
 }
 
 #[test]
-fn nothing_is_pushed_before_the_application_is_ready() {
+fn what_the_application_never_saw_is_no_failure_of_it() {
     let mut lane = lane();
     offer(&mut lane, 5);
-    assert_eq!(lane.poll(at(0), false), None);
-    let step = settled(lane.poll(at(175_000), false));
-    assert_eq!(step.status.state, ChangeState::Failed);
-    assert_eq!(step.status.reason.as_deref(), Some("the application was not ready in time"));
+    for ms in [0, 175_000, 999_000] {
+        assert_eq!((lane.poll(at(ms), false), lane.wake()), (None, None));
+    }
+    lane.withdraw(5);
+    let step = settled(lane.poll(at(999_000), false));
+    assert_eq!(step.status.state, ChangeState::Expired);
+    assert_eq!(step.status.reason.as_deref(), Some("its lease ended before it could be handed over"));
+}
+
+#[test]
+fn what_seems_to_be_over_is_begun_when_the_store_says_that_it_lasts() {
+    let mut lane = lane();
+    offer(&mut lane, 5);
+    let question = asked(lane.poll(at(400_000), true));
+    assert_eq!((lane.poll(at(400_001), true), lane.wake()), (None, None), "asked once");
+    lane.limit(&question, Some(Duration::from_secs(100)), at(400_001));
+    let step = pushed(lane.poll(at(400_001), true));
+    assert_eq!(step.deadline, Duration::from_millis(495_001));
+}
+
+#[test]
+fn a_change_behind_a_failing_one_has_a_time_of_its_own() {
+    let mut lane = lane();
+    for revision in [5, 6] {
+        assert!(lane.offer(key(revision), patch(), None, at(0)), "without a lease");
+    }
+    let step = pushed(lane.poll(at(0), true));
+    lane.answered(step.attempt, refused("the application answered 500"), at(0));
+    let first = settled(lane.poll(at(175_000), true));
+    assert_eq!((first.key.revision, first.status.state), (5, ChangeState::Failed));
+    lane.stored();
+    assert_eq!(pushed(lane.poll(at(175_001), true)).deadline, Duration::from_millis(350_001));
+}
+
+#[test]
+fn an_application_is_called_on_while_nobody_knows_whether_the_lease_lasts() {
+    let mut lane = lane();
+    offer(&mut lane, 5);
+    let step = pushed(lane.poll(at(0), true));
+    lane.answered(step.attempt, refused("the application answered 500"), at(0));
+    let question = asked(lane.poll(at(175_000), true));
+    let step = pushed(lane.poll(at(175_000), true));
+    lane.answered(step.attempt, refused("the application answered 500"), at(175_001));
+    assert_eq!(pushed(lane.poll(at(190_000), true)).attempt, step.attempt + 1, "the store does not answer");
+    // It was down, and its leases began anew.
+    lane.limit(&question, Some(Duration::from_secs(180)), at(190_001));
+    assert_eq!(lane.result(5, Word::Success, at(190_002)).unwrap().status.state, ChangeState::Applied);
+}
+
+#[test]
+fn another_lease_is_asked_for_and_the_answer_about_the_first_counts_for_nothing() {
+    let mut lane = lane();
+    lane.offer(key(5), patch(), None, at(0));
+    let first = lane.lease(5, Lease(1)).unwrap();
+    assert_eq!(lane.lease(5, Lease(1)), None);
+    let second = lane.lease(5, Lease(2)).unwrap();
+    lane.limit(&second, Some(Duration::from_secs(60)), at(0));
+    lane.limit(&first, None, at(0));
+    assert_eq!(pushed(lane.poll(at(0), true)).deadline, Duration::from_secs(55));
 }
 
 #[test]
@@ -135,9 +209,12 @@ fn a_call_that_fails_is_repeated_until_the_time_is_up_and_only_then_is_it_a_fail
                 lane.answered(step.attempt, refused("the application answered 500"), at(now));
             }
             Some(Step::Settled(settled)) => break settled,
+            Some(Step::Ask(question)) => {
+                lane.limit(&question, Some(Duration::from_millis(180_000 - now)), at(now));
+            }
             other => {
                 assert_eq!(other, None);
-                now = u64::try_from(lane.wake().unwrap().as_millis()).unwrap();
+                now = woken(&lane);
             }
         }
     };
@@ -193,9 +270,10 @@ fn an_application_that_restarts_gets_what_has_no_result() {
     lane.answered(first.attempt, Verdict::Accepted(200), at(1));
     let second = pushed(lane.poll(at(2), true));
     lane.application_restarted();
-    let again = pushed(lane.poll(at(3), true));
-    assert_eq!((second.key.revision, again.key.revision), (6, 6));
+    assert_eq!(lane.poll(at(3), true), None, "the call to the one before has not ended");
     lane.answered(second.attempt, refused("connection closed"), at(4));
+    let again = pushed(lane.poll(at(4), true));
+    assert_eq!((second.key.revision, again.key.revision), (6, 6));
     lane.answered(again.attempt, Verdict::Accepted(200), at(5));
     assert_eq!(lane.result(6, Word::Success, at(6)).unwrap().status.attempts, 2);
 }
@@ -285,8 +363,7 @@ proptest! {
         for input in steps {
             let outcome = match input {
                 Input::Offer(revision) => {
-                    if lane.offer(key(revision), patch(), None, at(now)) {
-                        lane.limit(revision, Duration::from_secs(60), at(now));
+                    if offer_for(&mut lane, revision, Duration::from_secs(60), at(now)) {
                         offered.insert(revision);
                     }
                     None
@@ -306,7 +383,7 @@ proptest! {
                     if corrects { None } else { outcome }
                 }
                 Input::Stored => { lane.stored(); None }
-                Input::Restart => { lane.application_restarted(); call = None; None }
+                Input::Restart => { lane.application_restarted(); None }
                 Input::Pass(ms) => { now += u64::from(ms); None }
                 Input::Confirmed(well) => {
                     let head = lane.revisions().next().unwrap_or(0);
@@ -326,6 +403,10 @@ proptest! {
                         pushed_max = step.key.revision;
                         call = Some(step.attempt);
                     }
+                    Step::Ask(question) => {
+                        let left = [None, Some(1), Some(60)][usize::try_from(now % 3).unwrap()];
+                        lane.limit(&question, left.map(Duration::from_secs), at(now));
+                    }
                     Step::Settled(settled) => finals.push(settled.key.revision),
                     Step::Confirm(_) | Step::Undo(..) => {}
                 }
@@ -337,5 +418,6 @@ proptest! {
         prop_assert!(finals.is_sorted(), "settled out of order: {finals:?}");
         prop_assert!(finals.iter().all(|revision| offered.contains(revision)));
         prop_assert_eq!(finals.last().copied().unwrap_or(0), lane.settled());
+        prop_assert!(lane.wake().is_none_or(|at_least| at_least > at(now).mono), "no rest");
     }
 }

@@ -106,9 +106,32 @@ impl MemorySource {
         self.change(|state| state.down = kind);
     }
 
+    /// Goes away as a server that is stopped: as [`set_down`](Self::set_down), and no lease ends meanwhile.
+    pub fn stop(&self) {
+        self.change(|state| {
+            state.expire();
+            state.stopped = true;
+            state.down = Some(SourceErrorKind::Unavailable);
+        });
+    }
+
+    /// Is back as a server that starts, or whose leader changed: leases begin anew.
+    pub fn restart(&self) {
+        self.change(|state| {
+            state.begin_leases_anew();
+            state.stopped = false;
+            state.down = None;
+        });
+    }
+
     /// Fails the next reports, one after the other, and stores nothing of them.
     pub fn fail_reports(&self, kinds: impl IntoIterator<Item = SourceErrorKind>) {
         self.change(|state| state.failing.extend(kinds.into_iter().map(|kind| (kind, false))));
+    }
+
+    /// Fails none of the next reports any more.
+    pub fn heal_reports(&self) {
+        self.change(|state| state.failing.clear());
     }
 
     /// Stores the next reports, but answers each with that kind: the acknowledgement got lost.

@@ -23,6 +23,8 @@ pub(super) struct State {
     pub(super) leases: BTreeMap<i64, Term>,
     pub(super) cuts: u64,
     pub(super) down: Option<SourceErrorKind>,
+    /// Nothing happens in it, and no lease ends.
+    pub(super) stopped: bool,
     pub(super) failing: VecDeque<(SourceErrorKind, bool)>,
     pub(super) failing_questions: usize,
     pub(super) reports: Vec<ConfigOutcome>,
@@ -58,14 +60,20 @@ impl State {
         self.revision = snapshot.revision;
         self.forgotten = snapshot.revision;
         self.history.clear();
-        let mut leases: Vec<_> = snapshot.leases.iter().collect();
+        self.leases.clone_from(&snapshot.leases);
+        self.begin_leases_anew();
+        self.cuts += 1;
+    }
+
+    /// Gives every lease its whole time. Those of one length end in the order in which they would have.
+    pub(super) fn begin_leases_anew(&mut self) {
+        let mut leases: Vec<_> = self.leases.iter().collect();
         leases.sort_by_key(|(_, term)| term.end);
         let anew = |(rank, (id, term)): (u64, (&i64, &Term))| {
             let start = Instant::now() + Duration::from_millis(rank);
             (*id, Term { time: term.time, end: start + term.time })
         };
         self.leases = (0..).zip(leases).map(anew).collect();
-        self.cuts += 1;
     }
 
     pub(super) fn check(&self) -> Result<(), SourceError> {
@@ -98,6 +106,9 @@ impl State {
 
     /// Removes what belongs to leases that have ended.
     pub(super) fn expire(&mut self) {
+        if self.stopped {
+            return;
+        }
         let now = Instant::now();
         let is_over = |entry: &ConfigEntry, leases: &BTreeMap<i64, Term>| {
             entry.lease.is_some_and(|lease| leases.get(&lease.0).is_none_or(|term| term.end <= now))
