@@ -18,7 +18,7 @@ demo-config: ## Configuration with a real etcd: a first one, a change, and a cha
 demo-kafka: ## The same with a real Kafka broker that is killed in the middle (needs Java and Maven)
 	@scripts/demo-kafka
 
-test: ## Everything that runs in minutes: unit, property, model, conformance, golden, doc and whole-daemon tests
+test: ## Everything that runs in minutes: unit, property, model, conformance, golden, doc and whole-daemon tests (those on a Kubernetes API server where one is built)
 	@scripts/test
 
 test-kafka: ## Every fault of a Kafka cluster, also those that take minutes (45 minutes in all)

@@ -40,9 +40,12 @@ pub struct Kubernetes {
 }
 
 impl Kubernetes {
-    /// A server of its own. `None` when Kubernetes is not built, after `skipped:` was said.
+    /// A server of its own. `None` when Kubernetes is not built, after `deferred:` or `skipped:` was said.
     #[must_use]
     pub fn start() -> Option<Self> {
+        if !programs::are_built() {
+            return None;
+        }
         if let Some(why) = programs::missing() {
             cim_testkit::skipped(&why);
             return None;
@@ -118,9 +121,12 @@ impl Kubernetes {
         self.kubectl(&["apply", "--validate=strict", "-f", &file.path().display().to_string()]);
     }
 
-    /// Helm; `None` when it is not built, after `skipped:` was said.
+    /// Helm; `None` when it is not built, after `deferred:` or `skipped:` was said.
     #[must_use]
     pub fn helm() -> Option<PathBuf> {
+        if !programs::are_built() {
+            return None;
+        }
         let helm = programs::program("helm");
         if !helm.exists() {
             cim_testkit::skipped("Helm is not built: run scripts/services/kubernetes");

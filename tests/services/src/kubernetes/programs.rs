@@ -4,6 +4,8 @@
 
 use std::path::PathBuf;
 
+use cim_testkit::has_time;
+
 use crate::{has_program, tool};
 
 /// The folder is named by all versions in it.
@@ -12,6 +14,13 @@ const FOLDER: &str = "kube-v1.34.4-etcd-v3.6.16-helm-v3.19.5";
 /// Where a program is.
 pub(super) fn program(name: &str) -> PathBuf {
     tool(FOLDER).join(name)
+}
+
+/// Whether the programs that take minutes to build are there. Where they are not, `deferred:` is said, unless there is time for
+/// long tests: then they should be.
+pub(super) fn are_built() -> bool {
+    ["kube-apiserver", "kubectl", "helm"].iter().all(|name| program(name).exists())
+        || has_time("a Kubernetes API server and Helm are built by `make test-kubernetes`, in 6 minutes")
 }
 
 /// What is missing to run an API server, if anything.
