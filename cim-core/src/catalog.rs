@@ -133,6 +133,8 @@ catalog! {
         "Changes with a result: applied, unused, failed (given up or undone), expired.";
     CONFIG_REVISION = "cim_config_settled_revision" Gauge ["level", "data_key"]
         "Highest revision of a document that has a result.";
+    CONFIG_STATE = "cim_config_state" Gauge ["level", "data_key", "state"]
+        "1 for the state of the change at work, or of the last one, of a document; 0 for every other state.";
     CONFIG_PENDING = "cim_config_pending_changes" Gauge ["level", "data_key"]
         "Changes of a document that have no result yet.";
     CONFIG_OLDEST = "cim_config_oldest_pending_seconds" Gauge ["level", "data_key"]

@@ -78,14 +78,31 @@ fn an_application_that_answers_badly_is_called_again_and_success_in_time_counts(
     }
 }
 
+/// A pod whose calls end after 200 ms.
+fn hasty(manners: Manners) -> Pod {
+    let mut pod = Pod::with(manners, "");
+    pod.daemon.edit("application.url", "application.timeout = \"200ms\"\napplication.url");
+    pod.daemon.kill_and_restart();
+    pod.register();
+    pod
+}
+
+#[test]
+fn an_application_that_hangs_without_a_word_is_called_again_and_success_in_time_counts() {
+    let thinks = Duration::from_millis(1500);
+    let pod = hasty(Manners { thinks, told: Told::Never, ..Manners::default() });
+    pod.change(4);
+    until("repetition", || pod.app.revisions().len() > 2);
+    assert_eq!(pod.committed("ms"), None, "nothing is told before the time is up");
+    pod.app.behave(Manners::default());
+    pod.commits("4");
+    assert!(pod.daemon.metric("cim_config_push_failure_total") > 1.5);
+}
+
 #[test]
 fn a_result_beats_the_failure_of_its_own_call() {
     let thinks = Duration::from_millis(600);
-    let pod = Pod::with(Manners { thinks, ..Manners::default() }, "");
-    pod.daemon.edit("application.url", "application.timeout = \"200ms\"\napplication.url");
-    let mut pod = pod;
-    pod.daemon.kill_and_restart();
-    pod.register();
+    let pod = hasty(Manners { thinks, ..Manners::default() });
     pod.change(4);
     pod.commits("4");
     until("the failure of the call", || pod.daemon.metric("cim_config_push_failure_total") > 0.5);

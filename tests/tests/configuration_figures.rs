@@ -7,6 +7,7 @@
     reason = "test code: a failed step is the failure"
 )]
 
+use cim_core::ChangeState;
 use cim_services::Etcd;
 use cim_tests::application::{Application, Manners, Told};
 use cim_tests::pod::Pod;
@@ -34,6 +35,15 @@ fn figures(daemon: &Daemon, level: &str, document: &str) -> [f64; 4] {
         daemon.metric(&format!("cim_config_{name}{{level=\"{level}\",data_key=\"{document}\"}}"))
     };
     [of("settled_revision"), of("pending_changes"), of("oldest_pending_seconds"), of("deadline_seconds")]
+}
+
+/// The states of which `/metrics` says that the document is in them.
+fn states(daemon: &Daemon, level: &str, document: &str) -> Vec<&'static str> {
+    let is_in = |state: &&str| {
+        let labels = format!("level=\"{level}\",data_key=\"{document}\",state=\"{state}\"");
+        daemon.metric(&format!("cim_config_state{{{labels}}}")) > 0.5
+    };
+    ChangeState::ALL.map(ChangeState::as_str).into_iter().filter(is_in).collect()
 }
 
 #[test]
@@ -65,6 +75,8 @@ fn a_change_that_waits_is_told_by_document_and_its_age_and_time_left_pass_while_
     assert!(settled.abs() < 0.5 && (pending - 1.0).abs() < 0.5, "{settled} {pending}");
     assert!(oldest_of_other < oldest && time_left > 30.0, "{oldest_of_other} {time_left}");
 
+    assert_eq!(states(&pod.daemon, "ms", "app.json"), ["pushed"]);
+
     pod.app.behave(Manners::default());
     pod.register();
     pod.commits("5");
@@ -73,6 +85,7 @@ fn a_change_that_waits_is_told_by_document_and_its_age_and_time_left_pass_while_
     assert_eq!((&last["revision"], &last["state"]), (&json!(5), &json!("applied")));
     assert_eq!(last["settled_revision"], 5);
     assert!(last["oldest_pending_seconds"].is_null() && last["deadline_left_seconds"].is_null(), "{last}");
+    assert_eq!(states(&pod.daemon, "ms", "app.json"), ["applied"]);
     let last = figures(&pod.daemon, "ms", "app.json");
     assert!((last[0] - 5.0).abs() < 0.5 && last[1..].iter().all(|figure| figure.abs() < 0.1), "{last:?}");
 }

@@ -9,6 +9,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
+use std::time::{Duration, Instant};
 
 use cim_services::Etcd;
 use cim_tests::application::{Application, Manners};
@@ -168,6 +169,23 @@ fn new_limits_hold_for_files_that_are_open() {
     until("one at work and two rotated", || sizes().len() == 3);
     let sizes = sizes();
     assert!(sizes.iter().all(|size| *size <= 1 << 20), "{sizes:?}");
+}
+
+#[test]
+fn a_shorter_time_to_the_disk_holds_for_files_that_are_open() {
+    let mut document = chart();
+    document["cimConfig"]["lmaas"]["flush_timeout"] = json!(30);
+    let pod = Pod::of_files(document, TEXT, "");
+    let mut wire = pod.daemon.connect();
+    wire.publish("LOG", b"line 0");
+    wire.flush();
+    pod.change_own(4, &replace("lmaas/flush_timeout", 5));
+    pod.commits("4");
+    let published = Instant::now();
+    wire.publish("LOG", b"line 1");
+    wire.flush();
+    until("both lines", || logged(&pod).len() == 2);
+    assert!(published.elapsed() < Duration::from_secs(15), "{:?}", published.elapsed());
 }
 
 #[test]

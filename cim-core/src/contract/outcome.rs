@@ -52,6 +52,19 @@ pub enum ChangeState {
 }
 
 impl ChangeState {
+    /// Every state.
+    pub const ALL: [Self; 9] = [
+        Self::Received,
+        Self::Pushed,
+        Self::Applied,
+        Self::Unused,
+        Self::Failed,
+        Self::Refused,
+        Self::RolledBack,
+        Self::Expired,
+        Self::Superseded,
+    ];
+
     /// The name used in metrics and status.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use cim_api::{ConfigurationMetrics, HttpCounts, LegacyMetrics, SIZE_BOUNDS, SubjectMetrics, Turned};
-use cim_core::Cim;
 use cim_core::catalog::{self, CATALOG, MetricKind};
 use cim_core::configuration::ConfigurationView;
 use cim_core::intake::ClassTotals;
 use cim_core::subscriptions::{FeedState, SubscriptionsView};
+use cim_core::{ChangeState, Cim};
 use cim_nats::{ListenerCounts, ROUTES};
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -129,8 +129,16 @@ fn publish_configuration(view: &ConfigurationView) {
         gauge!(catalog::CONFIG_WATCHING).set(f64::from(u8::from(watching)));
     }
     for document in &view.documents {
-        let labels =
-            [("level", document.change.level.clone()), ("data_key", document.change.data_key.clone())];
+        let (level, data_key) = (document.change.level.clone(), document.change.data_key.clone());
+        for state in ChangeState::ALL {
+            let labels = [
+                ("level", level.clone()),
+                ("data_key", data_key.clone()),
+                ("state", state.as_str().to_owned()),
+            ];
+            gauge!(catalog::CONFIG_STATE, &labels).set(f64::from(u8::from(document.change.state == state)));
+        }
+        let labels = [("level", level), ("data_key", data_key)];
         gauge!(catalog::CONFIG_REVISION, &labels).set(f64::from(document.settled_revision));
         gauge!(catalog::CONFIG_PENDING, &labels).set(as_f64(document.pending as u64));
         gauge!(catalog::CONFIG_OLDEST, &labels).set(document.oldest_pending_seconds.unwrap_or_default());
