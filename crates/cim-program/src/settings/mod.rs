@@ -25,6 +25,7 @@ mod root;
 mod schema;
 mod sources;
 
+mod toml_repeats;
 mod toml_text;
 mod usual_spool;
 mod yaml_text;
