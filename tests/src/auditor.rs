@@ -1,7 +1,8 @@
 //! The config server's auditor (wire contract §4.6) on a real etcd and a real API server: it does delete pods.
 //!
 //! Owns its watch, its thread, and what it has ruled. Left out: the rules ([`Ruling`]), results of pods that are gone, and the
-//! kubelet, who ends what is deleted. Invariant: it knows nothing but what etcd and the API server tell it.
+//! kubelet, who ends what is deleted. Invariants: it knows nothing but what etcd and the API server tell it; one that is away is
+//! asked again.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -115,6 +116,17 @@ impl Bench {
         }
     }
 
+    /// What a server answers in the end; `None` when the auditor is closed before.
+    fn ask<T>(&self, question: impl Fn() -> Result<T, String>) -> Option<T> {
+        while !self.closed.load(Ordering::Relaxed) {
+            if let Ok(answer) = question() {
+                return Some(answer);
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        None
+    }
+
     fn consider(&self, happened: &Happened) {
         let parts: Vec<&str> = happened.key.split('/').collect();
         match parts[..] {
@@ -131,8 +143,8 @@ impl Bench {
                 let prefix = format!("commit-config/{namespace}/{microservice}/{version}/{level}/");
                 for pod in self.pods(microservice, version) {
                     let key = format!("{prefix}{pod}");
-                    let ruling =
-                        Ruling::at_the_end_of(change, self.etcd.get(&key).as_deref().map(str::as_bytes));
+                    let Some(result) = self.ask(|| self.etcd.try_get(&key)) else { return };
+                    let ruling = Ruling::at_the_end_of(change, result.as_deref().map(str::as_bytes));
                     self.carry_out(Sentence { change: Some(change), pod, ruling }, &key);
                 }
             }
@@ -143,8 +155,8 @@ impl Bench {
     /// The pods of a microservice in that version whose containers are ready.
     fn pods(&self, microservice: &str, version: &str) -> Vec<String> {
         let label = format!("microSvcName={microservice}");
-        let list =
-            self.kubernetes.kubectl(&["-n", &self.namespace, "get", "pods", "-l", &label, "-o", "json"]);
+        let question = ["-n", &self.namespace, "get", "pods", "-l", &label, "-o", "json"];
+        let Some(list) = self.ask(|| self.kubernetes.try_kubectl(&question)) else { return Vec::new() };
         let list: Value = serde_json::from_str(&list).unwrap();
         let considered = list["items"].as_array().unwrap().iter().filter(|pod| {
             let conditions = pod["status"]["conditions"].as_array().map_or(&[][..], Vec::as_slice);
@@ -158,10 +170,10 @@ impl Bench {
     fn carry_out(&self, sentence: Sentence, key: &str) {
         match &sentence.ruling {
             Ruling::Nothing | Ruling::Satisfied => {}
-            Ruling::Removed => self.etcd.delete(key),
+            Ruling::Removed => drop(self.ask(|| self.etcd.try_delete(key))),
             Ruling::Deleted(_) => {
-                let pod = &sentence.pod;
-                self.kubernetes.kubectl(&["-n", &self.namespace, "delete", "pod", pod, "--wait=false"]);
+                let order = ["-n", &self.namespace, "delete", "pod", &sentence.pod, "--wait=false"];
+                drop(self.ask(|| self.kubernetes.try_kubectl(&order)));
             }
         }
         self.sentences.lock().unwrap().push(sentence);

@@ -166,6 +166,14 @@ impl Daemon {
         self.child.id()
     }
 
+    /// Memory of the program in KiB, by the name that the kernel has for it: `VmRSS`, `VmHWM`, `RssAnon`.
+    #[must_use]
+    pub fn memory_kib(&self, which: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let value = status.lines().find_map(|line| line.strip_prefix(which)?.strip_prefix(':'));
+        value.unwrap().trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     /// Waits until the program has ended, and returns its exit code.
     pub fn ended(&mut self) -> Option<i32> {
         let deadline = Instant::now() + PATIENCE;
@@ -174,15 +182,22 @@ impl Daemon {
                 return status.code();
             }
             assert!(Instant::now() < deadline, "the program has not ended within {PATIENCE:?}");
-            std::thread::sleep(Duration::from_millis(5));
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 
-    /// Starts the program again after it has ended.
-    pub fn start_again(&mut self) {
+    /// Starts the program again after it has ended; how long it takes from before its execution until a client is connected.
+    pub fn start_again(&mut self) -> Duration {
         assert!(self.child.try_wait().unwrap().is_some(), "it still runs");
+        let began = Instant::now();
         self.child = self.spawn_again();
+        let connected = || TcpStream::connect(self.nats).is_ok();
+        while !connected() && began.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_micros(100));
+        }
+        let took = began.elapsed();
         self.ready();
+        took
     }
 
     /// Changes its configuration file.

@@ -26,6 +26,7 @@ pub mod pod;
 pub mod rig;
 pub mod verdict;
 mod wire;
+pub mod world;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -59,14 +59,8 @@ fn commits(etcd: &Etcd, namespace: &str, revision: u32) {
 }
 
 /// Most memory the process has had, in KiB.
-fn memory(daemon: &Daemon, which: &str) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix(which)).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
-}
-
 fn peak_memory(daemon: &Daemon) -> u64 {
-    memory(daemon, "VmHWM:")
+    daemon.memory_kib("VmHWM")
 }
 
 /// An application that starts now is registered at once, and the pod stays in service.
@@ -151,6 +145,6 @@ fn an_idle_pod_that_is_connected_with_every_server_needs_little_memory_of_its_ow
     until("deliveries", PATIENCE, || daemon.metric("cim_records_delivered_total") > 20.0);
     let _ = load.stop();
     rig::drain(&daemon, PATIENCE);
-    until("little memory", PATIENCE, || memory(&daemon, "RssAnon:") <= IDLE_LIMIT_KIB);
-    println!("idle: {} KiB, {} of its own", memory(&daemon, "VmRSS:"), memory(&daemon, "RssAnon:"));
+    until("little memory", PATIENCE, || daemon.memory_kib("RssAnon") <= IDLE_LIMIT_KIB);
+    println!("idle: {} KiB, {} of its own", daemon.memory_kib("VmRSS"), daemon.memory_kib("RssAnon"));
 }

@@ -56,7 +56,6 @@ fn chart_and_component_name_the_version_of_the_program() {
         ("helm/cim/Chart.yaml", &["version: ", "appVersion: "][..]),
         ("helm/cim/templates/_cim.tpl", &["  image: {{ $cim.image | default \"cim:"]),
         ("kustomize/component/sidecar.yaml", &["        image: cim:"]),
-        ("kustomize/component/cronjob.yaml", &["            image: cim:"]),
     ] {
         let text = std::fs::read_to_string(deploy(file)).unwrap();
         for start in lines {

@@ -108,7 +108,8 @@ fn ten_thousand_container_names_are_kept_apart_and_need_no_descriptor_each() {
         daemon.metric("cim_records_held") < 0.5
     });
     assert!(most < before + 600, "{most} descriptors, {before} before");
-    assert!(resident(&daemon) < 256 << 20, "{} bytes of memory", resident(&daemon));
+    let memory = daemon.memory_kib("VmRSS");
+    assert!(memory < 256 << 10, "{memory} KiB of memory");
     for name in (0..NAMES).step_by(7) {
         let file = daemon.home().join(format!("logs/pod-1_ns1_container-{name}-id.log"));
         let text =
@@ -117,13 +118,6 @@ fn ten_thousand_container_names_are_kept_apart_and_need_no_descriptor_each() {
     }
     assert_eq!(std::fs::read_dir(daemon.home().join("logs")).unwrap().count(), NAMES);
     assert!(daemon.books_balance());
-}
-
-/// Bytes of memory of the program.
-fn resident(daemon: &Daemon) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() << 10
 }
 
 #[test]

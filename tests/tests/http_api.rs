@@ -9,12 +9,17 @@
     reason = "test code: a failed step is the failure"
 )]
 
+use std::collections::VecDeque;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use cim_services::{Authority, Identity};
-use cim_tests::{Daemon, skip, until};
+use cim_tests::rig::Footprint;
+use cim_tests::{Daemon, has_time, skip, until};
 use serde_json::Value;
 
 const SUBSCRIPTIONS: &str = "/api/v1/_operations/event/subscriptions";
@@ -285,4 +290,66 @@ fn text_logs_are_those_of_the_container_that_registered_as_long_as_there_is_only
     let answer = daemon.call("POST", "/api/v1/_operations/xgvela/register", other);
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     written_by("two have registered: CONNECT counts again", "wire");
+}
+
+/// Each begins a request and says no more, so that every one of them costs as much as it can.
+#[test]
+fn ten_thousand_connections_cost_a_little_memory_and_nobody_else_notices() {
+    let daemon = Daemon::start("");
+    let mut application = daemon.connect();
+    application.flush();
+    let (before, memory) = (Footprint::of(&daemon), daemon.memory_kib("VmRSS"));
+    let mut clients = VecDeque::new();
+    let (mut most, mut slowest) = (memory, Duration::ZERO);
+    for nth in 1..=10_000 {
+        // The own ends are bounded, too: the machine may not have more.
+        if clients.len() == 400 {
+            clients.pop_front();
+        }
+        let mut client = TcpStream::connect(daemon.api()).unwrap();
+        let _ = client.write_all(b"POST /api/v1/_operations/xgvela/register HTTP/1.1\r\nHost: x\r\n");
+        clients.push_back(client);
+        if nth % 250 == 0 {
+            let asked = Instant::now();
+            application.flush();
+            slowest = slowest.max(asked.elapsed());
+            assert!(daemon.get("/livez").unwrap().starts_with("HTTP/1.1 200"), "behind {nth} others");
+            most = most.max(daemon.memory_kib("VmRSS"));
+        }
+    }
+    assert!(daemon.register().starts_with("HTTP/1.1 200"));
+    assert!(most < memory + (8 << 10), "{most} KiB of memory, {memory} before");
+    assert!(slowest < Duration::from_secs(1), "a PING waited {slowest:?} for its PONG");
+    assert!(daemon.metric("cim_http_turned_away_total{reason=\"connections\"}") > 9_000.0);
+    drop(clients);
+    until("their descriptors and threads to be given back", || {
+        let now = Footprint::of(&daemon);
+        now.descriptors <= before.descriptors && now.threads <= before.threads
+    });
+}
+
+#[test]
+fn a_handshake_that_drips_is_closed_after_the_time_of_a_request() {
+    if !has_time("the time of a request, 10 s") {
+        return;
+    }
+    let Some((daemon, _)) = secured(30) else { return };
+    let mut slow = TcpStream::connect(daemon.api()).unwrap();
+    slow.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    let began = Instant::now();
+    // A handshake record of 16 KiB that never becomes whole: one byte in each tenth of a second.
+    let mut record = [0x16, 3, 1, 0x40, 0, 1, 0, 0x3f, 0xfc].into_iter().chain(std::iter::repeat(3));
+    let mut answer = [0];
+    let ended = loop {
+        let _ = slow.write_all(&[record.next().unwrap()]);
+        match slow.read(&mut answer) {
+            Ok(0) => break began.elapsed(),
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => break began.elapsed(),
+            Ok(_) => panic!("an answer to half a record"),
+            Err(_) => assert!(began.elapsed() < Duration::from_secs(30), "it is read for ever"),
+        }
+    };
+    assert!(ended > Duration::from_secs(9) && ended < Duration::from_secs(13), "closed after {ended:?}");
+    assert!(daemon.metric("cim_http_turned_away_total{reason=\"handshake\"}") > 0.5);
+    assert!(daemon.get("/livez").unwrap().starts_with("HTTP/1.1 200"));
 }

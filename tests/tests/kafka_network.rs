@@ -170,7 +170,8 @@ fn a_server_that_is_no_broker_is_survived() {
     let load = Load::start(daemon.nats(), Plan::GENTLE);
     load.run_for(Duration::from_secs(10));
     assert!(proxy.accepted() > 3, "it gave up after {} connections", proxy.accepted());
-    assert!(resident_bytes(&daemon) < 128 << 20, "{} bytes", resident_bytes(&daemon));
+    let memory = daemon.memory_kib("VmHWM");
+    assert!(memory < 128 << 10, "{memory} KiB");
     proxy.aim(kafka.broker(0).address(Listener::Plain));
     Settled::assert_after(load, &kafka, daemon, topics, Duration::from_secs(60));
 }
@@ -195,10 +196,4 @@ fn hostile_server() -> SocketAddr {
         }
     });
     address
-}
-
-fn resident_bytes(daemon: &Daemon) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap() * 1024
 }

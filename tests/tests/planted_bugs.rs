@@ -57,14 +57,22 @@ fn every_planted_bug_names_a_suite_and_a_test_that_is_there() {
         let ["-p", package, "--test", file, ..] = words[..] else { panic!("{}: {words:?}", path.display()) };
         let folder = ["", "crates"].map(|above| root().join(above).join(package)).into_iter();
         let folder = folder.chain([root().join("tests")]).find(|folder| folder.join("Cargo.toml").exists());
-        let suite = folder.unwrap().join("tests").join(file).with_extension("rs");
-        let text = std::fs::read_to_string(&suite).unwrap_or_default();
+        let suite = folder.unwrap().join("tests").join(file);
         let test = field(&patch, "Caught by");
         assert!(
-            text.contains(&format!("fn {test}(")),
+            text(&suite).contains(&format!("fn {test}(")),
             "{}: no {test} in {}",
             path.display(),
             suite.display()
         );
     }
+}
+
+/// A suite: a file, or the files of a folder.
+fn text(suite: &Path) -> String {
+    if let Ok(text) = std::fs::read_to_string(suite.with_extension("rs")) {
+        return text;
+    }
+    let files = std::fs::read_dir(suite).into_iter().flatten().map(|entry| entry.unwrap().path());
+    files.map(|file| std::fs::read_to_string(file).unwrap()).collect()
 }

@@ -144,6 +144,15 @@ pub trait EventReader: Send {
     /// # Cancel safety
     /// When dropped, the reader ends nevertheless.
     async fn close(self: Box<Self>);
+
+    /// The same where the process ends: once what was committed is stored nothing more is waited for, in particular not until the
+    /// source knows that the reader is gone.
+    ///
+    /// # Cancel safety
+    /// When dropped, the reader ends nevertheless.
+    async fn finish(self: Box<Self>) {
+        self.close().await;
+    }
 }
 
 #[cfg(test)]

@@ -117,7 +117,10 @@ impl Feed {
         if ledger.deadline().is_some() {
             self.commit(reader.as_mut(), &mut ledger);
         }
-        reader.close().await;
+        match ended {
+            Ok(Ended::Stopped) => reader.finish().await,
+            Ok(Ended::Idle) | Err(_) => reader.close().await,
+        }
         ended
     }
 

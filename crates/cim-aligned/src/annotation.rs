@@ -33,8 +33,9 @@ pub fn read(text: &str) -> Result<Option<Plan>, String> {
         return Ok(None);
     }
     let scheme = member("scheme", Some("http"))?;
-    if scheme != "http" {
-        let what = format!("is wrong: `scheme` is `{scheme}`; exporters in the pod are read over http");
+    if scheme != "http" && scheme != "https" {
+        let what =
+            format!("is wrong: `scheme` is `{scheme}`; exporters in the pod are read over http or https");
         return Err(wrong(what));
     }
     let is_wrong = |name: &str, what: &str| wrong(format!("is wrong: `{name}` {what}"));
@@ -50,7 +51,7 @@ pub fn read(text: &str) -> Result<Option<Plan>, String> {
         is_wrong("ports", "must be a list of port numbers as texts, for example [\"8080\"]")
     })?;
     let plan = Plan::new(&ports, &member("path", Some(USUAL_PATH))?, interval, retention);
-    plan.map(Some)
+    plan.map(|plan| Some(plan.over(scheme == "https")))
         .map_err(|(name, what)| is_wrong(if name == "retention" { "maxRetention" } else { name }, &what))
 }
 
@@ -96,6 +97,13 @@ mod tests {
     fn bare_numbers_and_repeated_ports_are_understood() {
         let plan = read(&with("ports", "[8080, \"8080\", 1]")).unwrap().unwrap();
         assert_eq!(plan.ports, [8080, 1]);
+    }
+
+    #[test]
+    fn the_scheme_tells_whether_exporters_speak_tls() {
+        for (scheme, is_https) in [("\"http\"", false), ("\"https\"", true)] {
+            assert_eq!(read(&with("scheme", scheme)).unwrap().unwrap().is_https, is_https);
+        }
     }
 
     #[test]

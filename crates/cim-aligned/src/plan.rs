@@ -50,6 +50,8 @@ pub struct Plan {
     pub ports: Vec<u16>,
     /// Where on each of them the page is.
     pub path: String,
+    /// They speak TLS.
+    pub is_https: bool,
     /// Time between two ticks.
     pub interval: Interval,
     /// Intervals that are kept until they are fetched, from 1 to [`MOST_INTERVALS`].
@@ -86,6 +88,12 @@ impl Plan {
         if !(1..=MOST_INTERVALS).contains(&retention) {
             return Err(("retention", format!("must be from 1 to {MOST_INTERVALS}")));
         }
-        Ok(Self { ports: unique, path: path.to_owned(), interval, retention })
+        Ok(Self { ports: unique, path: path.to_owned(), is_https: false, interval, retention })
+    }
+
+    /// The same; `is_https`: over TLS.
+    #[must_use]
+    pub fn over(self, is_https: bool) -> Self {
+        Self { is_https, ..self }
     }
 }

@@ -15,7 +15,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::counts::Turned;
 use crate::limits::Limits;
@@ -63,7 +63,7 @@ async fn serve(
 ) {
     let opening = async {
         tokio::select! {
-            opened = timeout(server.limits.request_time, open(stream, &server)) => opened.ok().and_then(Result::ok),
+            opened = open(stream, &server) => opened.ok(),
             _ = close.wait_for(|close| *close) => None,
         }
     };
@@ -93,15 +93,17 @@ async fn serve(
     }
 }
 
-/// Finds out what is spoken, beneath TLS if that is it. `true`: HTTP/2.
+/// Finds out what is spoken, beneath TLS if that is it, within the time of a request. `true`: HTTP/2.
 async fn open(stream: AnyStream, server: &Server) -> io::Result<(bool, AnyStream)> {
-    let (spoken, stream) = opening::open(stream).await?;
+    let until = Instant::now() + server.limits.request_time;
+    let (spoken, stream) = timeout_at(until, opening::open(stream)).await??;
     match (spoken, &server.security) {
         (Spoken::Http1, _) => Ok((false, stream)),
         (Spoken::Http2, _) => Ok((true, stream)),
         (Spoken::Tls, None) => Err(io::ErrorKind::Unsupported.into()),
         (Spoken::Tls, Some(security)) => {
-            let secured = security.secure(stream).await.inspect_err(|error| {
+            let handshake = timeout_at(until, security.secure(stream)).await;
+            let secured = handshake.map_err(io::Error::from).flatten().inspect_err(|error| {
                 server.counts.note(Turned::Handshake);
                 tracing::debug!(%error, "TLS handshake with an HTTP client failed");
             })?;

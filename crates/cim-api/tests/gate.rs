@@ -10,11 +10,12 @@
 mod support;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use cim_api::{Face, HttpCounts, Limits, Server, Turned, bind_socket, serve};
+use cim_api::{AnyStream, Face, HttpCounts, Limits, Securing, Security, Server, Turned, bind_socket, serve};
 use support::{Fake, beside, beside_server, exchange, get, limits};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
+use tokio::net::{TcpStream, UnixStream};
 
 const REGISTER: &str = "/api/v1/_operations/xgvela/register";
 
@@ -150,4 +151,37 @@ async fn the_log_level_is_told_and_changed_on_the_full_face_only() {
         assert_eq!(status(&get(address, "GET", "/loglevel").await), "404");
     })
     .await;
+}
+
+/// Reads on as long as something comes, as a handshake does that never is whole.
+struct Patient;
+
+impl Security for Patient {
+    fn secure(&self, mut stream: AnyStream) -> Securing<'_> {
+        Box::pin(async move {
+            let mut byte = [0];
+            while stream.read(&mut byte).await? > 0 {}
+            Err(std::io::ErrorKind::UnexpectedEof.into())
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_handshake_that_drips_is_closed_after_the_time_of_a_request_and_counted() {
+    let counts = Arc::new(HttpCounts::default());
+    let state = Arc::new(Fake::default());
+    let server = Server::new(state, limits(), Arc::clone(&counts)).secured_by(Arc::new(Patient));
+    beside_server(Face::Full, server, |address| async move {
+        let mut slow = TcpStream::connect(address).await.unwrap();
+        let mut pace = tokio::time::interval(Duration::from_millis(20));
+        for byte in [0x16].into_iter().chain(std::iter::repeat_n(3, 400)) {
+            if slow.write_all(&[byte]).await.is_err() {
+                return;
+            }
+            pace.tick().await;
+        }
+        panic!("a handshake that drips in was read for 8 s");
+    })
+    .await;
+    assert_eq!(counts.get(Turned::Handshake), 1);
 }

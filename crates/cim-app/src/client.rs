@@ -111,7 +111,7 @@ impl HttpApplication {
             }
         }
         let Target { host, port, .. } = &self.target;
-        let mut connection = Connection::open(host, *port, self.use_http2).await?;
+        let mut connection = Connection::open(host, *port, self.use_http2, None).await?;
         match connection.send(call).await {
             Ok(response) => Ok((connection, response)),
             Err(error) => Err(call::failure(error.error())),

@@ -19,6 +19,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::call;
+use crate::security::{AnyStream, Security};
 use crate::tasks::Tasks;
 
 /// Longest wait for a connection. The application is in the same pod: it takes one at once or not at all.
@@ -44,8 +45,13 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Connects, and begins to speak HTTP.
-    pub(crate) async fn open(host: &str, port: u16, use_http2: bool) -> Result<Self, CallError> {
+    /// Connects, and begins to speak HTTP, beneath what `security` makes of the connection.
+    pub(crate) async fn open(
+        host: &str,
+        port: u16,
+        use_http2: bool,
+        security: Option<&dyn Security>,
+    ) -> Result<Self, CallError> {
         let stream = match timeout(CONNECT, TcpStream::connect((host, port))).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return Err(CallError::Unreachable(format!("{host}:{port}: {error}"))),
@@ -57,10 +63,14 @@ impl Connection {
         };
         // One small write per call: without this the answer of a slow reader waits for its acknowledgement.
         let _ = stream.set_nodelay(true);
+        let stream: AnyStream = match security {
+            Some(security) => security.secure(stream, host).await?,
+            None => Box::new(stream),
+        };
         Self::begin(stream, use_http2).await.map_err(|error| call::failure(&error))
     }
 
-    async fn begin(stream: TcpStream, use_http2: bool) -> hyper::Result<Self> {
+    async fn begin(stream: AnyStream, use_http2: bool) -> hyper::Result<Self> {
         let stream = TokioIo::new(stream);
         if use_http2 {
             return Self::begin_http2(stream).await;
@@ -72,7 +82,7 @@ impl Connection {
         Ok(Self { sender: Sender::Http1(sender), driver: Some(driver) })
     }
 
-    async fn begin_http2(stream: TokioIo<TcpStream>) -> hyper::Result<Self> {
+    async fn begin_http2(stream: TokioIo<AnyStream>) -> hyper::Result<Self> {
         let mut tasks = Tasks::default();
         let mut builder = http2::Builder::new(tasks.inbox());
         builder.initial_stream_window_size(65_535).initial_connection_window_size(131_070);

@@ -12,7 +12,8 @@
 //! end of its last answer. At most 64 KiB of a body are read; a connection with more to say is closed. HTTP/1.1, or
 //! HTTP/2 from the first byte with `http2 = true`. No proxy, no TLS: the application is in the same pod.
 //!
-//! [`read_page`] reads a page of metrics of an exporter in the pod (wire contract §5.4): always HTTP/1.1, whole or not at all.
+//! [`read_page`] reads a page of metrics of an exporter in the pod (wire contract §5.4): always HTTP/1.1, beneath TLS where a
+//! [`Security`] is given, whole or not at all.
 //!
 //! Left out: when a call is made, what an answer means, retries. They are the engine's. Invariant: a call owns its
 //! connection while it lasts, and there is no task beside it: a call that is dropped closes its connection.
@@ -22,10 +23,12 @@ mod client;
 mod connection;
 mod idle;
 mod page;
+mod security;
 mod settings;
 mod target;
 mod tasks;
 
 pub use client::HttpApplication;
 pub use page::{PageError, read_page};
+pub use security::{AnyStream, Security, Stream};
 pub use settings::ApplicationSettings;

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use crate::call;
 use crate::client::AGENT;
 use crate::connection::{Call, Connection};
+use crate::security::Security;
 
 /// Where exporters listen: in the same pod.
 const HOST_NAME: &str = "localhost";
@@ -37,20 +38,31 @@ pub enum PageError {
     NoText,
 }
 
-/// Reads `path` on that port: at most that many bytes, within that time, over a connection of its own.
+/// Reads `path` on that port: at most that many bytes, within that time, over a connection of its own, which `security` makes private.
 ///
 /// # Errors
 /// [`PageError`] when the page is not there as a whole.
 ///
 /// # Cancel safety
 /// When dropped, the connection is closed.
-pub async fn read_page(port: u16, path: &str, most: usize, limit: Duration) -> Result<String, PageError> {
-    let reading = timeout(limit, page(port, path, most));
+pub async fn read_page(
+    port: u16,
+    path: &str,
+    most: usize,
+    limit: Duration,
+    security: Option<&dyn Security>,
+) -> Result<String, PageError> {
+    let reading = timeout(limit, page(port, path, most, security));
     reading.await.unwrap_or_else(|_| Err(CallError::TimedOut(limit).into()))
 }
 
-async fn page(port: u16, path: &str, most: usize) -> Result<String, PageError> {
-    let mut connection = Connection::open(HOST_NAME, port, false).await?;
+async fn page(
+    port: u16,
+    path: &str,
+    most: usize,
+    security: Option<&dyn Security>,
+) -> Result<String, PageError> {
+    let mut connection = Connection::open(HOST_NAME, port, false, security).await?;
     let response =
         connection.send(request(port, path)?).await.map_err(|error| call::failure(error.error()))?;
     let status = response.status().as_u16();

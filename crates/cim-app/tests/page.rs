@@ -19,7 +19,7 @@ use support::{OK, Server};
 const LIMIT: Duration = Duration::from_secs(10);
 
 async fn page(server: &Server) -> Result<String, PageError> {
-    read_page(server.address.port(), "/metrics", 1_000, LIMIT).await
+    read_page(server.address.port(), "/metrics", 1_000, LIMIT, None).await
 }
 
 #[tokio::test]
@@ -75,10 +75,11 @@ async fn an_exporter_that_is_slow_or_away_costs_no_more_than_the_limit() {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\na");
         true
     });
-    let error =
-        read_page(slow.address.port(), "/metrics", 1_000, Duration::from_millis(200)).await.unwrap_err();
+    let error = read_page(slow.address.port(), "/metrics", 1_000, Duration::from_millis(200), None)
+        .await
+        .unwrap_err();
     assert!(error.to_string().contains("did not answer within 200ms"), "{error}");
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let error = read_page(nobody, "/metrics", 1_000, LIMIT).await.unwrap_err();
+    let error = read_page(nobody, "/metrics", 1_000, LIMIT, None).await.unwrap_err();
     assert!(error.to_string().contains("cannot be reached"), "{error}");
 }

@@ -8,6 +8,8 @@ mod api_tls;
 mod config_etcd;
 #[cfg(feature = "config-file")]
 mod config_file;
+#[cfg(feature = "tls")]
+mod exporter_tls;
 #[cfg(feature = "nats-external")]
 mod nats_external;
 #[cfg(feature = "orchestrator-kubernetes")]
@@ -31,7 +33,7 @@ use serde_json::Value;
 use crate::cluster_needs::ClusterNeeds;
 use crate::doctor::ClusterReport;
 use crate::external::ExternalIntake;
-use crate::settings::{ApiTls, ExternalNatsSettings, Settings};
+use crate::settings::{ApiTls, ExporterTls, ExternalNatsSettings, Settings};
 
 /// The way in from a NATS server that somebody else runs. Opens nothing.
 ///
@@ -225,6 +227,22 @@ pub fn api_security(tls: Option<&ApiTls>) -> Result<Option<Arc<dyn Security>>, P
     match tls {
         None => Ok(None),
         Some(_) => Err(Problem::new("api.tls", "TLS is not part of this build; build with `--features tls`")),
+    }
+}
+
+/// TLS towards exporters of metrics; `None` where it is not wanted.
+///
+/// # Errors
+/// In a build without TLS, if it is wanted.
+pub fn exporter_security(tls: Option<&ExporterTls>) -> Result<Option<Arc<dyn cim_app::Security>>, Problem> {
+    #[cfg(feature = "tls")]
+    return Ok(tls.map(exporter_tls::open));
+    #[cfg(not(feature = "tls"))]
+    match tls {
+        None => Ok(None),
+        Some(_) => {
+            Err(Problem::new("metrics.tls", "TLS is not part of this build; build with `--features tls`"))
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The reference pages in `docs/reference` are what the program generates.
 //!
-//! `CIM_UPDATE_REFERENCE=1 cargo test -p cim-bin --test reference` writes them. Needs the default features.
+//! `CIM_UPDATE_REFERENCE=1 cargo test -p cim-program --test reference` writes them. Needs the default features.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -262,6 +262,11 @@ impl KafkaSink {
             .map_err(|error| unavailable("cannot start the thread of the kafka client").with_source(error))
     }
 
+    /// Records that the client has and has not reported on.
+    fn held(&self) -> usize {
+        self.shared.lanes().iter().map(|lane| lane.ledger().held()).sum()
+    }
+
     /// Takes everything back from the client: whoever offered it will not offer it again.
     async fn take_back(&self, lane: &Lane) {
         if lane.ledger().held() == 0 {
@@ -292,7 +297,7 @@ impl Component for KafkaSink {
         if self.shared.is_closed() {
             return Health::Degraded("the sink is closed".to_owned());
         }
-        let held: usize = self.shared.lanes().iter().map(|lane| lane.ledger().held()).sum();
+        let held = self.held();
         if let Some(complaint) = self.shared.link.complaint() {
             return Health::Degraded(format!("{complaint}; {held} records wait in the client"));
         }
@@ -302,7 +307,8 @@ impl Component for KafkaSink {
 
     async fn close(&self) -> Result<(), CloseError> {
         self.shared.close();
-        if !self.started.load(Memory::Acquire) {
+        // A client that holds nothing has nothing to give back, and its thread ends within a moment.
+        if !self.started.load(Memory::Acquire) || self.held() == 0 {
             return Ok(());
         }
         let ended = self.shared.ended.notified();

@@ -27,6 +27,7 @@ mod home;
 pub mod kafka;
 pub mod kubernetes;
 mod nats;
+mod nats_accounts;
 mod ports;
 mod process;
 
@@ -39,6 +40,7 @@ pub use home::Home;
 pub use kafka::{Broker, Kafka, KafkaPlan, Outgoing, Record, Version};
 pub use kubernetes::Kubernetes;
 pub use nats::NatsServer;
+pub use nats_accounts::NatsAccounts;
 pub use ports::free_port;
 pub use process::Process;
 

@@ -1,6 +1,6 @@
 //! A server that wants to know who asks, and one that has to be vouched for.
 
-use cim_services::{Authority, NatsServer};
+use cim_services::{Authority, NatsAccounts, NatsServer};
 use cim_tests::{Daemon, until};
 
 use super::{connected, lines, run, start, start_with};
@@ -32,6 +32,40 @@ fn a_server_that_wants_to_know_who_it_is_is_told_and_the_secret_shows_nowhere() 
         let shown =
             [daemon.stderr(), daemon.get("/readyz").unwrap(), daemon.cim(&["config", "show"])].concat();
         assert!(!shown.contains("canary"), "{shown}");
+    }
+}
+
+/// A server in operator mode, which keeps no secrets: it has the client sign, and believes what account and operator have signed.
+#[test]
+fn credentials_in_a_file_are_those_of_a_user_that_the_operator_vouches_for() {
+    let accounts = NatsAccounts::default();
+    let Some(server) = NatsServer::start_with(&accounts.configuration()) else { return };
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("user.creds");
+    let more = format!("credentials_file = \"{}\"\n", file.display());
+    // That of a stranger, signed by an operator that the server does not know.
+    NatsAccounts::default().write_user(&file);
+    let mut daemon = start(&server, &more);
+    told(&daemon, "nats external: degraded");
+    until("the reason", || daemon.stderr().to_lowercase().contains("authorization"));
+    accounts.write_user(&file);
+    daemon.signal("TERM");
+    assert_eq!(daemon.ended(), Some(0));
+    daemon.start_again();
+    connected(&daemon);
+    let application = home.path().join("application.creds");
+    accounts.write_user(&application);
+    run(async {
+        let options = async_nats::ConnectOptions::new().credentials_file(&application).await.unwrap();
+        let client = options.connect(server.address().to_string()).await.unwrap();
+        client.publish("LOG", "line 3".into()).await.unwrap();
+        client.flush().await.unwrap();
+    });
+    until("the line", || lines(&daemon) == [3]);
+    let secrets = std::fs::read_to_string(&file).unwrap();
+    let shown = [daemon.stderr(), daemon.get("/readyz").unwrap(), daemon.cim(&["config", "show"])].concat();
+    for secret in secrets.lines().filter(|line| !line.starts_with('-') && !line.is_empty()) {
+        assert!(!shown.contains(secret), "{shown}");
     }
 }
 

@@ -8,13 +8,18 @@ use serde_json::{Value, json};
 use crate::exporter::{Exporter, ask, scrape, status, ticks, waits};
 
 /// The program in a pod with that annotation.
-fn daemon(annotation: &str) -> Daemon {
+pub fn daemon(annotation: &str) -> Daemon {
+    daemon_with(annotation, "")
+}
+
+/// The same with further settings.
+pub fn daemon_with(annotation: &str, more: &str) -> Daemon {
     let home = tempfile::tempdir().unwrap();
     let write = |name: &str, text: String| std::fs::write(home.path().join(name), text).unwrap();
     write("labels", "microSvcName=\"svc\"\n".to_owned());
     write("annotations", format!("xgvela.com/mmaas={}\n", serde_json::to_string(annotation).unwrap()));
-    let settings = "orchestrator = { type = \"standalone\", podinfo = \"{home}\" }\n";
-    Daemon::start_in(home, settings, |home: &Path| Daemon::spawn(home))
+    let settings = format!("{more}orchestrator = {{ type = \"standalone\", podinfo = \"{{home}}\" }}\n");
+    Daemon::start_in(home, &settings, |home: &Path| Daemon::spawn(home))
 }
 
 fn recorded(name: &str) -> Value {

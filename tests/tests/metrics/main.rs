@@ -13,6 +13,7 @@ mod annotation;
 mod exporter;
 mod names;
 mod readers;
+mod tls;
 
 /// Body of an answer.
 fn body(answer: &str) -> &str {

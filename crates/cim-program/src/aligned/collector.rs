@@ -82,8 +82,9 @@ async fn exporters(plan: &Plan, aligned: &Aligned, own: u16) -> Vec<Source> {
     let limit = PATIENCE.min(plan.interval.span() * 4 / 5);
     let ports: Vec<u16> = plan.ports.iter().copied().filter(|port| *port != own).collect();
     let most = aligned.memory / ports.len().max(1);
+    let security = aligned.security.as_deref().filter(|_| plan.is_https);
     let readings = ports.into_iter().map(|port| async move {
-        let page = match read_page(port, &plan.path, most, limit).await {
+        let page = match read_page(port, &plan.path, most, limit, security).await {
             Ok(text) => match cim_exposition::parse(&text) {
                 Ok(_) => Ok(text),
                 Err(error) => Err(format!("its page is not in the text format: {error}")),

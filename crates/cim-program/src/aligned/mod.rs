@@ -8,14 +8,16 @@ mod collector;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use cim_aligned::{Bucket, Plan, Ring, Source, read_annotation, render};
+use cim_aligned::{ANNOTATION, Bucket, Plan, Ring, Source, read_annotation, render};
 use cim_api::{AlignedPage, Aligning, Readiness, Receipt};
+use cim_app::Security;
 use cim_core::budget::Budget;
-use cim_core::{Identity, catalog};
+use cim_core::{Identity, Problem, catalog};
 use metrics::{counter, gauge};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use crate::backends;
 use crate::settings::MetricsSettings;
 pub use collector::start;
 
@@ -27,6 +29,8 @@ pub struct Aligned {
     budget: Budget,
     /// The configuration says what is aligned; the annotation does not count.
     is_set: bool,
+    /// Makes connections to exporters private that speak TLS.
+    security: Option<Arc<dyn Security>>,
     plan: watch::Sender<Option<Plan>>,
     state: Mutex<State>,
 }
@@ -52,12 +56,15 @@ struct Port {
 
 impl Aligned {
     /// What the configuration asks for; the annotation may ask later.
-    #[must_use]
-    pub fn new(settings: &MetricsSettings, budget: &Budget) -> Arc<Self> {
+    ///
+    /// # Errors
+    /// TLS in a build without it.
+    pub fn new(settings: &MetricsSettings, budget: &Budget) -> Result<Arc<Self>, Problem> {
         let aligned = Self {
             memory: usize::try_from(settings.aligned_memory.get()).unwrap_or(usize::MAX),
             budget: budget.clone(),
             is_set: settings.aligned.is_some(),
+            security: backends::exporter_security(settings.tls.as_ref())?,
             plan: watch::Sender::new(None),
             state: Mutex::default(),
         };
@@ -65,7 +72,7 @@ impl Aligned {
         if let Some(Ok(plan)) = settings.aligned.as_ref().map(|aligned| aligned.plan()) {
             aligned.begin(Some(plan));
         }
-        Arc::new(aligned)
+        Ok(Arc::new(aligned))
     }
 
     /// It is known who this pod is, and with it its annotation.
@@ -75,13 +82,23 @@ impl Aligned {
         }
         let asked = match identity.mmaas.as_str() {
             "" => Ok(None),
-            text => read_annotation(text),
+            text => read_annotation(text).and_then(|plan| self.trusted(plan)),
         };
         if let Err(problem) = &asked {
             tracing::warn!("no clock-aligned metrics: {problem}");
         }
         self.state().trouble = asked.as_ref().err().cloned();
         self.begin(asked.unwrap_or_default());
+    }
+
+    /// Nothing is read over TLS from whom nobody vouches for.
+    fn trusted(&self, plan: Option<Plan>) -> Result<Option<Plan>, String> {
+        if plan.as_ref().is_some_and(|plan| plan.is_https) && self.security.is_none() {
+            return Err(format!(
+                "annotation `{ANNOTATION}` asks for https; name the authority of the exporters in `ca_file` of [metrics.tls]"
+            ));
+        }
+        Ok(plan)
     }
 
     fn begin(&self, plan: Option<Plan>) {
@@ -245,7 +262,7 @@ mod tests {
     use super::*;
 
     fn aligned(settings: &str) -> Arc<Aligned> {
-        Aligned::new(&serde_json::from_str(settings).unwrap(), &Budget::new(1 << 20))
+        Aligned::new(&serde_json::from_str(settings).unwrap(), &Budget::new(1 << 20)).unwrap()
     }
 
     fn read(aligned: &Aligned, tick_ms: u64) {

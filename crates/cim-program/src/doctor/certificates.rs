@@ -30,6 +30,9 @@ pub(super) fn check(settings: &Settings) -> Vec<Finding> {
     if let Ok(Value::Object(members)) = serde_json::to_value(&settings.api) {
         collect(&members, "api", &mut files);
     }
+    if let Ok(Value::Object(members)) = serde_json::to_value(&settings.metrics) {
+        collect(&members, "metrics", &mut files);
+    }
     let source = member_path("configuration", &settings.configuration.source);
     if let Value::Object(members) = settings.configuration.members() {
         collect(&members, &source, &mut files);

@@ -162,6 +162,7 @@ impl Process {
         let external = external.map_err(|problem| Failure::cannot_start(problem.to_string()))?;
         external.iter().for_each(|external| serve_external(&cim, external));
         let aligned = Aligned::new(&settings.metrics, cim.budget());
+        let aligned = aligned.map_err(|problem| Failure::cannot_start(problem.to_string()))?;
         if who.is_known {
             aligned.known(&who.identity);
         }

@@ -25,6 +25,7 @@ mod root;
 mod schema;
 mod sources;
 
+mod toml_repeats;
 mod toml_text;
 mod usual_spool;
 mod yaml_text;
@@ -42,7 +43,7 @@ pub use listen::{
     Addresses, ApiPaths, ApiSettings, ApiTls, HealthSettings, NatsAuth, NatsSettings, reachable,
 };
 pub use load::{Loaded, Request, load};
-pub use metrics::{AlignedSettings, MetricsSettings};
+pub use metrics::{AlignedSettings, ExporterTls, MetricsSettings};
 pub use migration::Migration;
 pub use name::{ORIGINAL, is_original};
 pub use original::CimJson;

@@ -89,7 +89,13 @@ fn names(merged: &Value) -> Vec<Problem> {
 /// The limits of clock-aligned metrics.
 fn aligned(merged: &Value) -> Option<Problem> {
     let table = merged.pointer("/metrics/aligned").filter(|table| !table.is_null())?;
-    let problem = AlignedSettings::deserialize(table).ok()?.plan().err()?;
+    let problem = match AlignedSettings::deserialize(table).ok()?.plan() {
+        Ok(plan) if plan.is_https && merged.pointer("/metrics/tls").is_none() => {
+            let what = "`https` needs somebody to vouch for the exporters; name `ca_file` in [metrics.tls]";
+            Problem::new("scheme", what)
+        }
+        checked => checked.err()?,
+    };
     Some(problem.beneath("metrics.aligned"))
 }
 

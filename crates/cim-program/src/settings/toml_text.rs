@@ -8,19 +8,29 @@ use std::path::Path;
 use serde_json::{Map, Number, Value};
 use toml::de::{DeTable, DeValue};
 
-use super::path;
 use super::place::{Located, Place, Places};
+use super::{path, toml_repeats};
 
 /// Parses a TOML document.
 ///
 /// # Errors
 /// All syntax errors, and values that no setting can have.
 pub(super) fn parse(text: &str, file: &Path) -> Result<(Value, Places), Vec<Located>> {
-    let mut reader = Reader { text, file, places: Places::default(), problems: Vec::new() };
+    let mut reader = Reader::new(text, file);
     let (document, errors) = DeTable::parse_recoverable(text);
+    let mut repeated = Vec::new();
     for error in errors {
-        let place = reader.place(error.span().unwrap_or_default().start);
-        reader.problems.push(Located::new(place, "", error.message()));
+        let span = error.span().unwrap_or_default();
+        if error.message() == toml_repeats::MESSAGE {
+            repeated.push(span);
+        } else {
+            reader.problems.push(Located::new(reader.place(span.start), "", error.message()));
+        }
+    }
+    if !repeated.is_empty() {
+        repeated.sort_by_key(|span| span.start);
+        repeated.dedup();
+        reader.problems.extend(toml_repeats::problems(text, file, &repeated));
     }
     if !reader.problems.is_empty() {
         return Err(reader.problems);
@@ -29,21 +39,32 @@ pub(super) fn parse(text: &str, file: &Path) -> Result<(Value, Places), Vec<Loca
     if reader.problems.is_empty() { Ok((value, reader.places)) } else { Err(reader.problems) }
 }
 
-struct Reader<'t> {
+/// What is being read.
+pub(super) struct Reader<'t> {
     text: &'t str,
     file: &'t Path,
-    places: Places,
+    /// Where the keys and values stand that were read.
+    pub places: Places,
     problems: Vec<Located>,
 }
 
+impl<'t> Reader<'t> {
+    /// Nothing has been read yet.
+    pub fn new(text: &'t str, file: &'t Path) -> Self {
+        Self { text, file, places: Places::default(), problems: Vec::new() }
+    }
+}
+
 impl Reader<'_> {
-    fn place(&self, offset: usize) -> Place {
+    /// The line of that byte.
+    pub fn place(&self, offset: usize) -> Place {
         let before = self.text.as_bytes().get(..offset).unwrap_or(self.text.as_bytes());
         let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
         Place::File { file: self.file.to_owned(), line: Some(line) }
     }
 
-    fn table(&mut self, table: &DeTable<'_>, at: &str) -> Value {
+    /// The table that stands at that path.
+    pub fn table(&mut self, table: &DeTable<'_>, at: &str) -> Value {
         let mut members = Map::new();
         for (key, value) in table {
             let path = path::member(at, key.get_ref());

@@ -14,6 +14,7 @@ use rdkafka::consumer::{CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
 use super::context::Consumer;
@@ -35,11 +36,13 @@ pub(super) struct KafkaReader {
     topic: String,
     /// Fetching is stopped.
     is_paused: bool,
+    /// What was committed last; perhaps it is not stored yet.
+    committed: Option<TopicPartitionList>,
 }
 
 impl KafkaReader {
     pub(super) fn new(consumer: Consumer, topic: String) -> Self {
-        Self { consumer: Some(consumer), topic, is_paused: false }
+        Self { consumer: Some(consumer), topic, is_paused: false, committed: None }
     }
 
     fn consumer(&self) -> Result<&Consumer, SourceError> {
@@ -118,6 +121,7 @@ impl EventReader for KafkaReader {
             added.map_err(|error| failure("name a position", error))?;
         }
         let done = self.consumer()?.commit(&list, CommitMode::Async);
+        self.committed = Some(list);
         done.map_err(|error| failure("commit", error))
     }
 
@@ -131,6 +135,24 @@ impl EventReader for KafkaReader {
                 }),
             )
             .await;
+        }
+    }
+
+    async fn finish(mut self: Box<Self>) {
+        // Where nothing was committed, the end of the consumer is a matter of the thread that `drop` starts.
+        let Some(committed) = self.committed.take() else { return };
+        let Some(consumer) = self.consumer.take() else { return };
+        let (stored, storing) = oneshot::channel();
+        let ending = beside(move || {
+            let done = consumer.commit(&committed, CommitMode::Sync);
+            let _ = stored.send(done);
+            // The library looks but every tenth of a second whether this is done.
+            drop(consumer);
+            Ok(())
+        });
+        tokio::select! {
+            _ = timeout(CLOSE_TIME, storing) => {}
+            _ = ending => {}
         }
     }
 }

@@ -139,9 +139,17 @@ impl Etcd {
     /// The value of a key.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<String> {
-        let text = self.etcdctl(&["get", key, "-w", "simple"]);
-        let (_, value) = text.split_once('\n')?;
-        Some(value.strip_suffix('\n').unwrap_or(value).to_owned())
+        self.try_get(key).expect("etcdctl")
+    }
+
+    /// The value of a key.
+    ///
+    /// # Errors
+    /// What etcdctl said: nobody answers, for example.
+    pub fn try_get(&self, key: &str) -> Result<Option<String>, String> {
+        let text = self.ctl.run(&["get", key, "-w", "simple"])?;
+        let value = text.split_once('\n').map(|(_, value)| value.strip_suffix('\n').unwrap_or(value));
+        Ok(value.map(ToOwned::to_owned))
     }
 
     /// Follows the keys from one to another with everything that happened to them, into a file that `etcdctl` writes in its
@@ -156,7 +164,15 @@ impl Etcd {
 
     /// Removes a key.
     pub fn delete(&self, key: &str) {
-        let _ = self.etcdctl(&["del", key]);
+        self.try_delete(key).expect("etcdctl");
+    }
+
+    /// Removes a key.
+    ///
+    /// # Errors
+    /// What etcdctl said: nobody answers, for example.
+    pub fn try_delete(&self, key: &str) -> Result<(), String> {
+        self.ctl.run(&["del", key]).map(drop)
     }
 
     /// The revision of the store.
