@@ -67,6 +67,8 @@ pub struct Division {
     pub in_files: BTreeSet<usize>,
     /// In both.
     pub in_both: usize,
+    /// Lowest and highest of these.
+    pub shared: Option<(usize, usize)>,
 }
 
 impl Division {
@@ -98,7 +100,8 @@ impl Division {
             let holes = whole - run.len();
             assert!(holes <= IN_FLIGHT, "{holes} of {whole} lines are missing in the midst of the files");
         }
-        let in_both = topic.numbers.intersection(&in_files).count();
-        Self { in_topic: topic.numbers, in_files, in_both }
+        let both: Vec<usize> = topic.numbers.intersection(&in_files).copied().collect();
+        let shared = both.first().copied().zip(both.last().copied());
+        Self { in_topic: topic.numbers, in_files, in_both: both.len(), shared }
     }
 }

@@ -17,8 +17,8 @@ use cim_tests::load::Plan;
 use cim_tests::rig::{Rig, Settled, Topics, explained_duplicates, settings};
 use cim_tests::{Daemon, has_time};
 
-/// Files that are open beside the connections: one per container, one for events.
-const FILES: usize = 5;
+/// Files that are open beside the connections: one per container, one for events, and their folder once per class.
+const FILES: usize = 7;
 /// The sink of files.
 const DISK: &str = "[sinks.disk]\ntype = \"file\"\ndir = \"{home}/files\"\n";
 /// How long a fallback waits.
@@ -52,14 +52,23 @@ fn shelf(daemon: &Daemon) -> Shelf {
 fn divisions(settled: &Settled<'_>) -> [Division; 2] {
     settled.assert_nothing_left_out();
     let (outcome, shelf) = (settled.read(), shelf(&settled.daemon));
-    let duplicates = outcome.duplicates();
+    let (duplicates, places) = (outcome.duplicates(), (outcome.logs.duplicated, outcome.events.duplicated));
     let divided = [
         Division::of_logs(outcome.logs, &shelf, &settled.published),
         Division::of_events(outcome.events, &shelf, &settled.published),
     ];
     let twice = duplicates + divided[0].in_both + divided[1].in_both;
     let explained = explained_duplicates(&settled.daemon);
-    assert!(twice as f64 <= explained, "{twice} records twice, {explained} explained");
+    assert!(
+        twice as f64 <= explained,
+        "{twice} records twice, {explained} explained; {duplicates} twice in the topics ({places:?}), logs in both {:?}, events \
+         in both {:?}, of {} lines; files {:?} to {:?}",
+        divided[0].shared,
+        divided[1].shared,
+        settled.published.lines,
+        divided[0].in_files.first(),
+        divided[0].in_files.last(),
+    );
     divided
 }
 

@@ -63,10 +63,11 @@ fn number(record: &str) -> Option<usize> {
     usize::from_str_radix(stamp.get(16..32)?, 16).ok()?.checked_sub(1)
 }
 
-/// Watches a program whose sink has yet to connect: a connection per class, a thread that looks names up, and one or two that
-/// do blocking work.
+/// Watches a program that has yet to do anything. It will keep a connection per class, two descriptors and a timer each; those of
+/// the publisher, of who asks PING and of who asks for a page; a segment of the spool per class; and a few threads for blocking
+/// work. One descriptor per fault would be beyond that.
 fn vigil(daemon: &Daemon) -> Vigil {
-    Vigil::over(daemon).with(2, 4)
+    Vigil::over(daemon).with(12, 4)
 }
 
 fn drained(daemon: &Daemon) {
@@ -163,8 +164,11 @@ fn a_restart_of_the_receiver_between_lines_costs_nothing() {
         until("the line", || lines(&file).len() > n);
         socat.kill();
     }
+    let _socat = Receiver::socat(&listen, &file);
+    publish(&mut wire, 10..11);
+    until("the line", || lines(&file).len() > 10);
     drained(&daemon);
-    Capture::of(&[&file]).assert_clean(10);
+    Capture::of(&[&file]).assert_clean(11);
     vigil.assert_held(&daemon, PATIENCE);
 }
 
@@ -190,10 +194,11 @@ fn a_restart_of_the_receiver_under_load_costs_what_it_had_not_read() {
     drained(&daemon);
     until("the last line", || lines(&file).last() == Some(&(LINES - 1)));
     let capture = Capture::of(&[&file]);
-    capture.assert_only(&["gaps", "unmarked_duplicates", "torn"], LINES);
+    capture.assert_only(&["gaps", "unmarked_duplicates", "torn", "foreign"], LINES);
     // Five kills. Each costs at most a receive buffer: lost where the kernel had confirmed and socat had not read, twice where
-    // socat had read and the kernel had not confirmed. 16 KiB, which the kernel doubles, are 110 lines.
-    assert!(capture.gaps <= 5 * 110 && capture.twice <= 5 * 110, "{capture:?}");
+    // socat had read and the kernel had not confirmed. 16 KiB, which the kernel doubles, are 110 lines. What was left of a
+    // line may be too little to see a number in it.
+    assert!(capture.gaps <= 5 * 110 && capture.twice <= 5 * 110 && capture.foreign <= 5, "{capture:?}");
     vigil.assert_held(&daemon, PATIENCE);
     drop(socat);
 }
@@ -236,10 +241,13 @@ fn a_reset_in_the_middle_of_a_line_leaves_whole_lines_in_order() {
     drained(&daemon);
     until("the last line", || sockets.lines().last() == Some(&(LINES - 1)));
     let (capture, resets) = (Capture::of(&sockets.captures(daemon.home())), sockets.connections() as u64);
-    capture.assert_only(&["gaps", "unmarked_duplicates", "torn"], LINES);
+    capture.assert_only(&["gaps", "unmarked_duplicates", "torn", "foreign"], LINES);
     // As above, with a receive buffer of 4 KiB.
     let most = resets * 30;
-    assert!(capture.gaps <= most && capture.twice <= most, "{capture:?}, {resets} resets");
+    assert!(
+        capture.gaps <= most && capture.twice <= most && capture.foreign <= resets,
+        "{capture:?}, {resets} resets"
+    );
     vigil.assert_held(&daemon, PATIENCE);
 }
 
