@@ -1,7 +1,8 @@
 //! The books of one route member: what came in, what went out, and why.
 //!
 //! Invariant, at every moment (all entries change under the lock of the queue they belong to):
-//! `accepted + recovered = delivered + dead_lettered + dropped + held`.
+//! `accepted + recovered + taken_over = delivered + dead_lettered + dropped + handed_over + held`. The two in the middle are 0
+//! until the sinks of a route are changed while the process runs.
 
 /// Why a record that had been accepted was given up. Each is a value of label `reason`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -43,6 +44,8 @@ pub struct Books {
     pub accepted: u64,
     /// Found in the spool at start.
     pub recovered: u64,
+    /// Waited for sinks that left the route, and wait for this one instead.
+    pub taken_over: u64,
     /// Given to the sink or its fallback.
     pub delivered: u64,
     /// Of these, given to a sink that never acknowledges.
@@ -53,6 +56,8 @@ pub struct Books {
     pub dead_lettered: u64,
     /// Given up, by reason (order of [`DropReason::ALL`]).
     pub dropped: [u64; DropReason::ALL.len()],
+    /// Waited for this sink when it left the route: they are in the books of the sinks that the route has since.
+    pub handed_over: u64,
     /// Still waiting.
     pub held: u64,
 }
@@ -74,8 +79,8 @@ impl Books {
     /// Whether the conservation law holds.
     #[must_use]
     pub fn balanced(&self) -> bool {
-        self.accepted + self.recovered
-            == self.delivered + self.dead_lettered + self.dropped_total() + self.held
+        self.accepted + self.recovered + self.taken_over
+            == self.delivered + self.dead_lettered + self.dropped_total() + self.handed_over + self.held
     }
 }
 

@@ -67,6 +67,8 @@ catalog! {
         "Records taken from publishers.";
     RECOVERED = "cim_records_recovered_total" Counter ["route", "sink"]
         "Records found in the spool when the process started.";
+    TAKEN_OVER = "cim_records_taken_over_total" Counter ["route", "sink"]
+        "Records that waited for sinks that left the route, and wait for this one instead.";
     DELIVERED = "cim_records_delivered_total" Counter ["route", "sink"]
         "Records given to the sink or its fallback.";
     UNACKNOWLEDGED = "cim_records_delivered_unacknowledged_total" Counter ["route", "sink"]
@@ -77,6 +79,8 @@ catalog! {
         "Records refused by the sink and put into the dead-letter store.";
     DROPPED = "cim_records_dropped_total" Counter ["route", "sink", "reason"]
         "Accepted records given up, by the policy or the damage that cost them.";
+    HANDED_OVER = "cim_records_handed_over_total" Counter ["route", "sink"]
+        "Records that waited for this sink when it left the route; the sinks that the route has since deliver them.";
     HELD = "cim_records_held" Gauge ["route", "sink"]
         "Records waiting for delivery.";
     REFUSED = "cim_records_refused_total" Counter ["class", "reason"]
@@ -84,7 +88,7 @@ catalog! {
     OLDEST = "cim_oldest_undelivered_seconds" Gauge ["route", "sink"]
         "Age of the oldest record that waits for delivery; 0 when none does.";
     DELIVERY_STATE = "cim_delivery_ready" Gauge ["route", "sink"]
-        "1 while deliveries succeed, 0 while they are retried, suspended or use the fallback.";
+        "1 while deliveries succeed, 0 while they are retried, suspended or use the fallback; 1 for a sink that left its route.";
     TCP_DISCONNECTS = "cim_tcp_disconnects_total" Counter ["sink"]
         "Connections of a TCP sink that broke while they carried records.";
     SPOOL_BYTES = "cim_spool_bytes" Gauge ["class"]

@@ -245,7 +245,12 @@ async fn a_reload_hands_the_backlog_of_a_dead_sink_to_the_new_one() {
         settled(&cim).await;
         assert_eq!(old.lines(), numbered(0..10));
         assert_eq!(new.lines(), numbered(10..40));
-        assert!(logs(&cim).books.balanced());
+        let books = logs(&cim).books;
+        assert!(books.balanced());
+        assert_eq!((books.taken_over, books.recovered, books.accepted, books.delivered), (20, 0, 10, 30));
+        // What the sink that left had delivered counts for the end.
+        let report = cim.stop(Duration::from_secs(1)).await;
+        assert_eq!((report.delivered, report.held, report.dropped), (40, 0, 0));
     }
 }
 

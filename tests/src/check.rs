@@ -18,6 +18,8 @@ const SHOWN: usize = 10;
 pub struct Findings {
     /// Different records of the load that are there.
     pub found: usize,
+    /// Their numbers.
+    pub numbers: BTreeSet<usize>,
     /// Accepted, but not there.
     pub lost: Vec<usize>,
     /// There a second time, with the same `cim-epoch` and `cim-seq`.
@@ -82,6 +84,7 @@ impl Findings {
             marks.insert(number, mark);
         }
         findings.found = marks.len();
+        findings.numbers = marks.keys().copied().collect();
         findings.lost = expected
             .into_iter()
             .filter(|number| published.is_accepted(*number) && !marks.contains_key(number))

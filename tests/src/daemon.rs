@@ -335,11 +335,13 @@ impl Daemon {
     #[must_use]
     pub fn books_balance(&self) -> bool {
         let page = self.get("/metrics").expect("the metrics page");
-        let entered = ["cim_records_accepted_total", "cim_records_recovered_total"];
+        let entered =
+            ["cim_records_accepted_total", "cim_records_recovered_total", "cim_records_taken_over_total"];
         let left = [
             "cim_records_delivered_total",
             "cim_records_dead_lettered_total",
             "cim_records_dropped_total",
+            "cim_records_handed_over_total",
             "cim_records_held",
         ];
         let total = |names: &[&str]| names.iter().map(|name| sum(&page, name)).sum::<f64>();

@@ -3,14 +3,15 @@
 //! Owns what was published and what of it is known to be accepted. Left out: what became of it (`check`). Invariant: a number
 //! is published once, and counts as accepted only after the PONG behind it.
 
-use std::io::{self, ErrorKind};
+use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::pings::Pings;
 use crate::{Wire, publication};
 
 /// Log messages between two PINGs.
@@ -68,10 +69,9 @@ impl Published {
 #[derive(Debug)]
 pub struct Load {
     lines: Arc<AtomicUsize>,
-    slowest: Arc<AtomicU64>,
+    pings: Pings,
     stop: Arc<AtomicBool>,
     publisher: JoinHandle<Vec<Range<usize>>>,
-    watcher: JoinHandle<()>,
     plan: Plan,
 }
 
@@ -79,16 +79,12 @@ impl Load {
     /// Starts publishing, and asks PING on a second connection ten times a second.
     #[must_use]
     pub fn start(nats: SocketAddr, plan: Plan) -> Self {
-        let (lines, slowest, stop) = <(Arc<AtomicUsize>, Arc<AtomicU64>, Arc<AtomicBool>)>::default();
+        let (lines, stop) = <(Arc<AtomicUsize>, Arc<AtomicBool>)>::default();
         let publisher = {
             let (lines, stop) = (Arc::clone(&lines), Arc::clone(&stop));
             std::thread::spawn(move || publish(nats, plan, &lines, &stop))
         };
-        let watcher = {
-            let (slowest, stop) = (Arc::clone(&slowest), Arc::clone(&stop));
-            std::thread::spawn(move || watch(nats, &slowest, &stop))
-        };
-        Self { lines, slowest, stop, publisher, watcher, plan }
+        Self { lines, pings: Pings::start(nats), stop, publisher, plan }
     }
 
     /// Lines accepted so far, or lost with a connection.
@@ -100,7 +96,7 @@ impl Load {
     /// The longest a PING has waited for its PONG so far, on the connection that publishes nothing.
     #[must_use]
     pub fn slowest_pong(&self) -> Duration {
-        Duration::from_millis(self.slowest.load(Ordering::Relaxed))
+        self.pings.slowest()
     }
 
     /// Waits until so many more lines are accepted.
@@ -122,7 +118,6 @@ impl Load {
     #[must_use]
     pub fn stop(self) -> Published {
         self.stop.store(true, Ordering::Relaxed);
-        self.watcher.join().expect("the watcher");
         let uncertain = self.publisher.join().expect("the publisher");
         Published { plan: self.plan, lines: self.lines.load(Ordering::Relaxed), uncertain }
     }
@@ -177,25 +172,4 @@ fn line(n: usize, plan: Plan) -> Vec<u8> {
 /// The event beside line `n`.
 fn event(n: usize) -> Vec<u8> {
     format!("{{\"eventName\":\"E{n:08}\",\"eventTime\":1617181723000}}").into_bytes()
-}
-
-/// Asks PING until told to stop. A program that is not there is no fault, one that does not answer is.
-fn watch(nats: SocketAddr, slowest: &AtomicU64, stop: &AtomicBool) {
-    let mut wire = None;
-    while !stop.load(Ordering::Relaxed) {
-        let asked = Instant::now();
-        let answer = match wire.as_mut() {
-            None => Wire::try_connect(nats).map(|connected| wire = Some(connected)),
-            Some(connected) => Wire::try_flush(connected),
-        };
-        let silent = |error: &io::Error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
-        if answer.as_ref().map_or_else(silent, |()| true) {
-            let waited = u64::try_from(asked.elapsed().as_millis()).unwrap_or(u64::MAX);
-            slowest.fetch_max(waited, Ordering::Relaxed);
-        }
-        if answer.is_err() {
-            wire = None;
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
 }

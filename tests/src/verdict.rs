@@ -2,6 +2,7 @@
 //!
 //! Left out: what a test finds with a reader of its own (`check`).
 
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -24,4 +25,55 @@ pub fn assert_clean(brokers: &str, topic: &str, records: usize) {
     let (code, document) = verify(&["kafka", "--brokers", brokers, "--topic", topic]);
     assert_eq!((code, document["clean"].as_bool()), (0, Some(true)), "topic {topic}: {document:#}");
     assert_eq!(document["records"].as_u64(), Some(records as u64), "topic {topic}: {document:#}");
+}
+
+/// What `cim verify tcp-capture` found in captures of generated records, one capture per connection or receiver.
+#[derive(Debug)]
+pub struct Capture {
+    /// Different records.
+    pub received: u64,
+    /// Numbers missing between the first and the last.
+    pub gaps: u64,
+    /// Records that came again.
+    pub twice: u64,
+    /// Records without a number.
+    pub foreign: u64,
+    /// The whole answer.
+    document: Value,
+}
+
+impl Capture {
+    /// Reads the captures.
+    #[must_use]
+    pub fn of<P: AsRef<Path>>(files: &[P]) -> Self {
+        let paths = files.iter().map(|file| file.as_ref().to_str().unwrap());
+        let arguments: Vec<_> = ["tcp-capture"].into_iter().chain(paths).collect();
+        let (code, document) = verify(&arguments);
+        assert!(code <= 1, "it could not be read: {document:#}");
+        let sum = |list: &str, field: &str| {
+            let entries = document[list].as_array().into_iter().flatten();
+            entries.map(|entry| entry[field].as_u64().unwrap()).sum()
+        };
+        let (received, gaps) = (sum("numberings", "received"), sum("numberings", "gaps"));
+        let twice = sum("sources", "unmarked_duplicates");
+        let foreign = document["foreign"].as_u64().unwrap();
+        Self { received, gaps, twice, foreign, document }
+    }
+
+    /// Every record once, in order, and nothing else.
+    pub fn assert_clean(&self, records: usize) {
+        self.assert_only(&[], records);
+    }
+
+    /// Nothing is wrong but what these faults say: order is kept, every record is whole, and the first and the last of so many
+    /// are there.
+    pub fn assert_only(&self, faults: &[&str], records: usize) {
+        let document = &self.document;
+        let found = document["faults"].as_array().expect("a list of faults").iter();
+        let others: Vec<_> = found.filter(|fault| !faults.contains(&fault.as_str().unwrap())).collect();
+        assert!(others.is_empty(), "{others:?} in {document:#}");
+        let numbering = &document["numberings"][0];
+        assert_eq!((&numbering["first"], &numbering["last"]), (&1.into(), &records.into()), "{document:#}");
+        assert_eq!(self.received + self.gaps, records as u64, "{document:#}");
+    }
 }

@@ -15,6 +15,7 @@ use cim_services::{Etcd, Kafka, Kubernetes, until};
 use cim_tests::application::{Application, Manners};
 use cim_tests::check::Findings;
 use cim_tests::cluster::{ACCOUNT, Berth, PATIENCE, POD};
+use cim_tests::invariants;
 use cim_tests::load::{Load, Plan};
 use cim_tests::rig::{self, Topics};
 use cim_tests::{Daemon, has_time};
@@ -112,8 +113,8 @@ fn a_pod_outlives_an_outage_of_every_server_and_a_kill_in_the_middle_of_it() {
     commits(&etcd, &namespace, 2);
     let slowest = load.slowest_pong();
     let published = load.stop();
-    rig::drain(&daemon, PATIENCE);
-    rig::assert_books(&daemon);
+    invariants::drain(&daemon, PATIENCE);
+    invariants::assert_books(&daemon);
     let logs = Findings::logs(&kafka.records(&topics.logs), &published);
     let mut events = kafka.records(&topics.events);
     // Beside the own events of the program.
@@ -144,7 +145,7 @@ fn an_idle_pod_that_is_connected_with_every_server_needs_little_memory_of_its_ow
     let load = Load::start(daemon.nats(), LOAD);
     until("deliveries", PATIENCE, || daemon.metric("cim_records_delivered_total") > 20.0);
     let _ = load.stop();
-    rig::drain(&daemon, PATIENCE);
+    invariants::drain(&daemon, PATIENCE);
     until("little memory", PATIENCE, || daemon.memory_kib("RssAnon") <= IDLE_LIMIT_KIB);
     println!("idle: {} KiB, {} of its own", daemon.memory_kib("VmRSS"), daemon.memory_kib("RssAnon"));
 }

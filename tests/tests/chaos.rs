@@ -18,7 +18,7 @@ use cim_testkit::Seeded;
 use cim_tests::client::Heard;
 use cim_tests::cluster::Berth;
 use cim_tests::world::{SUBSCRIPTIONS, Talk, World, change};
-use cim_tests::{has_time, rig};
+use cim_tests::{has_time, invariants};
 
 /// The seed of a run that names none.
 const SEED: u64 = 6;
@@ -228,7 +228,7 @@ fn a_pod_outlives_faults_of_everything_around_it_in_any_order_and_nothing_is_mis
     }
     chaos.act(Act::Kill, &[]);
     chaos.assert_healed();
-    rig::assert_books(&chaos.world.daemon);
+    invariants::assert_books(&chaos.world.daemon);
     let explained = chaos.explained + chaos.world.daemon.metric("cim_kafka_possible_duplicates_total");
     let Chaos { mut world, talk, kills, .. } = chaos;
     let published = world.end(talk);

@@ -29,6 +29,7 @@ fn every_row_has_its_test_and_every_test_its_row() {
         .collect();
     let mut all: BTreeSet<String> = [
         "kafka_cluster",
+        "kafka_fallback",
         "kafka_network",
         "kafka_outages",
         "kafka_program",

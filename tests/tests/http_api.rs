@@ -18,7 +18,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use cim_services::{Authority, Identity};
-use cim_tests::rig::Footprint;
+use cim_tests::invariants::Footprint;
 use cim_tests::{Daemon, has_time, skip, until};
 use serde_json::Value;
 

@@ -12,7 +12,8 @@ use std::path::Path;
 use std::process::Command;
 
 use cim_services::{Kafka, Record};
-use cim_tests::rig::{EVENT_PARTITIONS, LOG_PARTITIONS, Rig, Topics, drain, settings};
+use cim_tests::invariants::drain;
+use cim_tests::rig::{EVENT_PARTITIONS, LOG_PARTITIONS, Rig, Topics, settings};
 use cim_tests::{Daemon, publication, tool, until};
 use serde_json::Value;
 

@@ -14,7 +14,7 @@ use cim_services::{Kafka, KafkaPlan, Version, free_port};
 use cim_testkit::ChaosProxy;
 use cim_tests::has_time;
 use cim_tests::load::Plan;
-use cim_tests::rig::{EVENT_PARTITIONS, LOG_PARTITIONS, Rig};
+use cim_tests::rig::{EVENT_PARTITIONS, LOG_PARTITIONS, Rig, assert_clean};
 
 /// How long the cluster may take to agree on a new leader, on a busy machine.
 const ELECTION: Duration = Duration::from_secs(60);
@@ -142,10 +142,8 @@ fn all_brokers_are_replaced() {
     // The old cluster is read where it was; together they hold everything.
     old.restart_all();
     let both = |topic: &str| [old.records(topic), new.records(topic)].concat();
-    let logs = cim_tests::check::Findings::logs(&both(&settled.topics.logs), &settled.published);
-    let events = cim_tests::check::Findings::events(&both(&settled.topics.events), &settled.published);
-    assert_eq!((logs.lost.len(), events.lost.len()), (0, 0));
-    assert!(logs.unmarked_duplicates.is_empty() && events.unmarked_duplicates.is_empty());
+    let (logs, events) = (both(&settled.topics.logs), both(&settled.topics.events));
+    assert_clean(&settled.daemon, &settled.outcome_of(&logs, &events));
 }
 
 /// K14: one broker after the other comes back as the version that follows.

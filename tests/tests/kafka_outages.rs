@@ -11,9 +11,12 @@
 
 use std::time::{Duration, Instant};
 
-use cim_services::{Kafka, KafkaPlan, Version};
+use cim_services::{Kafka, KafkaPlan, Record, Version};
+use cim_testkit::null_broker::{Api, Fault, KeptRecord, NullBroker};
+use cim_tests::check::Findings;
+use cim_tests::invariants::{Footprint, assert_held};
 use cim_tests::load::{Load, Plan};
-use cim_tests::rig::{Rig, Settled, Topics, settings};
+use cim_tests::rig::{EVENT_PARTITIONS, LOG_PARTITIONS, Outcome, Rig, Topics, assert_clean, settings};
 use cim_tests::{Daemon, has_time, until};
 
 /// An outage that a client which gives up after five minutes would not survive. `CIM_KAFKA_OUTAGE_SECONDS` changes it.
@@ -77,6 +80,46 @@ fn the_oldest_broker_is_served_alike() {
     let _ = rig.finish();
 }
 
+/// K14: the protocol of Kafka 2.1, by a broker that speaks nothing newer and checks every batch. Answers are lost on the way.
+#[test]
+fn the_oldest_protocol_is_spoken_alike() {
+    let topics = Topics::unused();
+    let broker =
+        NullBroker::start(&[(&topics.logs, LOG_PARTITIONS), (&topics.events, EVENT_PARTITIONS)]).unwrap();
+    broker.keep_records();
+    let daemon = Daemon::start(&settings(&broker.address().to_string(), &topics, ""));
+    let load = Load::start(daemon.nats(), Plan::default());
+    until("deliveries", || daemon.metric("cim_records_delivered_total") > 1_000.0);
+    let before = Footprint::of(&daemon);
+    for _ in 0..3 {
+        broker.next(Api::Produce, Fault::LostAnswer);
+        load.wait_for(1_000);
+    }
+    broker.disconnect();
+    load.wait_for(2_000);
+    let slowest = load.slowest_pong();
+    let published = load.stop();
+    assert_held(&daemon, before, slowest, Duration::from_secs(60));
+    assert_eq!(broker.faults_waiting(), 0);
+    let records = |topic: &str| broker.records(topic).into_iter().map(record).collect::<Vec<_>>();
+    let logs = Findings::logs(&records(&topics.logs), &published);
+    let events = Findings::events(&records(&topics.events), &published);
+    assert_clean(&daemon, &Outcome { published, logs, events });
+}
+
+/// As other readers have it.
+fn record(kept: KeptRecord) -> Record {
+    let text = |value: Option<Vec<u8>>| String::from_utf8(value.unwrap_or_default()).unwrap();
+    Record {
+        partition: usize::try_from(kept.partition).unwrap(),
+        offset: u64::try_from(kept.offset).unwrap(),
+        time: 0,
+        key: kept.key,
+        value: kept.value,
+        headers: kept.headers.into_iter().map(|(name, value)| (name, text(value))).collect(),
+    }
+}
+
 /// Nobody is there at the start, for a while.
 #[test]
 fn brokers_that_are_absent_at_the_start_are_waited_for() {
@@ -90,7 +133,7 @@ fn brokers_that_are_absent_at_the_start_are_waited_for() {
     let load = Load::start(daemon.nats(), Plan::default());
     load.run_for(Duration::from_secs(5));
     kafka.broker(0).restart();
-    Settled::assert_after(load, &kafka, daemon, topics, Duration::from_secs(60));
+    let _ = Rig::around(&kafka, daemon, topics, load).finish();
 }
 
 /// Seconds of processor time of the program so far, in user mode and in the kernel.
@@ -108,14 +151,13 @@ fn five_seconds_without_a_broker_take_little_processor_time() {
     let Some(kafka) = Kafka::single() else { return };
     let topics = Topics::create(&kafka);
     let daemon = Daemon::start(&settings(&kafka.bootstrap(), &topics, ""));
-    let load = Load::start(daemon.nats(), Plan { rate: 100, ..Plan::GENTLE });
-    until("delivery", || daemon.metric("cim_records_delivered_total") > 100.0);
+    let rig = Rig::over(&kafka, daemon, topics, Plan { rate: 200, ..Plan::GENTLE });
     kafka.broker(0).kill();
-    until("the outage to be noticed", || daemon.get("/readyz").unwrap().contains("degraded"));
-    let (before, began) = (processor_time(&daemon), Instant::now());
-    load.run_for(Duration::from_secs(5));
-    let share = (processor_time(&daemon) - before) / began.elapsed().as_secs_f64();
+    rig.wait_degraded(cim_tests::PATIENCE);
+    let (before, began) = (processor_time(&rig.daemon), Instant::now());
+    rig.run_for(5);
+    let share = (processor_time(&rig.daemon) - before) / began.elapsed().as_secs_f64();
     assert!(share < 0.15, "{share:.2} of a processor; the original took 0.69");
     kafka.broker(0).restart();
-    Settled::assert_after(load, &kafka, daemon, topics, Duration::from_secs(60));
+    let _ = rig.finish();
 }

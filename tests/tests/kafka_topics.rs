@@ -12,9 +12,10 @@
 use std::time::Duration;
 
 use cim_services::Kafka;
+use cim_tests::invariants::Vigil;
 use cim_tests::load::Plan;
-use cim_tests::rig::{LOG_PARTITIONS, Rig, Topics, assert_books, assert_clean, drain, settings};
-use cim_tests::{Daemon, has_time};
+use cim_tests::rig::{LOG_PARTITIONS, Rig, Topics, assert_clean, settings};
+use cim_tests::{Daemon, has_time, until};
 
 /// K8: what was delivered before goes with the topic; nothing that came after does.
 #[test]
@@ -98,13 +99,23 @@ fn records_that_the_broker_finds_invalid_go_to_the_dead_letters_with_its_reason(
     kafka.alter_topic(&topics.logs, &[("cleanup.policy", "compact")]);
     let daemon = Daemon::start(&settings(&kafka.bootstrap(), &topics, ""));
     let mut wire = daemon.connect();
+    let event = |name: &str| format!("{{\"eventName\":\"{name}\",\"eventTime\":1}}").into_bytes();
+    wire.publish("EVENT", &event("first"));
+    wire.flush();
+    until("the first event", || daemon.metric("cim_records_delivered_total{route=\"events\"") > 0.5);
+    let vigil = Vigil::over(&daemon);
     for n in 0..5 {
         wire.publish("LOG", format!("line {n}").as_bytes());
-        wire.publish("EVENT", format!("{{\"eventName\":\"event {n}\",\"eventTime\":1}}").as_bytes());
+        wire.publish("EVENT", &event(&format!("event {n}")));
     }
     wire.flush();
-    drain(&daemon, Duration::from_secs(120));
-    assert_books(&daemon);
+    vigil.assert_held(&daemon, Duration::from_secs(120));
     assert_eq!(daemon.metric("cim_records_dead_lettered_total") as usize, 5);
-    assert_eq!(kafka.records(&topics.events).len(), 5);
+    let events = kafka.records(&topics.events);
+    let names: Vec<_> = events.iter().map(cim_services::Record::text).collect();
+    assert_eq!(names.len(), 6, "{names:?}");
+    let wanted = ["first", "event 0", "event 1", "event 2", "event 3", "event 4"];
+    for (text, wanted) in names.iter().zip(wanted) {
+        assert!(text.contains(&format!("\"eventName\":\"{wanted}\"")), "{wanted} in {names:?}");
+    }
 }

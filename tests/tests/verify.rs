@@ -12,7 +12,8 @@ use std::path::Path;
 use cim_bench::deck::{Deck, Traffic};
 use cim_bench::kafka::{RawPlan, RawProducer, RecordSample};
 use cim_services::Kafka;
-use cim_tests::rig::{Topics, drain, settings};
+use cim_tests::invariants::drain;
+use cim_tests::rig::{Topics, settings};
 use cim_tests::verdict::verify;
 use serde_json::Value;
 

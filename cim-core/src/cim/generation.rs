@@ -79,7 +79,7 @@ impl Generation {
                 };
                 worker.run()
             });
-            self.members.push(RouteMember { class: plan.class, index, sink, fallback: stand_in, condition });
+            self.members.push(RouteMember { class: plan.class, sink, fallback: stand_in, condition });
         }
     }
 

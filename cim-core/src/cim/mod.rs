@@ -36,7 +36,6 @@ use storage::Storage;
 /// One sink of one route, at work.
 pub(crate) struct RouteMember {
     pub class: Class,
-    pub index: usize,
     pub sink: String,
     pub fallback: Option<String>,
     pub condition: Arc<Condition>,
@@ -216,13 +215,16 @@ impl Cim {
     }
 
     fn member_status(&self, member: &RouteMember) -> MemberStatus {
+        // By name: while a reload waits for the old sinks to close, the queue has the new ones already.
+        let books = self.inner.entrance.queue(member.class).books();
+        let books = books.into_iter().find(|(name, _)| *name == member.sink).map(|(_, books)| books);
         MemberStatus {
             route: route_name(member.class),
             sink: member.sink.clone(),
             fallback: member.fallback.clone(),
             delivery: member.condition.status(),
             trouble: self.inner.troubles.of(&member.sink),
-            books: self.inner.entrance.queue(member.class).books(member.index),
+            books: books.unwrap_or_default(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use metrics::{counter, gauge};
 
 use super::Cim;
-use crate::books::{DropReason, RefusedReason};
+use crate::books::{Books, DropReason, RefusedReason};
 use crate::catalog;
 use crate::clock;
 use crate::contract::Level;
@@ -34,27 +34,28 @@ impl Cim {
 
     fn publish_members(&self) {
         for member in self.status().members {
-            let labels = [("route", member.route.to_owned()), ("sink", member.sink)];
-            let books = member.books;
-            counter!(catalog::ACCEPTED, &labels).absolute(books.accepted);
-            counter!(catalog::RECOVERED, &labels).absolute(books.recovered);
-            counter!(catalog::DELIVERED, &labels).absolute(books.delivered);
-            counter!(catalog::UNACKNOWLEDGED, &labels).absolute(books.unacknowledged);
+            let (books, labels) = (member.books, [("route", member.route.to_owned()), ("sink", member.sink)]);
             if let Some(fallback) = member.fallback {
                 let [route, sink] = labels.clone();
                 counter!(catalog::TO_FALLBACK, &[route, sink, ("fallback", fallback)])
                     .absolute(books.to_fallback);
             }
-            counter!(catalog::DEAD_LETTERED, &labels).absolute(books.dead_lettered);
             let age = clock::now_ms().saturating_sub(member.delivery.oldest_ms);
             gauge!(catalog::OLDEST, &labels).set(if books.held == 0 { 0.0 } else { as_f64(age) / 1000.0 });
-            gauge!(catalog::HELD, &labels).set(as_f64(books.held));
             let ready = member.delivery.state == DeliveryState::Ready;
             gauge!(catalog::DELIVERY_STATE, &labels).set(if ready { 1.0 } else { 0.0 });
-            for (reason, count) in DropReason::ALL.into_iter().zip(books.dropped) {
-                let [route, sink] = labels.clone();
-                counter!(catalog::DROPPED, &[route, sink, ("reason", reason.as_str().to_owned())])
-                    .absolute(count);
+        }
+        for class in [Class::Log, Class::Event] {
+            let queue = self.inner.entrance.queue(class);
+            let labels = |sink| [("route", super::route_name(class).to_owned()), ("sink", sink)];
+            for (sink, books) in queue.books() {
+                publish_books(&labels(sink), &books);
+            }
+            // A gauge keeps its value for ever: nothing waits for a sink that left, and nothing is wrong with it.
+            for sink in queue.departed() {
+                let labels = labels(sink);
+                gauge!(catalog::OLDEST, &labels).set(0.0);
+                gauge!(catalog::DELIVERY_STATE, &labels).set(1.0);
             }
         }
     }
@@ -88,6 +89,21 @@ impl Cim {
             }
         }
         lost
+    }
+}
+
+fn publish_books(labels: &[(&'static str, String); 2], books: &Books) {
+    counter!(catalog::ACCEPTED, labels).absolute(books.accepted);
+    counter!(catalog::RECOVERED, labels).absolute(books.recovered);
+    counter!(catalog::TAKEN_OVER, labels).absolute(books.taken_over);
+    counter!(catalog::DELIVERED, labels).absolute(books.delivered);
+    counter!(catalog::UNACKNOWLEDGED, labels).absolute(books.unacknowledged);
+    counter!(catalog::DEAD_LETTERED, labels).absolute(books.dead_lettered);
+    counter!(catalog::HANDED_OVER, labels).absolute(books.handed_over);
+    gauge!(catalog::HELD, labels).set(as_f64(books.held));
+    for (reason, count) in DropReason::ALL.into_iter().zip(books.dropped) {
+        let [route, sink] = labels.clone();
+        counter!(catalog::DROPPED, &[route, sink, ("reason", reason.as_str().to_owned())]).absolute(count);
     }
 }
 

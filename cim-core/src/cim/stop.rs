@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use super::Cim;
 use super::generation::close_all;
-use crate::books::Books;
 use crate::delivery::Phase;
 use cim_wire::Class;
 
@@ -103,8 +102,9 @@ impl Cim {
 
     fn report(&self, overdue: bool) -> StopReport {
         let mut report = StopReport { overdue, ..StopReport::default() };
-        for member in &self.inner.generation().members {
-            let books: Books = self.inner.entrance.queue(member.class).books(member.index);
+        // Sinks that left their route on the way have done a part of it.
+        let books = [Class::Log, Class::Event].map(|class| self.inner.entrance.queue(class).books());
+        for (_, books) in books.into_iter().flatten() {
             report.delivered += books.delivered;
             report.dead_lettered += books.dead_lettered;
             report.held += books.held;

@@ -4,6 +4,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::clock;
+use crate::contract::DeliveryErrorKind;
 
 /// What a worker is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -26,6 +27,8 @@ pub struct DeliveryStatus {
     pub state: DeliveryState,
     /// Since when, milliseconds since the Unix epoch.
     pub since_ms: u64,
+    /// Kind of the last failure, by its name in the table of errors.
+    pub last_kind: Option<&'static str>,
     /// Text of the last failure.
     pub last_error: Option<String>,
     /// Failures in a row.
@@ -41,7 +44,16 @@ pub struct DeliveryStatus {
 /// Written by the worker, read by everybody.
 #[derive(Debug)]
 pub(crate) struct Condition {
-    status: Mutex<(DeliveryStatus, Option<Instant>)>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    status: DeliveryStatus,
+    /// Since when deliveries fail.
+    failing: Option<Instant>,
+    /// The kind of failure that was told last.
+    told: Option<&'static str>,
 }
 
 impl Condition {
@@ -49,27 +61,28 @@ impl Condition {
         let status = DeliveryStatus {
             state: DeliveryState::Ready,
             since_ms: clock::now_ms(),
+            last_kind: None,
             last_error: None,
             attempts: 0,
             outages: 0,
             next_try_ms: None,
             oldest_ms: 0,
         };
-        Self { status: Mutex::new((status, None)) }
+        Self { inner: Mutex::new(Inner { status, failing: None, told: None }) }
     }
 
     pub(crate) fn status(&self) -> DeliveryStatus {
-        self.with(|(status, _)| status.clone())
+        self.with(|inner| inner.status.clone())
     }
 
     /// A run that starts with a record of that arrival is next.
     pub(crate) fn heads(&self, arrived_ms: u64) {
-        self.with(|(status, _)| status.oldest_ms = arrived_ms);
+        self.with(|inner| inner.status.oldest_ms = arrived_ms);
     }
 
     /// A delivery succeeded. Returns the state before.
     pub(crate) fn succeeded(&self) -> DeliveryState {
-        self.with(|(status, failing)| {
+        self.with(|Inner { status, failing, told }| {
             let before = status.state;
             if before != DeliveryState::Ready {
                 status.state = DeliveryState::Ready;
@@ -77,15 +90,16 @@ impl Condition {
             }
             status.attempts = 0;
             status.next_try_ms = None;
-            *failing = None;
+            (*failing, *told) = (None, None);
             before
         })
     }
 
     /// A delivery failed. Returns the number of failures in a row, and for how long they have lasted.
-    pub(crate) fn failed(&self, error: &str) -> (u32, Duration) {
-        self.with(|(status, failing)| {
+    pub(crate) fn failed(&self, kind: DeliveryErrorKind, error: &str) -> (u32, Duration) {
+        self.with(|Inner { status, failing, .. }| {
             status.attempts = status.attempts.saturating_add(1);
+            status.last_kind = Some(kind.as_str());
             status.last_error = Some(error.to_owned());
             status.outages += u64::from(failing.is_none());
             (status.attempts, failing.get_or_insert_with(Instant::now).elapsed())
@@ -94,12 +108,12 @@ impl Condition {
 
     /// For how long deliveries have failed; `None` when the last one succeeded.
     pub(crate) fn failing_for(&self) -> Option<Duration> {
-        self.with(|(_, failing)| failing.map(|since| since.elapsed()))
+        self.with(|inner| inner.failing.map(|since| since.elapsed()))
     }
 
-    /// The next attempt is due after that pause. Returns whether the state changed.
+    /// The next attempt is due after that pause. Returns whether there is news to tell: another state, or another kind of failure.
     pub(crate) fn waits(&self, state: DeliveryState, pause: Duration) -> bool {
-        self.with(|(status, _)| {
+        self.with(|Inner { status, told, .. }| {
             let changed = status.state != state;
             if changed {
                 status.state = state;
@@ -107,11 +121,12 @@ impl Condition {
             }
             let pause = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
             status.next_try_ms = Some(clock::now_ms().saturating_add(pause));
-            changed
+            let another = std::mem::replace(told, status.last_kind) != status.last_kind;
+            changed || another
         })
     }
 
-    fn with<T>(&self, work: impl FnOnce(&mut (DeliveryStatus, Option<Instant>)) -> T) -> T {
-        work(&mut self.status.lock().unwrap_or_else(PoisonError::into_inner))
+    fn with<T>(&self, work: impl FnOnce(&mut Inner) -> T) -> T {
+        work(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -58,10 +58,10 @@ impl Worker {
             return true;
         };
         let text = describe(&error);
-        let (attempts, _) = self.condition.failed(&text);
+        let (attempts, _) = self.condition.failed(error.kind(), &text);
         match decide(&error, open.len(), attempts, chance()) {
-            Decision::Retry(pause) => self.put_off(run, open, DeliveryState::Retrying, pause, &text).await,
-            Decision::Suspend(pause) => self.put_off(run, open, DeliveryState::Suspended, pause, &text).await,
+            Decision::Retry(pause) => self.put_off(run, open, DeliveryState::Retrying, pause).await,
+            Decision::Suspend(pause) => self.put_off(run, open, DeliveryState::Suspended, pause).await,
             Decision::Split => {
                 let half = open.len().div_ceil(2);
                 let (first, second) = open.split_at(half.min(open.len()));
@@ -86,9 +86,8 @@ impl Worker {
         group: Vec<u64>,
         state: DeliveryState,
         pause: Duration,
-        text: &str,
     ) -> bool {
-        self.report(state, pause, text);
+        self.report(state, pause);
         if self.use_fallback() && self.give_to_fallback(run, &group).await {
             self.primary_due = Some(Instant::now() + pause);
             return true;
@@ -115,12 +114,16 @@ impl Worker {
         }
     }
 
-    fn report(&self, state: DeliveryState, pause: Duration, text: &str) {
+    /// Tells of the failure that was noted last: loud when it is another state, or another kind, than before.
+    fn report(&self, state: DeliveryState, pause: Duration) {
         let sink = self.outlet.component().name();
-        if self.condition.waits(state, pause) {
-            tracing::warn!(route = %self.label, sink, error = %text, "delivery failed; records are held and retried");
+        let is_news = self.condition.waits(state, pause);
+        let status = self.condition.status();
+        let (kind, error) = (status.last_kind.unwrap_or_default(), status.last_error.unwrap_or_default());
+        if is_news {
+            tracing::warn!(route = %self.label, sink, kind, %error, "delivery failed; records are held and retried");
         } else {
-            tracing::debug!(route = %self.label, sink, error = %text, ?pause, "delivery failed again");
+            tracing::debug!(route = %self.label, sink, kind, %error, ?pause, "delivery failed again");
         }
     }
 

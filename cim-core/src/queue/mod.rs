@@ -11,6 +11,7 @@
 mod fault;
 mod member;
 mod memory;
+mod roster;
 mod rules;
 mod state;
 mod sync;
@@ -248,9 +249,14 @@ impl ClassQueue {
         }
     }
 
-    /// The books of a member.
-    pub(crate) fn books(&self, member: usize) -> Books {
-        self.lock().books(member)
+    /// The books of every sink by name: those that the route has, then those that left it, which hold nothing.
+    pub(crate) fn books(&self) -> Vec<(String, Books)> {
+        self.lock().books()
+    }
+
+    /// The sinks that left the route, by name.
+    pub(crate) fn departed(&self) -> Vec<String> {
+        self.lock().departed.iter().map(|member| member.name.clone()).collect()
     }
 
     /// Whether three quarters of the room are not used: then a record that nobody waits for harms no other.

@@ -25,6 +25,8 @@ pub(crate) struct State {
     pub(super) pool: FramePool,
     pub(super) next_seq: u64,
     pub(super) members: Vec<Member>,
+    /// Sinks that left the route. Their books are closed, and opened again when they return.
+    pub(super) departed: Vec<Member>,
     /// Why the disk does not take frames now.
     pub(super) fault: Option<String>,
     /// The last commit found no room.
@@ -60,45 +62,12 @@ impl State {
             pool: FramePool::default(),
             next_seq,
             members,
+            departed: Vec::new(),
             fault: None,
             full: false,
             suspect: None,
             lost: Vec::new(),
         })
-    }
-
-    pub(crate) fn set_members(&mut self, names: &[String]) -> Result<(), OpenError> {
-        let leaving = self.members.iter().filter(|member| !names.contains(&member.name));
-        let from = leaving.map(|member| member.next).min().unwrap_or(self.next_seq);
-        if let Some(stream) = &mut self.stream {
-            for name in names {
-                stream.cursor(name)?;
-            }
-        }
-        let mut members = Vec::with_capacity(names.len());
-        for name in names {
-            if let Some(at) = self.members.iter().position(|member| member.name == *name) {
-                members.push(self.members.swap_remove(at));
-                continue;
-            }
-            if let Some(stream) = &mut self.stream {
-                stream.ack(name, from);
-            }
-            let held = self.next_seq - from;
-            let books = Books { recovered: held, held, ..Books::default() };
-            members.push(Member { name: name.clone(), next: from, books });
-        }
-        let left = std::mem::replace(&mut self.members, members);
-        let Some(stream) = &mut self.stream else { return Ok(()) };
-        if let Err(error) = stream.save_cursors(true) {
-            tracing::warn!(%error, "cannot save positions in the spool; a restart may repeat records");
-        }
-        for member in left {
-            if let Err(error) = stream.retire_cursor(&member.name) {
-                tracing::warn!(cursor = %member.name, %error, "cannot remove an old position from the spool");
-            }
-        }
-        Ok(())
     }
 
     pub(crate) fn next_seq(&self) -> u64 {
@@ -312,11 +281,6 @@ impl State {
             Some(stream) => stream.bytes() < stream.max_bytes(),
             None => self.tail.budget().used() < self.tail.budget().limit(),
         }
-    }
-
-    pub(crate) fn books(&self, member: usize) -> Books {
-        let Some(member) = self.members.get(member) else { return Books::default() };
-        Books { held: self.next_seq - member.next, ..member.books }
     }
 
     pub(crate) fn has_room_to_spare(&self) -> bool {

@@ -1,4 +1,4 @@
-//! Who waits for the disk while positions move, and who does not.
+//! Who waits for the disk while positions move, and who does not; what becomes of the books when sinks come and go.
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
@@ -221,4 +221,34 @@ fn a_disk_that_failed_to_sync_is_tried_again_although_nobody_publishes() {
     scene.queue.stop_sync();
     syncing.join().unwrap();
     assert_eq!(scene.queue.accepted(), 4);
+}
+
+#[test]
+fn a_sink_that_leaves_closes_its_books_and_opens_them_again_when_it_returns() {
+    let scene = Scene::new();
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let books = |name: &str| {
+        let all = scene.queue.books();
+        assert!(all.iter().all(|(_, books)| books.balanced()), "{all:?}");
+        all.into_iter().find(|(of, _)| of == name).unwrap().1
+    };
+    // Records 2 to 5, of which `a` delivers two.
+    assert!(scene.commit(3));
+    scene.queue.settle(0, &run(2, 4));
+
+    scene.queue.set_members(&names(&["b", "c"])).unwrap();
+    assert_eq!(scene.queue.departed(), ["a"]);
+    let (left, came) = (books("a"), books("c"));
+    assert_eq!((left.accepted, left.delivered, left.handed_over, left.held), (5, 3, 2, 0));
+    assert_eq!((came.accepted, came.taken_over, came.held), (0, 2, 2));
+    assert_eq!(books("b").held, 4, "who stays is not concerned");
+
+    assert!(scene.commit(0));
+    assert_eq!(books("a").accepted, 5, "what came after it is none of its business");
+    scene.queue.settle(1, &run(4, 7));
+    scene.queue.set_members(&names(&["a"])).unwrap();
+    // It goes on where the slowest of those that left stopped.
+    let back = books("a");
+    assert_eq!((back.accepted, back.taken_over, back.delivered, back.held), (5, 5, 3, 5));
+    assert_eq!((books("b").handed_over, books("c").handed_over, books("c").delivered), (5, 0, 3));
 }

@@ -12,22 +12,27 @@ pub struct RouteBooks {
     pub accepted: u64,
     /// Found in the spool at start.
     pub recovered: u64,
+    /// Taken over from sinks that left the route.
+    pub taken_over: u64,
     /// Given to the sink.
     pub delivered: u64,
     /// In the dead-letter store.
     pub dead_lettered: u64,
     /// Dropped, for whatever reason.
     pub dropped: u64,
+    /// Left to other sinks when its own left the route.
+    pub handed_over: u64,
     /// Not yet any of these.
     pub held: u64,
 }
 
 impl RouteBooks {
-    /// Whether accepted + recovered = delivered + dead-lettered + dropped + held. True at quiet moments only.
+    /// Whether accepted + recovered + taken over = delivered + dead-lettered + dropped + handed over + held. True at quiet
+    /// moments only.
     #[must_use]
     pub fn balance(&self) -> bool {
-        let inward = self.accepted.saturating_add(self.recovered);
-        let outward = self.delivered.saturating_add(self.dead_lettered);
+        let inward = self.accepted.saturating_add(self.recovered).saturating_add(self.taken_over);
+        let outward = self.delivered.saturating_add(self.dead_lettered).saturating_add(self.handed_over);
         inward == outward.saturating_add(self.dropped).saturating_add(self.held)
     }
 }
@@ -80,6 +85,8 @@ impl Books {
         let field = match name {
             "cim_records_accepted_total" => &mut route.accepted,
             "cim_records_recovered_total" => &mut route.recovered,
+            "cim_records_taken_over_total" => &mut route.taken_over,
+            "cim_records_handed_over_total" => &mut route.handed_over,
             "cim_records_delivered_total" => &mut route.delivered,
             "cim_records_dead_lettered_total" => &mut route.dead_lettered,
             "cim_records_dropped_total" => &mut route.dropped,

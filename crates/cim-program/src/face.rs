@@ -265,6 +265,7 @@ fn addresses(addresses: &[std::net::SocketAddr]) -> String {
 fn member(member: &MemberStatus) -> Readiness {
     let delivery = &member.delivery;
     let error = delivery.last_error.as_deref().unwrap_or("no error text");
+    let kind = delivery.last_kind.unwrap_or("no kind");
     let held = member.books.held;
     let text = match delivery.state {
         DeliveryState::Ready => match &member.trouble {
@@ -272,9 +273,11 @@ fn member(member: &MemberStatus) -> Readiness {
             None => format!("delivering; {held} held"),
         },
         DeliveryState::Retrying => {
-            format!("degraded: retrying ({}): {error}; {held} held", delivery.attempts)
+            format!("degraded: retrying ({kind}, {}): {error}; {held} held", delivery.attempts)
         }
-        DeliveryState::Suspended => format!("degraded: refused, retried slowly: {error}; {held} held"),
+        DeliveryState::Suspended => {
+            format!("degraded: refused ({kind}), retried slowly: {error}; {held} held")
+        }
         DeliveryState::Fallback => format!("degraded: using the fallback: {error}; {held} held"),
     };
     Readiness { name: format!("route {} to {}", member.route, member.sink), ready: true, text }
@@ -301,6 +304,7 @@ fn member_document(member: &MemberStatus) -> Value {
         "books": {
             "accepted": books.accepted,
             "recovered": books.recovered,
+            "taken_over": books.taken_over,
             "delivered": books.delivered,
             "dead_lettered": books.dead_lettered,
             "dropped": books.dropped_total(),

@@ -215,7 +215,8 @@ const METRICS_INTRO: &str =
     "`/metrics` on the API port and on `[health] listen`, text exposition format 0.0.4.
 
 Per route and sink, at every quiet moment:
-`accepted + recovered = delivered + dead_lettered + dropped + held`.
+`accepted + recovered + taken_over = delivered + dead_lettered + dropped + handed_over + held`.
+`taken_over` and `handed_over` are 0 until the sinks of a route are changed while the process runs.
 
 ";
 

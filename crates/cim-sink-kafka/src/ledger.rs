@@ -154,6 +154,12 @@ impl Ledger {
         held.len()
     }
 
+    /// Records that are acknowledged although their delivery was not seen through: whoever delivers it next repeats them.
+    pub(crate) fn untold(&self) -> usize {
+        let untold = |entry: &&Entry| entry.fate == Fate::Delivered && entry.call == NOBODY;
+        self.entries.iter().filter(untold).count()
+    }
+
     /// Where a record of a delivery stands; `None` when the client was never given it.
     pub(crate) fn fate(&self, seq: u64) -> Option<Fate> {
         self.find(seq).ok().and_then(|at| self.entries.get(at)).map(|entry| entry.fate)
@@ -254,6 +260,21 @@ mod tests {
         assert_eq!(ledger.open(again), 0);
         ledger.leave(again);
         assert_eq!((ledger.fate(1), ledger.held()), (None, 0));
+    }
+
+    #[test]
+    fn what_was_acknowledged_of_a_delivery_that_was_given_up_is_known() {
+        let (mut ledger, call) = handed_over(1..4);
+        ledger.report(1, None);
+        ledger.report(3, None);
+        assert_eq!(ledger.untold(), 0, "somebody waits");
+        ledger.desert(call);
+        assert_eq!(ledger.untold(), 2);
+        let (again, _) = ledger.enter(7, 1);
+        assert!((1..4).all(|seq| ledger.claim(again, seq)));
+        ledger.report(2, None);
+        ledger.leave(again);
+        assert_eq!(ledger.untold(), 0, "it was told");
     }
 
     #[test]

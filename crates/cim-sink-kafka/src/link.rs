@@ -79,12 +79,13 @@ impl Link {
 
     /// Takes in an error event of the client.
     pub(crate) fn trouble(&self, code: RDKafkaErrorCode, text: &str) {
+        let (code, text) = in_other_words(code, text);
         let mut state = self.lock();
         state.lost |=
             matches!(code, RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::OperationTimedOut);
         // "All brokers are down" says less than why.
         if code != RDKafkaErrorCode::AllBrokersDown || state.trouble.is_none() {
-            state.trouble = Some((code, text.to_owned()));
+            state.trouble = Some((code, text));
         }
     }
 
@@ -122,5 +123,43 @@ impl Link {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the library says of certificates, for people who have no `ssl.ca.location`. It tells the same refusal now as one of
+/// TLS, now as one of the connection, depending on the call that noticed it first.
+fn in_other_words(code: RDKafkaErrorCode, text: &str) -> (RDKafkaErrorCode, String) {
+    if !text.contains("certificate verify failed") {
+        return (code, text.to_owned());
+    }
+    let what = text.split(": broker certificate could not be verified").next().unwrap_or(text);
+    let hint = "the broker's certificate is expired, not valid yet, of another host, or signed by nobody in `ca_file`";
+    (RDKafkaErrorCode::SSL, format!("{what}: {hint}"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "test code: a failed step is the failure")]
+
+    use cim_core::DeliveryErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn a_refused_certificate_is_named_whatever_the_library_calls_it() {
+        let own = "ssl://a:1/1: SSL handshake failed: error:0A000086:SSL routines::certificate verify failed: broker \
+                   certificate could not be verified, verify that ssl.ca.location is correctly configured (after 5ms)";
+        let bare = "ssl://a:1/1: error:0A000086:SSL routines::certificate verify failed (after 4ms)";
+        for (code, text) in [(RDKafkaErrorCode::SSL, own), (RDKafkaErrorCode::BrokerTransportFailure, bare)] {
+            let link = Link::new(Duration::ZERO);
+            link.begin();
+            link.trouble(code, text);
+            link.trouble(RDKafkaErrorCode::AllBrokersDown, "1/1 brokers are down");
+            let error = link.hopeless().unwrap();
+            assert_eq!(error.kind(), DeliveryErrorKind::Unauthorized, "{error}");
+            let told = error.to_string();
+            assert!(told.contains("expired") && told.contains("`ca_file`"), "{told}");
+            assert!(!told.contains("ssl.ca.location"), "{told}");
+        }
     }
 }

@@ -5,8 +5,7 @@
 
 use std::sync::Arc;
 
-use cim_core::{Class, catalog};
-use metrics::{counter, gauge};
+use cim_core::Class;
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -68,22 +67,16 @@ impl ClientContext for Reports {
     }
 
     fn stats_raw(&self, statistics: &[u8]) {
-        let sink = self.shared.name.clone();
-        if let Some((connected, doubtful)) = self.shared.link.statistics(statistics) {
-            if doubtful > 0 {
-                tracing::warn!(
-                    sink,
-                    records = doubtful,
-                    "the client began a new epoch; so many records at most may be there twice"
-                );
-                self.shared.may_be_doubled(doubtful);
-            }
-            gauge!(catalog::KAFKA_BROKERS, "sink" => sink.clone())
-                .set(u32::try_from(connected).unwrap_or(u32::MAX));
+        let Some((connected, doubtful)) = self.shared.link.statistics(statistics) else { return };
+        if doubtful > 0 {
+            tracing::warn!(
+                sink = self.shared.name,
+                records = doubtful,
+                "the client began a new epoch; so many records at most may be there twice"
+            );
+            self.shared.may_be_doubled(doubtful);
         }
-        let counts = &self.shared.counts;
-        counter!(catalog::KAFKA_REBUILDS, "sink" => sink.clone()).absolute(counts.rebuilds());
-        counter!(catalog::KAFKA_POSSIBLE_DUPLICATES, "sink" => sink).absolute(counts.possible_duplicates());
+        self.shared.show(connected);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {

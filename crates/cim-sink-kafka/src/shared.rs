@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering as Memory};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use cim_core::Class;
+use cim_core::{Class, catalog};
+use metrics::{counter, gauge};
 use rdkafka::error::RDKafkaErrorCode;
 use tokio::sync::{Notify, watch};
 
@@ -73,28 +74,12 @@ pub(crate) struct Orders {
     pub closed: bool,
 }
 
-/// Counts since the start.
-#[derive(Debug, Default)]
-pub(crate) struct Counts {
-    rebuilds: AtomicU64,
-    possible_duplicates: AtomicU64,
-}
-
-impl Counts {
-    pub(crate) fn rebuilds(&self) -> u64 {
-        self.rebuilds.load(Memory::Relaxed)
-    }
-
-    pub(crate) fn possible_duplicates(&self) -> u64 {
-        self.possible_duplicates.load(Memory::Relaxed)
-    }
-}
-
 /// What both sides share.
 pub(crate) struct Shared {
     pub name: String,
     pub link: Link,
-    pub counts: Counts,
+    /// Clients that ended so far.
+    rebuilds: AtomicU64,
     /// Without a single report for so long the brokers do not answer, whatever the connection looks like.
     pub answer_time: Duration,
     logs: Lane,
@@ -113,7 +98,7 @@ impl Shared {
         Self {
             name,
             link: Link::new(settings.give_up_after.get()),
-            counts: Counts::default(),
+            rebuilds: AtomicU64::new(0),
             answer_time: settings.answer_time(),
             logs: lane(&settings.logs_topic),
             events: lane(&settings.events_topic),
@@ -193,11 +178,30 @@ impl Shared {
         }
     }
 
+    // Counted where it happens, and not as a total: after a reload another sink has the same name.
     pub(crate) fn may_be_doubled(&self, records: u64) {
-        self.counts.possible_duplicates.fetch_add(records, Memory::Relaxed);
+        counter!(catalog::KAFKA_POSSIBLE_DUPLICATES, "sink" => self.name.clone()).increment(records);
     }
 
     pub(crate) fn rebuilt(&self) {
-        self.counts.rebuilds.fetch_add(1, Memory::Relaxed);
+        self.rebuilds.fetch_add(1, Memory::Relaxed);
+        if self.is_closed() {
+            // Nobody replaces that one.
+            return;
+        }
+        counter!(catalog::KAFKA_REBUILDS, "sink" => self.name.clone()).increment(1);
+    }
+
+    /// Clients that ended so far.
+    pub(crate) fn rebuilds(&self) -> u64 {
+        self.rebuilds.load(Memory::Relaxed)
+    }
+
+    /// Shows how many brokers are connected, and the counters although nothing was counted.
+    pub(crate) fn show(&self, connected: usize) {
+        let connected = u32::try_from(connected).unwrap_or(u32::MAX);
+        gauge!(catalog::KAFKA_BROKERS, "sink" => self.name.clone()).set(connected);
+        counter!(catalog::KAFKA_REBUILDS, "sink" => self.name.clone()).increment(0);
+        self.may_be_doubled(0);
     }
 }

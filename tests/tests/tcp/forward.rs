@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use cim_bench::server::free_port;
-use cim_tests::Daemon;
+use cim_tests::verdict::Capture;
+use cim_tests::{Daemon, PATIENCE};
 
 use crate::peers::receiver::Receiver;
-use crate::{drained, publish, tcp};
+use crate::{drained, publish, tcp, vigil};
 
 /// The acknowledged mode: the receiver is killed again and again under load, and nothing is lost.
 #[test]
@@ -18,6 +19,7 @@ fn forward_loses_nothing_when_the_receiver_is_killed() {
     let daemon = Daemon::start(&tcp(&keys));
     let file = daemon.home().join("received");
     let Some(mut receiver) = Receiver::forward(address, &file) else { return };
+    let vigil = vigil(&daemon);
     let mut wire = daemon.connect();
     for start in (0..LINES).step_by(STEP) {
         publish(&mut wire, start..start + STEP);
@@ -36,17 +38,11 @@ fn forward_loses_nothing_when_the_receiver_is_killed() {
     assert_eq!(events.last().unwrap()["time_ns"], 1_600_000_000_005_000_000_u64);
     let place = serde_json::json!({ "namespace_name": "ns1", "pod_name": "pod-1" });
     assert!(logs.iter().all(|log| log["fluent.tag"] == "cim.logs" && log["kubernetes"] == place));
-    let number = |log: &&serde_json::Value| log["log"].as_str()?.get(5..11)?.parse::<usize>().ok();
-    let seen: Vec<_> = logs.iter().map(|log| number(log).unwrap()).collect();
-    // A repetition goes back to the beginning of a chunk, never forward over a gap.
-    let (mut next, mut repeated) = (0, 0);
-    for n in &seen {
-        assert!(*n <= next, "line {next} is missing before {n}");
-        repeated += usize::from(*n < next);
-        next = next.max(n + 1);
-    }
-    assert_eq!(next, LINES);
-    assert!(repeated <= 5 * 8_192, "{repeated} lines twice");
+    // A kill may have cut a line of the receiver: it was not acknowledged, and comes again. The event has no number.
+    let capture = Capture::of(&[&file]);
+    capture.assert_only(&["unmarked_duplicates", "torn", "foreign"], LINES);
+    assert!(capture.gaps == 0 && capture.twice <= 5 * 8_192 && capture.foreign <= 5, "{capture:?}");
+    vigil.assert_held(&daemon, PATIENCE);
     assert!(daemon.metric("cim_records_delivered_unacknowledged_total") < 0.5);
     drop(receiver);
 }

@@ -3,11 +3,12 @@
 use std::process::Command;
 
 use cim_bench::server::free_port;
-use cim_tests::{Daemon, binary, skip, until};
+use cim_tests::verdict::Capture;
+use cim_tests::{Daemon, PATIENCE, binary, skip, until};
 
 use crate::peers::authority::Authority;
 use crate::peers::receiver::Receiver;
-use crate::{all, drained, lines, ping_is_answered, publish, status_says, tcp};
+use crate::{drained, lines, publish, status_says, tcp, vigil};
 
 /// The receiver's certificate is signed by an authority that is not the one in `ca_file`; then the file is replaced.
 #[test]
@@ -43,12 +44,13 @@ fn tls_waits_for_the_right_authority() {
     );
     let Some(_socat) = Receiver::socat(&listen, &file) else { return };
     let daemon = Daemon::start_in(home, &tcp(&keys), Daemon::spawn);
+    let vigil = vigil(&daemon);
     publish(&mut daemon.connect(), 0..100);
     status_says(&daemon, "do not satisfy both sides");
-    ping_is_answered(&daemon);
-    assert_eq!(lines(&file), all(0));
+    assert_eq!(lines(&file).len(), 0);
     std::fs::copy(daemon.home().join("right.pem"), daemon.home().join("ca.pem")).unwrap();
     drained(&daemon);
     until("the lines", || lines(&file).len() >= 100);
-    assert_eq!(lines(&file), all(100));
+    Capture::of(&[&file]).assert_clean(100);
+    vigil.assert_held(&daemon, PATIENCE);
 }

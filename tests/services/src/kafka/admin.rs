@@ -91,6 +91,21 @@ impl Kafka {
         self.admin(json!({"do": "scram", "user": user, "password": password}));
     }
 
+    /// Lets every client produce so many bytes per second and no more, or takes that back. With the program of Kafka: the other
+    /// client cannot ask for it.
+    pub fn limit_producers(&self, bytes_per_second: Option<u32>) {
+        let change = bytes_per_second.map_or_else(
+            || ["--delete-config".to_owned(), "producer_byte_rate".to_owned()],
+            |rate| ["--add-config".to_owned(), format!("producer_byte_rate={rate}")],
+        );
+        let mut command = Command::new("java");
+        command.args(super::Version::Current.class_path()).arg("kafka.admin.ConfigCommand");
+        command.args(["--bootstrap-server", &self.bootstrap(), "--alter"]).args(change);
+        command.args(["--entity-type", "clients", "--entity-default"]);
+        let output = command.output().expect("java runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
     fn admin(&self, request: Value) -> Value {
         // The script itself and not its path: checkouts may share what was built.
         let script = include_str!("../../admin.py");

@@ -32,6 +32,8 @@ pub struct KafkaPlan<'a> {
     identity: Option<&'a Identity>,
     acls: bool,
     proxy: Option<Proxy<'a>>,
+    /// What clients are told in the place of the IP address of the proxy.
+    host: Option<String>,
     properties: String,
 }
 
@@ -60,6 +62,7 @@ impl<'a> KafkaPlan<'a> {
             identity: None,
             acls: false,
             proxy: None,
+            host: None,
             properties: String::new(),
         }
     }
@@ -114,6 +117,12 @@ impl<'a> KafkaPlan<'a> {
         self.listeners.push(Listener::Proxied);
         self.proxy = Some(Box::new(proxy));
         self
+    }
+
+    /// After [`KafkaPlan::proxied`]: clients are told this name, with the port of the proxy.
+    #[must_use]
+    pub fn named(self, host: &str) -> Self {
+        Self { host: Some(host.to_owned()), ..self }
     }
 
     /// Adds a property of every broker.
@@ -190,7 +199,12 @@ impl<'a> KafkaPlan<'a> {
             data.display(),
             each(&|(listener, bound, _)| format!("{}://{bound}", listener.name())),
             ports.controller,
-            each(&|(listener, _, told)| format!("{}://{told}", listener.name())),
+            each(&|(listener, _, told)| match &self.host {
+                Some(host) if *listener == Listener::Proxied => {
+                    format!("{}://{host}:{}", listener.name(), told.port())
+                }
+                _ => format!("{}://{told}", listener.name()),
+            }),
             each(&|(listener, ..)| format!("{}:{}", listener.name(), listener.protocol())),
             replicas.div_ceil(2),
         );

@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -64,6 +65,16 @@ impl Sockets {
     /// The numbers of the whole lines, connection by connection.
     pub fn lines(&self) -> Vec<usize> {
         self.state.lock().unwrap().streams.iter().flat_map(|stream| numbers(stream)).collect()
+    }
+
+    /// What each connection brought, as a capture of its own in that folder.
+    pub fn captures(&self, dir: &Path) -> Vec<PathBuf> {
+        let write = |(at, bytes): (usize, &Vec<u8>)| {
+            let file = dir.join(format!("capture-{at}"));
+            std::fs::write(&file, bytes).unwrap();
+            file
+        };
+        self.state.lock().unwrap().streams.iter().enumerate().map(write).collect()
     }
 
     /// How many connections there were.
