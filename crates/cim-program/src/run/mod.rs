@@ -161,8 +161,7 @@ impl Process {
         let external = settings.nats.external.as_ref().map(backends::external_nats).transpose();
         let external = external.map_err(|problem| Failure::cannot_start(problem.to_string()))?;
         external.iter().for_each(|external| serve_external(&cim, external));
-        let aligned = Aligned::new(&settings.metrics, cim.budget());
-        let aligned = aligned.map_err(|problem| Failure::cannot_start(problem.to_string()))?;
+        let aligned = Aligned::new(&settings.metrics, cim.budget()).map_err(Failure::cannot_start)?;
         if who.is_known {
             aligned.known(&who.identity);
         }
