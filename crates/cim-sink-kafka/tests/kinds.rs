@@ -91,10 +91,20 @@ async fn refused_with(code: i16) -> DeliveryError {
     let stage = Stage::new().await;
     stage.broker.refuse_values_with(texts(5..6)[0].as_bytes(), code);
     let error = stage.failure().await;
-    stage.target.insist(&samples(4..5)).await;
+    // Which of its neighbours shared a request with it is a matter of time.
+    let is_open = |index: usize| match error.undelivered() {
+        Undelivered::All => true,
+        Undelivered::Only(open) => open.contains(&index),
+    };
+    if is_open(0) {
+        stage.target.insist(&samples(4..5)).await;
+    }
     let alone = stage.target.deliver(&samples(5..6)).await.expect_err("it was delivered");
     assert_eq!((alone.kind(), alone.undelivered()), (error.kind(), &Undelivered::Only(vec![0])));
-    stage.target.insist(&samples(6..9)).await;
+    if is_open(2) {
+        stage.target.insist(&samples(6..7)).await;
+    }
+    stage.target.insist(&samples(7..9)).await;
     assert_eq!(stage.seen(), [texts(1..5), texts(6..9)].concat());
     error
 }

@@ -5,7 +5,7 @@ use std::io::Read as _;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cim_exposition::{Kind, parse};
 use cim_services::Etcd;
@@ -173,10 +173,13 @@ fn a_result_that_cannot_be_stored_in_time_is_a_failed_commit_and_no_failed_push(
     let _ = etcd.etcdctl(&["put", &lease, "change-set/ns1/svc/v1/ms/app.json/7", "[]"]);
     until("the call", || !app.calls().is_empty());
     etcd.member(0).pause();
+    let paused = Instant::now();
+    until("the end of the lease", || paused.elapsed() > Duration::from_secs(6));
+    assert!(daemon.metric(LOST_COMMIT) < 0.5, "only the store can tell that the lease has ended");
+    etcd.member(0).resume();
     until("the commit is given up", || daemon.metric(LOST_COMMIT) > 0.5);
     assert!(daemon.metric("cim_config_push_failure_total") < 0.5, "the push has not failed");
     assert!(daemon.metric("cim_config_push_success_total") > 0.5);
-    etcd.member(0).resume();
 }
 
 #[test]

@@ -164,7 +164,8 @@ fn a_restart_of_the_receiver_between_lines_costs_nothing() {
         until("the line", || lines(&file).len() > n);
         socat.kill();
     }
-    let _socat = Receiver::socat(&listen, &file);
+    // The last one takes the connection of each route.
+    let _socat = Receiver::socat(&format!("{listen},fork"), &file);
     publish(&mut wire, 10..11);
     until("the line", || lines(&file).len() > 10);
     drained(&daemon);
