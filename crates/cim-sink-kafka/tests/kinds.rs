@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 
 use cim_core::{Component as _, DeliveryError, DeliveryErrorKind as Kind, Undelivered};
 use cim_sink_kafka::error_table;
+use cim_testkit::Sample;
 use cim_testkit::null_broker::{Api, Fault, NullBroker, code};
 use rig::{Target, samples, texts};
 
@@ -38,6 +39,19 @@ impl Stage {
     /// A delivery of the records 4 to 6 that fails.
     async fn failure(&self) -> DeliveryError {
         self.target.deliver(&samples(4..7)).await.expect_err("it was delivered")
+    }
+
+    /// Delivers what is open, until all of it is delivered, or some is refused: that error, and what is open then.
+    async fn refusal(&self, mut open: Vec<Sample>) -> Option<(DeliveryError, Vec<Sample>)> {
+        loop {
+            let error = self.target.deliver(&open).await.err()?;
+            if let Undelivered::Only(positions) = error.undelivered() {
+                open = positions.iter().map(|at| open[*at].clone()).collect();
+            }
+            if error.kind() != Kind::Unavailable {
+                return Some((error, open));
+            }
+        }
     }
 
     /// It goes on by itself: the records are there, in order, and others behind them.
@@ -90,26 +104,15 @@ async fn rejected() -> DeliveryError {
 async fn refused_with(code: i16) -> DeliveryError {
     let stage = Stage::new().await;
     stage.broker.refuse_values_with(texts(5..6)[0].as_bytes(), code);
-    let error = stage.failure().await;
-    // Which of its neighbours shared a request with it is a matter of time.
-    let is_open = |index: usize| match error.undelivered() {
-        Undelivered::All => true,
-        Undelivered::Only(open) => open.contains(&index),
-    };
-    if is_open(0) {
-        stage.target.insist(&samples(4..5)).await;
+    // Which of its neighbours share a request with it, and whether the client that was refused is replaced by then, is a
+    // matter of time.
+    let (error, open) = stage.refusal(samples(4..7)).await.expect("a refusal");
+    let mut alone = None;
+    for sample in open {
+        alone = stage.refusal(vec![sample]).await.or(alone);
     }
-    let alone = loop {
-        let alone = stage.target.deliver(&samples(5..6)).await.expect_err("it was delivered");
-        // The client that was refused is being replaced.
-        if alone.kind() != Kind::Unavailable {
-            break alone;
-        }
-    };
+    let (alone, _) = alone.expect("a refusal of one record");
     assert_eq!((alone.kind(), alone.undelivered()), (error.kind(), &Undelivered::Only(vec![0])));
-    if is_open(2) {
-        stage.target.insist(&samples(6..7)).await;
-    }
     stage.target.insist(&samples(7..9)).await;
     assert_eq!(stage.seen(), [texts(1..5), texts(6..9)].concat());
     error
