@@ -135,7 +135,7 @@ impl Change {
     pub(super) fn ask(&mut self) -> Option<LeaseQuestion> {
         let lease = self.lease.filter(|_| !self.asked)?;
         self.asked = true;
-        Some(LeaseQuestion { document: self.key.document.clone(), revision: self.key.revision, lease })
+        Some(LeaseQuestion::of(&self.key, lease))
     }
 
     /// Whether it was handed over, and its time is over as far as is known.

@@ -40,8 +40,7 @@ impl Report {
 
     fn question(&self) -> Option<LeaseQuestion> {
         let settled = self.settled.as_ref()?;
-        let document = settled.key.document.clone();
-        Some(LeaseQuestion { document, revision: settled.key.revision, lease: settled.lease? })
+        Some(LeaseQuestion::of(&settled.key, settled.lease?))
     }
 }
 

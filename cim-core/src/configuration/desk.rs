@@ -12,7 +12,7 @@ use std::time::Duration;
 pub use self::outcome::OnFailure;
 use super::change::{PushStep, Settled, Step, Verdict, Word};
 use super::counts::Counts;
-use super::key::{ChangeKey, DocumentId, Key, MapLevel, OWN_DOCUMENT, commit_key};
+use super::key::{ChangeKey, DocumentId, Key, MapLevel, OWN_DOCUMENT};
 use super::lane::Lane;
 use super::news::{DayOneEntry, LeaseQuestion, News};
 use super::rules::{Now, Rules};
@@ -78,24 +78,6 @@ impl Desk {
     /// Revisions of the store mean the same to every process.
     pub fn set_lasting_revisions(&mut self, lasting: bool) {
         self.lasting_revisions = lasting;
-    }
-
-    /// Whether CIM's own document has a map of its own at the config server, which decides where its results go.
-    pub fn set_own_map(&mut self, own_map: bool) {
-        self.own_map = Some(own_map);
-        self.touched.extend(self.lanes.keys().filter(|document| document.data_key == OWN_DOCUMENT).cloned());
-    }
-
-    /// What is known of that.
-    #[must_use]
-    pub fn own_map(&self) -> Option<bool> {
-        self.own_map
-    }
-
-    /// Where the result of a document goes.
-    fn commit_key(&self, document: &DocumentId) -> String {
-        let own = self.own_map == Some(true) && document.data_key == OWN_DOCUMENT;
-        commit_key(&self.identity, document.level, own)
     }
 
     /// The application may be called from now on. `again`: it had registered before, so whatever it was told is gone.

@@ -5,6 +5,7 @@
 //! stored before it is announced, and stored and remembered before the next change of its document is handed over: a killed
 //! process and a store that was set back, even both at once, bring no earlier change back after a later one.
 
+mod own_map;
 mod results;
 mod steps;
 mod upkeep;
@@ -25,7 +26,7 @@ use super::checks::Documents;
 use super::commits::Commits;
 use super::day_one::DayOne;
 use super::desk::Desk;
-use super::key::{MapLevel, commit_key, own_map_name, status_key};
+use super::key::{MapLevel, commit_key, status_key};
 use super::news::News;
 use super::plan::Plan;
 use super::rules::{Now, Rules};
@@ -33,7 +34,7 @@ use super::store::Memory;
 use super::subscription::{Heard, Subscription};
 use super::view::ConfigurationView;
 use super::work::{self, Done, Work};
-use crate::contract::{ChangeStatus, ConfigScope, ConfigUpdate, OrchestratorErrorKind, Revision};
+use crate::contract::{ChangeStatus, ConfigScope, ConfigUpdate, Revision};
 use crate::intake::{Intake, Signal};
 
 /// Calls of the application at the same time.
@@ -52,11 +53,6 @@ const ABSENT: Duration = Duration::from_secs(10);
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 /// Pause before the orchestrator is asked again; doubles each time, for an answer may never come.
 const ASK_ORCHESTRATOR_AGAIN: Duration = Duration::from_secs(5);
-/// And no longer than this.
-const LONGEST_PAUSE: Duration = Duration::from_secs(300);
-/// The same where changes of CIM's own document wait for the answer, and their leases run.
-const LONGEST_PAUSE_OF_CHANGES: Duration = Duration::from_secs(15);
-
 /// The configuration engine.
 pub(crate) struct Driver {
     plan: Plan,
@@ -176,22 +172,6 @@ impl Driver {
         this
     }
 
-    /// Whether there is a map for CIM's own document cannot be told now. Without the right to see it nobody ever will be able
-    /// to: there is none then, until there is one.
-    fn own_map_is_unknown(&mut self, kind: OrchestratorErrorKind) {
-        let longest = match kind {
-            OrchestratorErrorKind::Unavailable => LONGEST_PAUSE_OF_CHANGES,
-            _ => LONGEST_PAUSE,
-        };
-        if kind != OrchestratorErrorKind::Unavailable && self.desk.own_map().is_none() {
-            self.desk.set_own_map(false);
-        }
-        let again = Instant::now() + self.own_map_pause;
-        self.own_map_pause = self.own_map_pause.saturating_mul(2).min(longest);
-        let names = self.own_maps();
-        self.work.push(Box::pin(work::own_map(Arc::clone(&self.plan.orchestrator), names, again)));
-    }
-
     /// What has to be known before anything is handed over.
     fn ask(&mut self) {
         let identity = &self.plan.identity;
@@ -209,18 +189,6 @@ impl Driver {
                 self.started,
             )));
         }
-    }
-
-    /// Names under which the config server keeps CIM's own document (wire contract §4.6).
-    fn own_maps(&self) -> Vec<String> {
-        let identity = &self.plan.identity;
-        let (microservice, version) = (&identity.microservice, &identity.version);
-        let service = &identity.tmaas.nf_service_type;
-        let mut names = vec![own_map_name(microservice, version), format!("{microservice}-cim-mgmt-cfg")];
-        if !service.is_empty() && service != microservice {
-            names.push(own_map_name(service, version));
-        }
-        names
     }
 
     /// Works until it is told to stop.

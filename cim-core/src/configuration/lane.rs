@@ -8,6 +8,7 @@
 //! of the application on CONFIG beats what a call says; no change fails that was not handed over, nor while its lease may
 //! last: stores begin leases anew, so at the deadline the store is asked.
 
+mod lease;
 mod seen;
 
 use std::collections::BTreeMap;
@@ -16,10 +17,9 @@ use std::time::Duration;
 
 use super::change::{Change, Phase, PushStep, Settled, Step, Verdict, Word};
 use super::key::{ChangeKey, DocumentId};
-use super::news::LeaseQuestion;
 use super::record::Record;
 use super::rules::{Now, Rules};
-use crate::contract::{ChangeState, ChangeStatus, Lease};
+use crate::contract::{ChangeState, ChangeStatus};
 
 /// The changes of one document.
 #[derive(Debug)]
@@ -122,33 +122,6 @@ impl Lane {
     pub fn skip_through(&mut self, revision: i32) {
         self.record.skip_through(revision);
         self.pending = self.pending.split_off(&(revision.saturating_add(1)));
-    }
-
-    /// The change has that lease. Returns the question for its length, where that is news.
-    pub fn lease(&mut self, revision: i32, lease: Lease) -> Option<LeaseQuestion> {
-        let change = self.pending.get_mut(&revision).filter(|change| change.lease != Some(lease))?;
-        change.lease = Some(lease);
-        change.asked = false;
-        change.is_last = false;
-        change.ask()
-    }
-
-    /// Learns what is left of the lease of a change; `None`: nothing.
-    pub fn limit(&mut self, question: &LeaseQuestion, time_left: Option<Duration>, now: Now) {
-        let rules = self.rules;
-        let change = self.pending.get_mut(&question.revision);
-        let Some(change) = change.filter(|change| change.lease == Some(question.lease)) else { return };
-        change.asked = false;
-        let Some(time_left) = time_left else {
-            change.live = false;
-            return;
-        };
-        let kept = change.commit_by.zip(change.deadline).map(|(end, deadline)| end.saturating_sub(deadline));
-        change.commit_by = Some(now.mono + Rules::commit_within(time_left));
-        change.is_last = change.is_overdue(now.mono) && Rules::is_last(time_left, kept);
-        if !change.is_last {
-            change.set_deadline(rules.usable(Some(time_left)), now);
-        }
     }
 
     /// Hands nothing over until [`stored`](Self::stored): the application is called for another reason.

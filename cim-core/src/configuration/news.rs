@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use super::key::DocumentId;
+use super::key::{ChangeKey, DocumentId};
 use crate::contract::Lease;
 
 /// A lease whose length the engine has to ask for.
@@ -16,6 +16,14 @@ pub struct LeaseQuestion {
     pub revision: i32,
     /// Its lease.
     pub lease: Lease,
+}
+
+impl LeaseQuestion {
+    /// The question for that lease of a change.
+    #[must_use]
+    pub fn of(key: &ChangeKey, lease: Lease) -> Self {
+        Self { document: key.document.clone(), revision: key.revision, lease }
+    }
 }
 
 /// A day-one document as it appears in the source.

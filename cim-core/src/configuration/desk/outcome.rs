@@ -1,7 +1,7 @@
-//! What the config server and the operator are told of a settled change.
+//! What the config server and the operator are told of a settled change, and where.
 
 use super::super::change::Settled;
-use super::super::key::status_key;
+use super::super::key::{DocumentId, OWN_DOCUMENT, commit_key, status_key};
 use super::Desk;
 use crate::contract::{ChangeState, Commit, ConfigOutcome};
 
@@ -16,6 +16,24 @@ pub enum OnFailure {
 }
 
 impl Desk {
+    /// Whether CIM's own document has a map of its own at the config server, which decides where its results go.
+    pub fn set_own_map(&mut self, own_map: bool) {
+        self.own_map = Some(own_map);
+        self.touched.extend(self.lanes.keys().filter(|document| document.data_key == OWN_DOCUMENT).cloned());
+    }
+
+    /// What is known of that.
+    #[must_use]
+    pub fn own_map(&self) -> Option<bool> {
+        self.own_map
+    }
+
+    /// Where the result of a document goes.
+    pub(super) fn commit_key(&self, document: &DocumentId) -> String {
+        let own = self.own_map == Some(true) && document.data_key == OWN_DOCUMENT;
+        commit_key(&self.identity, document.level, own)
+    }
+
     /// What the config server and the operator are told of a settled change.
     #[must_use]
     pub fn outcome(&mut self, settled: &Settled) -> ConfigOutcome {

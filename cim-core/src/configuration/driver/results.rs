@@ -10,7 +10,7 @@ use super::super::announcement::Announcement;
 use super::super::change::Word;
 use super::super::commits::Report;
 use super::super::day_one::{AppState, DayOneStep};
-use super::super::key::{DocumentId, MapLevel, commit_key};
+use super::super::key::DocumentId;
 use super::super::news::LeaseQuestion;
 use super::super::plan::{OnExhausted, RESTART_PERIOD};
 use super::super::rules::Now;
@@ -18,7 +18,7 @@ use super::super::store::Registration;
 use super::super::subscription::Subscription;
 use super::super::{Order, work};
 use super::{ASK_AGAIN, Driver};
-use crate::contract::{ChangeStatus, Commit, ConfigOutcome, Health, Reported, RestartReason, SourceError};
+use crate::contract::{ChangeStatus, Health, Reported, RestartReason, SourceError};
 use crate::intake::Signal;
 
 /// Not one of the calls that `day_one` counts: its verdict changes nothing there.
@@ -124,46 +124,6 @@ impl Driver {
             self.commit_start();
         }
         self.dirty();
-    }
-
-    /// The values of the start (wire contract §4.4).
-    fn commit_start(&mut self) {
-        let given = [(MapLevel::Ms, &self.plan.ms_revision), (MapLevel::Nf, &self.plan.nf_revision)];
-        let given = given.map(|(level, revision)| (level, revision.clone()));
-        for (level, revision) in given {
-            if let Some(revision) = revision.filter(|revision| !revision.is_empty()) {
-                self.commit_revision(level, false, &revision);
-            }
-        }
-        self.commit_own();
-    }
-
-    /// The config server keeps a map of that revision for CIM's own document.
-    pub(super) fn own_map(&mut self, revision: Option<String>) {
-        self.desk.set_own_map(true);
-        self.own_revision = revision;
-        if self.start_committed {
-            self.commit_own();
-        }
-    }
-
-    fn commit_own(&mut self) {
-        if let Some(revision) = self.own_revision.take() {
-            self.commit_revision(MapLevel::Ms, true, &revision);
-        }
-    }
-
-    fn commit_revision(&mut self, level: MapLevel, own: bool, revision: &str) {
-        if self.plan.source.is_none() {
-            return;
-        }
-        let Ok(value) = revision.parse() else {
-            tracing::warn!(%revision, of_level = level.as_str(), "the revision of the start is not a number; it is not committed");
-            return;
-        };
-        let commit = Some(Commit { key: commit_key(&self.plan.identity, level, own), value });
-        let outcome = ConfigOutcome { commit, status: None };
-        self.commits.push(Report { outcome, until: None, settled: None });
     }
 
     pub(super) fn reported(&mut self, line: &str, outcome: Result<Reported, SourceError>, now: Now) {
