@@ -96,11 +96,18 @@ fn status_and_history_tell_each_change_in_a_line_for_people_and_as_a_document_fo
 
 #[test]
 fn diff_shows_what_the_last_change_changed_and_rollback_has_the_application_take_it_back() {
-    let pod = loaded();
+    let mut pod = loaded();
     pod.change(4);
     pod.commits("4");
     let shown: Value = serde_json::from_str(&answer(&pod, &["diff", "app.json"])).unwrap();
     assert_eq!(shown, json!([{"op": "replace", "path": "/a/b", "value": "<x>&"}]));
+    let history = answer(&pod, &["history"]);
+    pod.daemon.signal("TERM");
+    pod.daemon.ended();
+    pod.daemon.start_again();
+    assert_eq!(answer(&pod, &["history"]), history, "the next process tells the same");
+    let shown: Value = serde_json::from_str(&answer(&pod, &["diff", "app.json"])).unwrap();
+    assert_eq!(shown[0]["value"], "<x>&");
 
     let outcome = rollback(&pod);
     assert_eq!(outcome.stdout, b"app.json is what it was before its last change\n");

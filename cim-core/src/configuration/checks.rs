@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::patch;
 use super::plan::Check;
+use super::store::Memory;
 
 /// Documents as the application has them.
 #[derive(Default)]
@@ -24,13 +25,16 @@ pub(crate) struct Documents {
 }
 
 impl Documents {
-    pub(crate) fn new(known: BTreeMap<String, Value>, dry_run: bool, check: Option<Arc<dyn Check>>) -> Self {
-        Self { known, before: BTreeMap::new(), unjudged: BTreeSet::new(), dry_run, check }
+    /// The documents that an earlier run [remembered](Self::remember).
+    pub(crate) fn new(memory: &Memory, dry_run: bool, check: Option<Arc<dyn Check>>) -> Self {
+        let (known, before) = (memory.known.clone(), memory.before.clone());
+        Self { known, before, unjudged: BTreeSet::new(), dry_run, check }
     }
 
-    /// The documents, for the next run.
-    pub(crate) fn known(&self) -> &BTreeMap<String, Value> {
-        &self.known
+    /// Keeps the documents for the next run.
+    pub(crate) fn remember(&self, memory: &mut Memory) {
+        memory.known.clone_from(&self.known);
+        memory.before.clone_from(&self.before);
     }
 
     /// Takes over a first configuration: an object of documents by name.
@@ -50,6 +54,12 @@ impl Documents {
     pub(crate) fn forget(&mut self) {
         self.known.clear();
         self.before.clear();
+    }
+
+    /// What the application has of that name is to be asked.
+    pub(crate) fn lose(&mut self, data_key: &str) {
+        self.known.remove(data_key);
+        self.before.remove(data_key);
     }
 
     /// The application told the document.

@@ -196,12 +196,11 @@ impl Desk {
     }
 
     /// What the store says of earlier changes of a document. A story of the other level's document of that name, which has the
-    /// same place in the store, says nothing of this one.
-    pub fn know(&mut self, document: &DocumentId, last: Option<ChangeStatus>) {
-        if let Some(lane) = self.lanes.get_mut(document) {
-            lane.know(last.filter(|last| last.level == document.level.as_str()));
-            self.touched.push_back(document.clone());
-        }
+    /// same place in the store, says nothing of this one. Returns whether it is a change that the last run did not remember.
+    pub fn know(&mut self, document: &DocumentId, last: Option<ChangeStatus>) -> bool {
+        let Some(lane) = self.lanes.get_mut(document) else { return false };
+        self.touched.push_back(document.clone());
+        lane.know(last.filter(|last| last.level == document.level.as_str()))
     }
 
     /// A result of a document is stored, or given up.

@@ -131,6 +131,12 @@ pub fn commit_key(identity: &Identity, level: MapLevel, own: bool) -> String {
     format!("commit-config/{namespace}/{microservice}/{version}/{}/{own}{pod}", level.as_str())
 }
 
+/// Key of the note that counts restarts of a microservice's pods. No pod has a name that begins with an underscore.
+#[must_use]
+pub(crate) fn restarts_key(identity: &Identity) -> String {
+    format!("cim-status/{}/{}/_restarts", identity.namespace, identity.microservice)
+}
+
 /// Name of the ConfigMap in which the config server keeps CIM's own document for a service (wire contract §9.4).
 #[must_use]
 pub fn own_map_name(service: &str, version: &str) -> String {

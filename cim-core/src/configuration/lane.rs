@@ -58,12 +58,13 @@ impl Lane {
     }
 
     /// What the store says of earlier runs.
-    pub fn know(&mut self, last: Option<ChangeStatus>) {
+    pub fn know(&mut self, last: Option<ChangeStatus>) -> bool {
         self.known = true;
-        self.record.learn(last);
+        let is_forgotten = self.record.learn(last);
         let offered = std::mem::take(&mut self.pending);
         self.pending =
             offered.into_iter().filter(|(_, change)| self.record.is_news(&change.status)).collect();
+        is_forgotten
     }
 
     /// A result is stored, or given up.

@@ -20,6 +20,7 @@ mod news;
 mod patch;
 mod plan;
 mod record;
+mod restarts;
 mod rules;
 mod store;
 mod subscription;

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::Value;
@@ -88,7 +87,7 @@ pub struct Plan {
     pub day_one: DayOneRules,
     /// What is done after that.
     pub on_exhausted: OnExhausted,
-    /// Restarts for want of a first configuration within a day.
+    /// Restarts for want of a first configuration within a day, of all pods of the microservice together.
     pub restart_budget: u32,
     /// Environment variable `MS_CONFIG_REVISION` (wire contract §4.4).
     pub ms_revision: Option<String>,
@@ -125,6 +124,3 @@ impl Plan {
         }
     }
 }
-
-/// Time in which restarts are counted.
-pub(crate) const RESTART_PERIOD: Duration = Duration::from_secs(24 * 60 * 60);

@@ -28,19 +28,24 @@ impl Record {
         Self { settled, last, inherited: true, count_after, is_new_count: false }
     }
 
-    /// What the store says of earlier runs, where that is later than what is known.
-    pub fn learn(&mut self, last: Option<ChangeStatus>) {
-        let Some(last) = last.filter(|last| last.state.is_final()) else { return };
+    /// What the store says of earlier runs, where that is later than what is known. Returns whether it is of a change that the
+    /// last run did not remember: it was killed between storing a result and that.
+    pub fn learn(&mut self, last: Option<ChangeStatus>) -> bool {
+        let Some(last) = last.filter(|last| last.state.is_final()) else { return false };
         let mine = self.last.as_ref().and_then(|mine| mine.store_revision);
         let is_later = match (last.store_revision, mine) {
             (Some(theirs), Some(mine)) => theirs >= mine,
             _ => last.revision >= self.settled,
         };
-        if is_later {
-            self.settled = last.revision;
-            self.count_after = last.count_after;
-            self.last = Some(last);
+        if !is_later {
+            return false;
         }
+        let told = |story: &ChangeStatus| (story.revision, story.store_revision, story.state);
+        let is_forgotten = self.last.as_ref().map(told) != Some(told(&last));
+        self.settled = last.revision;
+        self.count_after = last.count_after;
+        self.last = Some(last);
+        is_forgotten
     }
 
     /// Whether a change has no result yet, as far as is known.

@@ -64,6 +64,8 @@ pub struct Memory {
     pub nf_revision: Option<String>,
     /// The documents as the application has them, as far as they are known.
     pub known: BTreeMap<String, serde_json::Value>,
+    /// The same before the last change of each.
+    pub before: BTreeMap<String, serde_json::Value>,
     /// The last document of the first configuration that was loaded, as text.
     pub last_good: Option<String>,
     /// When the pod was restarted for want of a first configuration, milliseconds since the Unix epoch.
@@ -145,6 +147,15 @@ impl Memory {
             Some((id, (document.settled, document.last.clone())))
         });
         documents.collect()
+    }
+
+    /// The last changes with a result, one of each document, the latest at the end.
+    #[must_use]
+    pub fn history(&self, limit: usize) -> Vec<ChangeStatus> {
+        let mut history: Vec<_> =
+            self.documents.iter().filter_map(|document| document.last.clone()).collect();
+        history.sort_by_key(|status| status.settled_ms);
+        history.split_off(history.len().saturating_sub(limit))
     }
 
     /// Remembers them.

@@ -14,9 +14,10 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::change::{PushStep, Verdict};
 use super::confirmation::Confirmation;
-use super::key::DocumentId;
+use super::key::{DocumentId, restarts_key};
 use super::news::LeaseQuestion;
-use super::plan::{OwnChange, OwnDocument};
+use super::plan::{OwnChange, OwnDocument, Plan};
+use super::restarts;
 use crate::Pauses;
 use crate::contract::{
     Answer, Application, CallError, ConfigOutcome, ConfigSource, Health, Identity, Orchestrator,
@@ -276,12 +277,32 @@ pub(crate) async fn roll_back(
     Done::RolledBack { document, outcome, done }
 }
 
-/// Asks for another pod.
-pub(crate) async fn restart(orchestrator: Arc<dyn Orchestrator>, reason: RestartReason) -> Done {
-    if let Err(error) = orchestrator.restart(&reason).await {
+/// Asks for another pod, if the pods of the microservice have a restart left today. A store that cannot be asked has handed
+/// this pod the document that was not taken, and will have to hand it to the next one; so its silence is no reason to hold.
+pub(crate) async fn restart(plan: Plan, reason: RestartReason, budget: usize, now_ms: u64) -> Done {
+    if let Some(source) = &plan.source {
+        let (key, pod) = (restarts_key(&plan.identity), &plan.identity.pod);
+        match restarts::grant(source.as_ref(), &key, pod, budget, now_ms).await {
+            Ok(true) => {}
+            Ok(false) => {
+                exhausted(budget);
+                return Done::Nothing;
+            }
+            Err(error) => tracing::warn!(
+                error = %crate::chain(&error),
+                "the store cannot count this restart of the pod, which is counted here only"
+            ),
+        }
+    }
+    if let Err(error) = plan.orchestrator.restart(&reason).await {
         tracing::error!(error = %error, reason = %reason.message, "the pod cannot be restarted");
     }
     Done::Nothing
+}
+
+/// Says that the budget of restarts is used up.
+pub(crate) fn exhausted(budget: usize) {
+    tracing::error!(budget, "the pod is not restarted again today; another document or a person has to help");
 }
 
 /// Asks whether the config server keeps a map for CIM's own document, and for its revision.

@@ -143,6 +143,17 @@ pub trait ConfigSource: Component {
     /// May be dropped at any await point.
     async fn read(&self, key: &str) -> Result<Option<Vec<u8>>, SourceError>;
 
+    /// Writes a note of CIM's own, without a time limit, if its key still holds `old` (`None`: if it does not exist). Returns
+    /// whether it did: of several writers that looked at the same value one wins. In a directory that other processes write
+    /// as well, two may.
+    ///
+    /// # Errors
+    /// [`SourceError`]; nothing is known of the store then, and the key is to be read again.
+    ///
+    /// # Cancel safety
+    /// When dropped, the note may or may not have been written.
+    async fn swap(&self, key: &str, old: Option<&[u8]>, new: &[u8]) -> Result<bool, SourceError>;
+
     /// How long a lease lasts from now; `None` when it has ended or the source knows no leases.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! Storing what became of a change (wire contract §4.2).
 //!
-//! Owns the decision what is written and the transaction. Left out: the connection. Invariants: commit and status are
+//! Owns the decision what is written and the transactions, that of a note as well. Left out: the connection. Invariants: commit and status are
 //! written together; neither over a value that was not looked at; what is stored already is not written again, because the
 //! config server acts on every write it sees.
 
@@ -62,6 +62,16 @@ pub(crate) async fn store(client: Client, outcome: &ConfigOutcome) -> Result<Rep
         }
     }
     Err(Error::GRpcStatus(tonic::Status::aborted("others write the same keys all the time")))
+}
+
+/// Writes a key that still holds `old`; `None`: that does not exist.
+pub(crate) async fn swap(client: Client, key: &str, old: Option<&[u8]>, new: &[u8]) -> Result<bool, Error> {
+    let unchanged = match old {
+        Some(old) => Compare::value(key, CompareOp::Equal, old),
+        None => Compare::version(key, CompareOp::Equal, 0),
+    };
+    let write = Txn::new().when([unchanged]).and_then([TxnOp::put(key, new, None)]);
+    Ok(client.kv_client().txn(write).await?.succeeded())
 }
 
 /// What is stored under each key, at one moment.

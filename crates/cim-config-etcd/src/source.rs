@@ -102,6 +102,10 @@ impl ConfigSource for EtcdSource {
         self.call(found).await
     }
 
+    async fn swap(&self, key: &str, old: Option<&[u8]>, new: &[u8]) -> Result<bool, SourceError> {
+        self.call(self.link.run("write a note", |client| report::swap(client, key, old, new))).await
+    }
+
     async fn time_left(&self, Lease(lease): Lease) -> Result<Option<Duration>, SourceError> {
         let left = self.link.run("ask for a lease", |client| async move {
             // -1: there is no such lease (any more).

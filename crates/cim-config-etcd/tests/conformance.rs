@@ -163,6 +163,7 @@ properties!(
     monotonic Monotonic,
     final_words FinalWords,
     read_back ReadBack,
+    swapped Swapped,
     report_while_watching ReportWhileWatching,
     lease Lease,
     absent_store AbsentStore,

@@ -34,6 +34,15 @@ pub(crate) fn store(root: &Path, outcome: &ConfigOutcome) -> Result<Reported, So
     Ok(reported)
 }
 
+/// Writes a file that still holds `old`; `None`: that does not exist.
+pub(crate) fn swap(root: &Path, key: &str, old: Option<&[u8]>, new: &[u8]) -> Result<bool, SourceError> {
+    let is_unchanged = value(root, key)?.as_deref() == old;
+    if is_unchanged {
+        write(root, key, new)?;
+    }
+    Ok(is_unchanged)
+}
+
 fn settle(root: &Path, commit: &Commit) -> Result<Reported, SourceError> {
     let stored = value(root, &commit.key)?.unwrap_or_default();
     if let Some(stored) = commit.is_superseded_by(&stored) {

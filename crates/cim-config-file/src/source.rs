@@ -3,7 +3,7 @@
 //! Owns what all watches and reports share. Left out: files (`census`, `results`) and waiting (`watch`). Invariant: reports
 //! are stored one after the other in the order in which they were made, and no file is touched on the runtime's own threads.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -100,6 +100,22 @@ impl FileSource {
         };
         Self { name: name.into(), shared: Arc::new(shared), storing: Arc::default() }
     }
+
+    /// Writes into the directory, when it is its turn.
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Path) -> Result<T, SourceError> + Send + 'static,
+    ) -> Result<T, SourceError> {
+        self.shared.check()?;
+        let turn = Arc::clone(&self.storing).lock_owned().await;
+        let dir = self.shared.dir.clone();
+        blocking(move || {
+            let written = work(&dir);
+            drop(turn);
+            written
+        })
+        .await
+    }
 }
 
 #[async_trait]
@@ -129,15 +145,13 @@ impl ConfigSource for FileSource {
     }
 
     async fn report(&self, outcome: &ConfigOutcome) -> Result<Reported, SourceError> {
-        self.shared.check()?;
-        let turn = Arc::clone(&self.storing).lock_owned().await;
-        let (dir, outcome) = (self.shared.dir.clone(), outcome.clone());
-        blocking(move || {
-            let reported = results::store(&dir, &outcome);
-            drop(turn);
-            reported
-        })
-        .await
+        let outcome = outcome.clone();
+        self.write(move |dir| results::store(dir, &outcome)).await
+    }
+
+    async fn swap(&self, key: &str, old: Option<&[u8]>, new: &[u8]) -> Result<bool, SourceError> {
+        let (key, old, new) = (key.to_owned(), old.map(<[u8]>::to_vec), new.to_vec());
+        self.write(move |dir| results::swap(dir, &key, old.as_deref(), &new)).await
     }
 
     async fn read(&self, key: &str) -> Result<Option<Vec<u8>>, SourceError> {

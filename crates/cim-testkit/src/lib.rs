@@ -134,12 +134,16 @@ macro_rules! source_conformance {
                 first_reset FirstReset, listed Listed, follows Follows, ordered Ordered, scope Scope,
                 exact_bytes ExactBytes, resume Resume, history_gone HistoryGone, reported Reported,
                 idempotent Idempotent, monotonic Monotonic, final_words FinalWords, read_back ReadBack,
-                report_while_watching ReportWhileWatching, lease Lease, absent_store AbsentStore,
-                recovery Recovery, cancellation Cancellation, close_twice CloseTwice,
-                secrets_hidden SecretsHidden);
+                swapped Swapped, report_while_watching ReportWhileWatching, lease Lease,
+                absent_store AbsentStore, recovery Recovery, cancellation Cancellation,
+                close_twice CloseTwice, secrets_hidden SecretsHidden);
         }
     };
     (@tests $harness:expr, $($test:ident $property:ident),*) => {
+        #[test]
+        fn every_property_is_checked() {
+            assert_eq!([$($crate::SourceProperty::$property),*], $crate::SourceProperty::ALL);
+        }
         $(#[test]
         fn $test() {
             $crate::check_source_in_test($crate::SourceProperty::$property, || $harness);

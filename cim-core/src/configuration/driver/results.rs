@@ -12,7 +12,8 @@ use super::super::commits::Report;
 use super::super::day_one::{AppState, DayOneStep};
 use super::super::key::DocumentId;
 use super::super::news::LeaseQuestion;
-use super::super::plan::{OnExhausted, RESTART_PERIOD};
+use super::super::plan::OnExhausted;
+use super::super::restarts;
 use super::super::rules::Now;
 use super::super::store::Registration;
 use super::super::subscription::Subscription;
@@ -266,7 +267,10 @@ impl Driver {
         match value {
             Ok(text) => {
                 let last = text.and_then(|text| serde_json::from_slice::<ChangeStatus>(&text).ok());
-                self.desk.know(&document, last);
+                if self.desk.know(&document, last) {
+                    // Its patch is not there any more.
+                    self.documents.lose(&document.data_key);
+                }
             }
             Err(error) => {
                 tracing::warn!(%key, error = %crate::chain(&error), "the store cannot be read yet");
@@ -342,15 +346,10 @@ impl Driver {
     }
 
     fn restart(&mut self, reason: &str, now: Now) {
-        let period = u64::try_from(RESTART_PERIOD.as_millis()).unwrap_or(u64::MAX);
-        self.memory.restarts_ms.retain(|at| at.saturating_add(period) > now.wall_ms && *at <= now.wall_ms);
+        restarts::forget_old(&mut self.memory.restarts_ms, now.wall_ms, |at| *at);
         let budget = usize::try_from(self.plan.restart_budget).unwrap_or(usize::MAX);
         if self.memory.restarts_ms.len() >= budget {
-            tracing::error!(
-                budget,
-                "the pod is not restarted again today; another document or a person has to help"
-            );
-            return;
+            return work::exhausted(budget);
         }
         self.memory.restarts_ms.push(now.wall_ms);
         self.dirty();
@@ -358,6 +357,6 @@ impl Driver {
             reason: "LoadConfigFailed".to_owned(),
             message: format!("the first configuration cannot be loaded: {reason}"),
         };
-        self.work.push(Box::pin(work::restart(Arc::clone(&self.plan.orchestrator), reason)));
+        self.work.push(Box::pin(work::restart(self.plan.clone(), reason, budget, now.wall_ms)));
     }
 }

@@ -111,7 +111,7 @@ impl Driver {
         self.memory.written = self.commits.written().clone();
         self.memory.own_map = self.desk.own_map() == Some(true);
         self.memory.seen = self.seen.map(|seen| seen.0);
-        self.memory.known = self.documents.known().clone();
+        self.documents.remember(&mut self.memory);
         self.memory.day_one = Some(self.day_one.state());
         self.memory.nf_revision = self.day_one.wanted().map(ToOwned::to_owned);
     }

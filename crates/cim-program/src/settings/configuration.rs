@@ -137,7 +137,7 @@ pub struct DayOneSettings {
     pub attempts: u32,
     /// What is done then.
     pub on_exhausted: OnExhausted,
-    /// Restarts of the pod within a day; after that as for `hold`.
+    /// Restarts within a day, of all pods of the microservice together; after that as for `hold`.
     pub restart_budget: u32,
 }
 

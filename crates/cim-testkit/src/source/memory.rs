@@ -334,6 +334,17 @@ impl ConfigSource for MemorySource {
         Ok(self.value(key.as_bytes()))
     }
 
+    async fn swap(&self, key: &str, old: Option<&[u8]>, new: &[u8]) -> Result<bool, SourceError> {
+        self.admit().await?;
+        Ok(self.change(|state| {
+            let is_unchanged = state.entries.get(key.as_bytes()).map(|entry| &*entry.value) == old;
+            if is_unchanged {
+                state.put(key.into(), new.into(), None);
+            }
+            is_unchanged
+        }))
+    }
+
     async fn time_left(&self, lease: Lease) -> Result<Option<Duration>, SourceError> {
         self.admit().await?;
         let fails = self.change(|state| {

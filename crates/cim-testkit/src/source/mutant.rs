@@ -59,6 +59,8 @@ pub enum SourceFlaw {
     KeepsOverFailure,
     /// A key that does not exist is read as an empty value.
     ReadsAbsent,
+    /// A note is written whatever its key holds.
+    SwapsBlindly,
     /// Reports wait for each other, and the second one for ever.
     ReportsBlock,
     /// Entries have no lease.
@@ -88,7 +90,7 @@ const SECRET: &str = "hunter2-b64";
 
 impl SourceFlaw {
     /// All flaws, each with the property that has to find it.
-    pub const ALL: [(Self, SourceProperty); 30] = [
+    pub const ALL: [(Self, SourceProperty); 31] = [
         (Self::SilentWhenEmpty, SourceProperty::FirstReset),
         (Self::SortsByKey, SourceProperty::Listed),
         (Self::DropsEntry, SourceProperty::Listed),
@@ -108,6 +110,7 @@ impl SourceFlaw {
         (Self::GoesBack, SourceProperty::Monotonic),
         (Self::KeepsOverFailure, SourceProperty::FinalWords),
         (Self::ReadsAbsent, SourceProperty::ReadBack),
+        (Self::SwapsBlindly, SourceProperty::Swapped),
         (Self::ReportsBlock, SourceProperty::ReportWhileWatching),
         (Self::HidesLease, SourceProperty::Lease),
         (Self::LeaseForEver, SourceProperty::Lease),
@@ -354,6 +357,15 @@ impl ConfigSource for SourceMutant {
             _ => value,
         });
         self.misreport(value).await
+    }
+
+    async fn swap(&self, key: &str, old: Option<&[u8]>, new: &[u8]) -> Result<bool, SourceError> {
+        if self.flaw == SourceFlaw::SwapsBlindly {
+            self.target.put(key, new);
+            return Ok(true);
+        }
+        let written = self.target.swap(key, old, new).await;
+        self.misreport(written).await
     }
 
     async fn time_left(&self, lease: Lease) -> Result<Option<Duration>, SourceError> {

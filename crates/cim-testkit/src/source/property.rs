@@ -42,6 +42,8 @@ pub enum SourceProperty {
     FinalWords,
     /// What is stored is read back; what does not exist is told from what is empty.
     ReadBack,
+    /// A note is written only over the value that was looked at; of many writers one wins.
+    Swapped,
     /// Reports and watches do not wait for each other.
     ReportWhileWatching,
     /// A lease is told with its entry, and how long it lasts.
@@ -60,7 +62,7 @@ pub enum SourceProperty {
 
 impl SourceProperty {
     /// All, in the order in which they build on each other.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::FirstReset,
         Self::Listed,
         Self::Follows,
@@ -74,6 +76,7 @@ impl SourceProperty {
         Self::Monotonic,
         Self::FinalWords,
         Self::ReadBack,
+        Self::Swapped,
         Self::ReportWhileWatching,
         Self::Lease,
         Self::AbsentStore,
@@ -133,6 +136,7 @@ async fn try_property(property: SourceProperty, harness: &dyn SourceHarness) -> 
         SourceProperty::Monotonic => reporting::monotonic(harness).await,
         SourceProperty::FinalWords => reporting::final_words(harness).await,
         SourceProperty::ReadBack => reporting::read_back(harness).await,
+        SourceProperty::Swapped => reporting::swapped(harness).await,
         SourceProperty::ReportWhileWatching => reporting::report_while_watching(harness).await,
         SourceProperty::Lease => watching::lease(harness).await,
         SourceProperty::AbsentStore => faults::absent_store(harness).await,

@@ -1,6 +1,6 @@
 //! Properties of what a source stores: exact, once, and never back in time.
 
-use cim_core::{ChangeStatus, Commit, ConfigOutcome, Reported};
+use cim_core::{ChangeStatus, Commit, ConfigOutcome, Reported, chain};
 use futures_util::future::join_all;
 
 use super::harness::SourceHarness;
@@ -120,6 +120,41 @@ pub(super) async fn read_back(harness: &dyn SourceHarness) -> Outcome {
         }
     }
     Ok(Verdict::Held)
+}
+
+pub(super) async fn swapped(harness: &dyn SourceHarness) -> Outcome {
+    let trial = Trial::new(harness);
+    let key = format!("cim-status/{}/_note", trial.pod());
+    let swap = |old: Option<Vec<u8>>, new: String| {
+        let (trial, key) = (&trial, &key);
+        async move {
+            let written = trial.source.swap(key, old.as_deref(), new.as_bytes());
+            let written = trial.in_time("writing a note", written).await?;
+            written.map_err(|error| format!("a store that is well took no note: {}", chain(&error)))
+        }
+    };
+    let steps = [
+        (None, "a", true, "a"),
+        (None, "b", false, "a"),
+        (Some("b"), "c", false, "a"),
+        (Some("a"), "d", true, "d"),
+    ];
+    for (old, new, is_written, value) in steps {
+        let answer = swap(old.map(Into::into), new.to_owned()).await?;
+        let stored = harness.value(key.as_bytes()).await;
+        if answer != is_written || stored.as_deref() != Some(value.as_bytes()) {
+            return Err(format!("{new} over {old:?} is answered {answer}, and {stored:?} is stored"));
+        }
+    }
+    let writers: Vec<_> = (0..MANY).map(|writer| swap(Some(b"d".to_vec()), writer.to_string())).collect();
+    let answers = join_all(writers).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let winners: Vec<_> = (0..MANY).filter(|writer| answers.get(*writer) == Some(&true)).collect();
+    let stored =
+        harness.value(key.as_bytes()).await.map(|value| String::from_utf8_lossy(&value).into_owned());
+    match (winners.as_slice(), stored) {
+        ([winner], Some(stored)) if winner.to_string() == stored => Ok(Verdict::Held),
+        (_, stored) => Err(format!("of {MANY} writers {winners:?} won, and {stored:?} is stored")),
+    }
 }
 
 pub(super) async fn report_while_watching(harness: &dyn SourceHarness) -> Outcome {

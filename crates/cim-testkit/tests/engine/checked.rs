@@ -1,5 +1,7 @@
 //! Changes that are checked before they are handed over, and confirmed and undone after it.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cim_core::configuration::{Confirmation, Plan};
@@ -53,6 +55,48 @@ async fn an_application_that_began_anew_is_asked_again() {
     pod.store.put_leased(key(2), r#"[{"op":"remove","path":"/level"}]"#, LEASE);
     pod.commits(-2).await;
     assert_eq!(pod.app.handed_over(), [1], "the change does not fit what the application has now");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_document_whose_last_change_was_not_remembered_is_asked_for_again() {
+    let dirs = tempfile::tempdir().unwrap();
+    let store = MemorySource::new("store");
+    let on = |dir: &Path| {
+        let dir = dirs.path().join(dir);
+        std::fs::create_dir_all(&dir).unwrap();
+        Pod::over(Arc::clone(&store), Manner::Works, |plan| {
+            reading_back(plan);
+            plan.dir = Some(dir);
+        })
+    };
+    let pod = on("spool".as_ref());
+    pod.app.show(r#"{"level":1}"#);
+    pod.register().await;
+    // The second change is handed over: the first one is remembered. What is remembered then is what a kill leaves behind
+    // that comes after the second result is stored and before it is remembered.
+    let (shown, left) = (pod.app.clone(), dirs.path().to_owned());
+    pod.app.at_call(move |revision| {
+        shown.show(&format!(r#"{{"level":{}}}"#, revision + 1));
+        if revision == 2 {
+            std::fs::create_dir(left.join("left")).unwrap();
+            std::fs::copy(left.join("spool/configuration.json"), left.join("left/configuration.json"))
+                .unwrap();
+        }
+    });
+    for revision in 1..=2 {
+        pod.store.put_leased(key(revision), level(u32::try_from(revision).unwrap() + 1), LEASE);
+        pod.commits(revision).await;
+    }
+    pod.stop().await;
+    store.reopen();
+    let next = on("left".as_ref());
+    next.app.show(r#"{"level":3}"#);
+    let patch = r#"[{"op":"test","path":"/level","value":3},{"op":"replace","path":"/level","value":4}]"#;
+    let shown = next.app.clone();
+    next.app.at_call(move |_| shown.show(r#"{"level":4}"#));
+    store.put_leased(key(3), patch, LEASE);
+    next.commits(3).await;
+    assert_eq!(next.app.handed_over(), [3], "it is neither refused nor undone");
 }
 
 #[tokio::test(start_paused = true)]

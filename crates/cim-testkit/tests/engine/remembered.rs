@@ -50,29 +50,63 @@ async fn a_kill_and_a_store_that_was_set_back_at_once_bring_no_change_back_after
     assert_eq!(next.app.handed_over(), [5]);
 }
 
+/// A pod whose application never takes its first configuration, until it is given up.
+async fn never_loaded(store: &Arc<MemorySource>, spool: &Path) -> Pod {
+    // Read after the registration: what an earlier process left half done is loaded for it as well, and not counted here.
+    store.set_gate(false);
+    let pod = Pod::over(Arc::clone(store), Manner::Answers(503), |plan| {
+        plan.nf_revision = Some("0".to_owned());
+        plan.dir = Some(spool.to_owned());
+        plan.restart_budget = 3;
+    });
+    pod.register().await;
+    store.set_gate(true);
+    pod.cim.intake().accept(Class::Event, br#"{"eventName":"NotConfigured"}"#).await.unwrap();
+    until("the end of all attempts", || pod.announced("LoadConfigRequestFailure")).await;
+    assert_eq!(pod.app.loads(), 10, "one failure is none");
+    pod
+}
+
+fn with_first_configuration() -> Arc<MemorySource> {
+    let store = MemorySource::new("store");
+    store.put("config/ns/svc/0", "{}");
+    store
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_pod_is_restarted_for_its_first_configuration_within_a_budget_that_outlives_it() {
     let spool = tempfile::tempdir().unwrap();
     let mut restarts = 0;
     for _ in 0..6 {
-        let store = MemorySource::new("store");
-        store.put("config/ns/svc/0", "{}");
-        // Read after the registration: what an earlier process left half done is loaded for it as well, and not counted here.
-        store.set_gate(false);
-        let pod = Pod::over(Arc::clone(&store), Manner::Answers(503), |plan| {
-            plan.nf_revision = Some("0".to_owned());
-            plan.dir = Some(spool.path().to_owned());
-            plan.restart_budget = 3;
-        });
-        pod.register().await;
-        store.set_gate(true);
-        pod.cim.intake().accept(Class::Event, br#"{"eventName":"NotConfigured"}"#).await.unwrap();
-        until("the end of all attempts", || pod.announced("LoadConfigRequestFailure")).await;
-        assert_eq!(pod.app.loads(), 10, "one failure is none");
+        let pod = never_loaded(&with_first_configuration(), spool.path()).await;
         pod.stop().await;
         restarts += pod.orchestrator.restarts().len();
     }
     assert_eq!(restarts, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn pods_whose_spools_end_with_them_share_the_budget_of_their_microservice() {
+    let store = with_first_configuration();
+    let mut restarts = Vec::new();
+    for _ in 0..6 {
+        let spool = tempfile::tempdir().unwrap();
+        let pod = never_loaded(&store, spool.path()).await;
+        pod.stop().await;
+        store.reopen();
+        restarts.push(pod.orchestrator.restarts().len());
+    }
+    assert_eq!(restarts, [1, 1, 1, 0, 0, 0]);
+    let note = store.value(b"cim-status/ns/svc/_restarts").unwrap();
+    let note: serde_json::Value = serde_json::from_slice(&note).unwrap();
+    assert_eq!(note["restarts"].as_array().unwrap().len(), 3, "{note}");
+
+    // Garbage is as good as nothing, and a store that does not answer leaves the count of the spool.
+    store.put("cim-status/ns/svc/_restarts", "[7");
+    let spool = tempfile::tempdir().unwrap();
+    let pod = never_loaded(&store, spool.path()).await;
+    pod.stop().await;
+    assert_eq!(pod.orchestrator.restarts().len(), 1);
 }
 
 #[tokio::test]

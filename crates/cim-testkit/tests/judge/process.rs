@@ -111,6 +111,10 @@ impl ConfigSource for Way {
         alive(&self.dead, self.store.read(key)).await
     }
 
+    async fn swap(&self, key: &str, old: Option<&[u8]>, new: &[u8]) -> Result<bool, SourceError> {
+        alive(&self.dead, self.store.swap(key, old, new)).await
+    }
+
     async fn time_left(&self, lease: Lease) -> Result<Option<Duration>, SourceError> {
         alive(&self.dead, self.store.time_left(lease)).await
     }
