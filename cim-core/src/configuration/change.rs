@@ -32,6 +32,15 @@ pub enum Verdict {
     Refused(String),
 }
 
+/// How it ended that a change was to be undone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Undone {
+    /// The application has what it had before.
+    Back,
+    /// Nothing led back, and the application is well with it by now.
+    Well,
+}
+
 /// What is to be done next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
@@ -55,9 +64,9 @@ pub struct PushStep {
     pub key: ChangeKey,
     /// The patch.
     pub patch: Arc<[u8]>,
-    /// Which call this is; comes back with the verdict.
+    /// Which call, confirmation or undoing this is; comes back with what came of it.
     pub attempt: u32,
-    /// When the change has to be settled.
+    /// When the change has to be settled; of a call only known once it has begun.
     pub deadline: Duration,
 }
 
@@ -76,6 +85,8 @@ pub struct Settled {
     pub status: ChangeStatus,
     /// It is another word about a change that counted as applied.
     pub corrects: bool,
+    /// It was handed over, and whether the application has it nobody said.
+    pub in_doubt: bool,
     /// It is the first of a new count: the map of the config server was made anew, and its revisions began again.
     pub is_of_new_count: bool,
 }
@@ -112,16 +123,73 @@ pub(super) enum Phase {
     ToConfirm(Option<String>),
     /// Being confirmed.
     Confirming(Option<String>),
-    /// To be undone.
-    ToUndo(String),
-    /// Being undone.
-    Undoing(String),
+    /// To be undone, not before that moment.
+    ToUndo { reason: String, until: Duration, tried: Option<Tried> },
+    /// Being undone; how often that failed before.
+    Undoing(String, u32),
+    /// Gone with the application as it was, before it could be undone.
+    Undone(String),
+}
+
+/// That a change could not be undone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Tried {
+    pub times: u32,
+    pub failure: String,
+}
+
+impl Phase {
+    /// Whether something is done about it also without a lease: the application took the change, and may be ill with it.
+    pub(super) fn is_led_to_an_end(&self) -> bool {
+        matches!(
+            self,
+            Self::Confirming(_) | Self::ToUndo { tried: None, .. } | Self::Undoing(..) | Self::Undone(_)
+        )
+    }
+
+    /// Whether it is repeated until the time of the change is over.
+    pub(super) fn is_repeated(&self) -> bool {
+        matches!(
+            self,
+            Self::Waiting | Self::Calling | Self::Pausing { .. } | Self::ToUndo { tried: Some(_), .. }
+        )
+    }
+
+    /// What has become of undoing it so far.
+    pub(super) fn undoing(&self) -> Option<String> {
+        match self {
+            Self::ToUndo { reason, tried: Some(tried), .. } => {
+                Some(format!("{reason}; and it could not be undone: {}", tried.failure))
+            }
+            _ => None,
+        }
+    }
 }
 
 impl Change {
     pub(super) fn step(&self, attempt: u32) -> PushStep {
         let deadline = self.deadline.unwrap_or_default();
         PushStep { key: self.key.clone(), patch: Arc::clone(&self.patch), attempt, deadline }
+    }
+
+    /// Whether the application has seen it, maybe by an earlier process.
+    pub(super) fn is_begun(&self) -> bool {
+        self.status.attempts > 0 || !matches!(self.phase, Phase::Waiting | Phase::Calling)
+    }
+
+    /// The application began anew: it is handed over again, unless it had made the application ill.
+    pub(super) fn begin_anew(&mut self) {
+        self.phase = match std::mem::replace(&mut self.phase, Phase::Waiting) {
+            Phase::ToUndo { reason, .. } | Phase::Undoing(reason, _) | Phase::Undone(reason) => {
+                Phase::Undone(reason)
+            }
+            _ => Phase::Waiting,
+        };
+    }
+
+    /// Whether its lease ended before it was ever handed over, as far as is known.
+    pub(super) fn seems_over(&self, now: Duration) -> bool {
+        self.status.attempts == 0 && self.commit_by.is_some_and(|end| end <= now)
     }
 
     /// It has that much time from now on.

@@ -278,6 +278,7 @@ mod tests {
             commit_by: Some(Duration::from_millis(1000)),
             status,
             corrects: false,
+            in_doubt: false,
             is_of_new_count: false,
         };
         let commit = Some(Commit { key: "k".to_owned(), value });

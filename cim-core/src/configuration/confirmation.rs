@@ -1,12 +1,12 @@
 //! Whether the application is well with a change: looked at after the change, before its result is told.
 //!
-//! Owns the looking. Left out: what follows from it. Invariant: an application that answers its probe throughout the window
-//! is confirmed; one that fails it several times in a row is not.
+//! Owns the looking. Left out: what follows from it. Invariant: an application that answers its probe throughout the window,
+//! or for as long as the change lasts, is confirmed; one that fails it several times in a row is not.
 
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::contract::Application;
 
@@ -25,8 +25,16 @@ pub struct Confirmation {
     pub read_back: Option<String>,
 }
 
+/// Time for one look, however late it is.
+const ONE_LOOK: Duration = Duration::from_secs(1);
+
 impl Confirmation {
-    /// Looks until the window is over.
+    /// How long it takes where the application is well.
+    pub(super) fn time(&self) -> Duration {
+        ONE_LOOK + self.probe.as_ref().map_or(Duration::ZERO, |_| self.window)
+    }
+
+    /// Looks until the window is over, or until that moment, which leaves time for one look at least.
     ///
     /// # Errors
     /// What is wrong with the application.
@@ -38,39 +46,37 @@ impl Confirmation {
         application: &dyn Application,
         data_key: &str,
         expected: Option<&Value>,
+        until: Instant,
     ) -> Result<(), String> {
         if let Some(path) = &self.probe {
-            self.watch(application, path).await?;
+            self.watch(application, path, until).await?;
         }
-        match (&self.read_back, expected) {
-            (Some(path), Some(expected)) => {
-                compare(application, &path.replace("{data_key}", data_key), expected).await
-            }
-            _ => Ok(()),
+        let (Some(path), Some(expected)) = (&self.read_back, expected) else { return Ok(()) };
+        let path = path.replace("{data_key}", data_key);
+        match timeout_at(one_look_or(until), compare(application, &path, expected)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(format!("reading back {path}: no answer before the time of the change ran out")),
         }
     }
 
-    async fn watch(&self, application: &dyn Application, path: &str) -> Result<(), String> {
-        let end = Instant::now() + self.window;
+    async fn watch(&self, application: &dyn Application, path: &str, until: Instant) -> Result<(), String> {
+        let end = (Instant::now() + self.window).min(until);
         let mut failures = 0;
         loop {
-            match application.get(path).await {
-                Ok(answer) if answer.is_success() => failures = 0,
-                other => {
-                    failures += 1;
-                    if failures >= self.failures {
-                        let what = match other {
-                            Ok(answer) => format!("answered {}", answer.status),
-                            Err(error) => error.to_string(),
-                        };
-                        return Err(format!("the probe {path} failed {failures} times in a row: {what}"));
-                    }
+            let what = match timeout_at(one_look_or(until), application.get(path)).await {
+                Ok(Ok(answer)) if answer.is_success() => None,
+                Ok(Ok(answer)) => Some(format!("answered {}", answer.status)),
+                Ok(Err(error)) => Some(error.to_string()),
+                Err(_) => Some("no answer before the time of the change ran out".to_owned()),
+            };
+            failures = what.as_ref().map_or(0, |_| failures + 1);
+            match what {
+                None if Instant::now() >= end => return Ok(()),
+                Some(what) if failures >= self.failures || Instant::now() >= until => {
+                    return Err(format!("the probe {path} failed {failures} times in a row: {what}"));
                 }
+                _ => sleep(self.interval).await,
             }
-            if Instant::now() >= end && failures == 0 {
-                return Ok(());
-            }
-            sleep(self.interval).await;
         }
     }
 
@@ -85,6 +91,11 @@ impl Confirmation {
         let path = self.read_back.as_ref()?.replace("{data_key}", data_key);
         Some(read(application, &path).await)
     }
+}
+
+/// That moment, or the end of one look where it is too near.
+fn one_look_or(until: Instant) -> Instant {
+    until.max(Instant::now() + ONE_LOOK)
 }
 
 async fn compare(application: &dyn Application, path: &str, expected: &Value) -> Result<(), String> {

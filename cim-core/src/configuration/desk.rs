@@ -5,18 +5,19 @@
 //! is ever committed under a foreign key; looking for work costs what there is to do, not what there is.
 
 mod outcome;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 pub use self::outcome::OnFailure;
-use super::change::{PushStep, Settled, Step, Verdict, Word};
+use super::change::Step;
 use super::counts::Counts;
 use super::key::{ChangeKey, DocumentId, Key, MapLevel, OWN_DOCUMENT};
 use super::lane::Lane;
 use super::news::{DayOneEntry, LeaseQuestion, News};
 use super::rules::{Now, Rules};
-use crate::contract::{ChangeState, ChangeStatus, ConfigEntry, ConfigUpdate, Identity};
+use crate::contract::{ChangeStatus, ConfigEntry, ConfigUpdate, Identity};
 
 /// All lanes.
 #[derive(Debug)]
@@ -27,12 +28,16 @@ pub struct Desk {
     lanes: BTreeMap<DocumentId, Lane>,
     /// What earlier runs settled, for lanes that do not exist yet.
     remembered: BTreeMap<DocumentId, (i32, Option<ChangeStatus>)>,
+    /// How many results of theirs are not stored yet.
+    storing: BTreeMap<DocumentId, u32>,
     /// CIM's own document has a map of its own; `None`: nobody knows yet, and its changes wait for that.
     own_map: Option<bool>,
     /// Revisions of the store mean the same to every process.
     lasting_revisions: bool,
     /// Results that the config server has from earlier runs.
     committed: BTreeMap<String, i32>,
+    /// Revisions of the maps with which the pod began, by the key of their results.
+    began_with: BTreeMap<String, i32>,
     ready: bool,
     touched: VecDeque<DocumentId>,
     wakes: BTreeSet<(Duration, DocumentId)>,
@@ -54,9 +59,11 @@ impl Desk {
             on_failure,
             lanes: BTreeMap::new(),
             remembered,
+            storing: BTreeMap::new(),
             own_map: None,
             lasting_revisions: false,
             committed: BTreeMap::new(),
+            began_with: BTreeMap::new(),
             ready: false,
             touched: VecDeque::new(),
             wakes: BTreeSet::new(),
@@ -78,6 +85,14 @@ impl Desk {
     /// Revisions of the store mean the same to every process.
     pub fn set_lasting_revisions(&mut self, lasting: bool) {
         self.lasting_revisions = lasting;
+    }
+
+    /// The store was set back: moments of its earlier life, which stories tell, mean nothing in this one.
+    pub fn set_back(&mut self) {
+        self.lanes.values_mut().for_each(Lane::set_back);
+        for last in self.remembered.values_mut().filter_map(|(_, last)| last.as_mut()) {
+            (last.store_revision, last.count_after) = (None, None);
+        }
     }
 
     /// The application may be called from now on. `again`: it had registered before, so whatever it was told is gone.
@@ -161,12 +176,13 @@ impl Desk {
         let (document, revision) = (key.document.clone(), key.revision);
         let result_key = self.commit_key(&document);
         let is_committed = self.committed.get(&result_key) == Some(&revision);
-        let (rules, remembered) = (self.rules, &mut self.remembered);
+        let (rules, remembered, storing) = (self.rules, &mut self.remembered, &mut self.storing);
         let lane = self.lanes.entry(document.clone()).or_insert_with(|| {
             let (settled, last) = remembered.remove(&document).unwrap_or_default();
-            let confirms = rules.confirms && document.data_key != OWN_DOCUMENT;
+            let confirm = rules.confirm.filter(|_| document.data_key != OWN_DOCUMENT);
             news.documents.push(document.clone());
-            Lane::new(Rules { confirms, ..rules }, settled, last)
+            let storing = storing.remove(&document).unwrap_or_default();
+            Lane::new(Rules { confirm, ..rules }, settled, last, storing)
         });
         if is_committed {
             lane.skip_through(revision);
@@ -203,11 +219,18 @@ impl Desk {
         lane.know(last.filter(|last| last.level == document.level.as_str()))
     }
 
+    /// A result of a document from an earlier run is not stored yet: [`stored`](Self::stored) will say when it is.
+    pub fn await_storing(&mut self, document: DocumentId) {
+        *self.storing.entry(document).or_default() += 1;
+    }
+
     /// A result of a document is stored, or given up.
     pub fn stored(&mut self, document: &DocumentId) {
         if let Some(lane) = self.lanes.get_mut(document) {
             lane.stored();
             self.touched.push_back(document.clone());
+        } else if let Some(storing) = self.storing.get_mut(document) {
+            *storing = storing.saturating_sub(1);
         }
     }
 
@@ -253,85 +276,6 @@ impl Desk {
     /// revision is not handed over again. A lower one is, because it may be one of another document of the same map.
     pub fn already_committed(&mut self, key: String, revision: i32) {
         self.committed.insert(key, revision);
-    }
-
-    /// A call ended.
-    pub fn answered(&mut self, document: &DocumentId, attempt: u32, verdict: Verdict, now: Now) {
-        if let Some(lane) = self.lanes.get_mut(document) {
-            lane.answered(attempt, verdict, now);
-            self.touched.push_back(document.clone());
-        }
-    }
-
-    /// A change of CIM's own document is in force, or of no use here.
-    pub fn own_changed(&mut self, step: &PushStep, word: Word, now: Now) -> Option<Settled> {
-        self.touched.push_back(step.key.document.clone());
-        let lane = self.lanes.get_mut(&step.key.document)?;
-        lane.answered(step.attempt, Verdict::Accepted(200), now);
-        lane.result(step.key.revision, word, now)
-    }
-
-    /// The application published a result; `Err` says why it counts for nothing.
-    ///
-    /// # Errors
-    /// The key is not one that was handed over, or not of this pod.
-    pub fn result(
-        &mut self,
-        key: &str,
-        revision: Option<i32>,
-        word: Word,
-        now: Now,
-    ) -> Result<Option<Settled>, &'static str> {
-        let key = match Key::parse(key.as_bytes(), &self.identity) {
-            Key::Change(key) => key,
-            Key::Foreign => return Err("its key is that of another pod"),
-            Key::DayOne(_) | Key::Malformed(_) => return Err("its key is none of a change"),
-        };
-        if revision.is_some_and(|revision| revision != key.revision) {
-            return Err("its revision is not that of its key");
-        }
-        if key.document.data_key == OWN_DOCUMENT {
-            return Err("it is about a document that is not the application's");
-        }
-        let Some(lane) = self.lanes.get_mut(&key.document) else {
-            return Err("no such change was handed over");
-        };
-        self.touched.push_back(key.document);
-        Ok(lane.result(key.revision, word, now))
-    }
-
-    /// What came of a confirmation.
-    pub fn confirmed(
-        &mut self,
-        document: &DocumentId,
-        revision: i32,
-        outcome: Result<(), String>,
-        now: Now,
-    ) -> Option<Settled> {
-        self.touched.push_back(document.clone());
-        self.lanes.get_mut(document)?.confirmed(revision, outcome, now)
-    }
-
-    /// What came of undoing a change.
-    pub fn undone(
-        &mut self,
-        document: &DocumentId,
-        revision: i32,
-        outcome: Result<(), String>,
-        now: Now,
-    ) -> Option<Settled> {
-        self.touched.push_back(document.clone());
-        self.lanes.get_mut(document)?.undone(revision, outcome, now)
-    }
-
-    /// A change is refused before it is handed over. One of CIM's own document failed: nobody else would have taken it.
-    pub fn refuse(&mut self, step: &PushStep, reason: String, now: Now) -> Option<Settled> {
-        self.touched.push_back(step.key.document.clone());
-        let lane = self.lanes.get_mut(&step.key.document)?;
-        lane.answered(step.attempt, Verdict::Refused(reason.clone()), now);
-        let is_own = step.key.document.data_key == OWN_DOCUMENT;
-        let state = if is_own { ChangeState::Failed } else { ChangeState::Refused };
-        lane.refuse(step.key.revision, state, reason, now)
     }
 
     /// What is to be done now. To be asked until it says `None`.

@@ -5,6 +5,7 @@
 //! stored before it is announced, and stored and remembered before the next change of its document is handed over: a killed
 //! process and a store that was set back, even both at once, bring no earlier change back after a later one.
 
+mod hearing;
 mod own_map;
 mod results;
 mod steps;
@@ -16,25 +17,25 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use self::upkeep::Waiting;
 use super::Order;
-use super::change::{PushStep, Verdict};
+use super::change::{PushStep, Undone, Verdict};
 use super::checks::Documents;
 use super::commits::Commits;
+use super::confirmation::Confirmation;
 use super::day_one::DayOne;
 use super::desk::Desk;
-use super::key::{MapLevel, commit_key, status_key};
-use super::news::News;
+use super::key::{MapLevel, commit_key};
 use super::plan::Plan;
 use super::rules::{Now, Rules};
 use super::store::Memory;
 use super::subscription::{Heard, Subscription};
 use super::view::ConfigurationView;
 use super::work::{self, Done, Work};
-use crate::contract::{ChangeStatus, ConfigScope, ConfigUpdate, Revision};
+use crate::contract::{ChangeStatus, ConfigScope, Revision};
 use crate::intake::{Intake, Signal};
 
 /// Calls of the application at the same time.
@@ -74,12 +75,16 @@ pub(crate) struct Driver {
     /// The first reading of the source is done.
     caught_up: bool,
     start_committed: bool,
+    /// No earlier process of this pod met the application, as far as is remembered.
+    is_first_life: bool,
     /// Revision of the map of CIM's own document that is still to be committed.
     own_revision: Option<String>,
     /// Pause before the orchestrator is asked for the map of CIM's own document again.
     own_map_pause: Duration,
     /// The last changes with a result.
     history: VecDeque<ChangeStatus>,
+    /// The orchestrator is being asked for another pod.
+    restarting: bool,
     /// The first configuration that is being handed over.
     loading: Option<Arc<[u8]>>,
     calls: VecDeque<PushStep>,
@@ -88,6 +93,8 @@ pub(crate) struct Driver {
     questions: VecDeque<BoxFuture<'static, Done>>,
     asking: usize,
     announcing: usize,
+    /// Told when the application registered again.
+    begins_anew: watch::Sender<()>,
     work: Work,
     signals: mpsc::Receiver<Signal>,
     orders: mpsc::Receiver<Order>,
@@ -112,7 +119,7 @@ impl Driver {
         view: Arc<Mutex<ConfigurationView>>,
     ) -> Self {
         let memory = plan.dir.as_deref().map(Memory::load).unwrap_or_default().in_pod(&plan.identity.uid);
-        let rules = Rules { confirms: plan.confirmation.is_some(), ..plan.rules };
+        let rules = Rules { confirm: plan.confirmation.as_ref().map(Confirmation::time), ..plan.rules };
         let mut desk = Desk::new(plan.identity.clone(), rules, plan.on_failure, memory.settled());
         let is_lasting = plan.source.as_ref().is_some_and(|source| source.has_lasting_revisions());
         desk.set_lasting_revisions(is_lasting);
@@ -129,10 +136,17 @@ impl Driver {
             microservice: plan.identity.microservice.clone(),
         };
         let nf_revision = memory.nf_revision.clone().or_else(|| plan.nf_revision.clone());
+        let now = Now { mono: Duration::ZERO, wall_ms: crate::clock::now_ms() };
+        let mut commits = Commits::new(memory.marks.clone(), memory.written.clone());
+        for unstored in &memory.unstored {
+            let Some((document, report)) = unstored.clone().report(&plan.identity, now) else { continue };
+            desk.await_storing(document);
+            commits.push(report);
+        }
         let mut this = Self {
             desk,
             day_one: DayOne::new(plan.day_one, nf_revision).restored(memory.day_one),
-            commits: Commits::new(memory.marks.clone(), memory.written.clone()),
+            commits,
             documents: Documents::new(&memory, plan.dry_run, plan.check.clone()),
             subscription: plan.source.clone().map(|source| Subscription::new(source, scope)),
             seen: memory.seen.filter(|_| is_lasting).map(Revision),
@@ -142,15 +156,18 @@ impl Driver {
             absence_told: false,
             caught_up: false,
             start_committed: false,
+            is_first_life: memory.registration.is_none(),
             own_revision: None,
             own_map_pause: ASK_ORCHESTRATOR_AGAIN,
             history: memory.history(HISTORY).into(),
+            restarting: false,
             loading: None,
             calls: VecDeque::new(),
             calling: 0,
             questions: VecDeque::new(),
             asking: 0,
             announcing: 0,
+            begins_anew: watch::Sender::new(()),
             work: Work::new(),
             signals,
             orders,
@@ -165,6 +182,11 @@ impl Driver {
             memory,
             plan,
         };
+        if this.is_first_life {
+            for (level, revision) in this.given_revisions() {
+                this.began_with(level, false, &revision);
+            }
+        }
         this.ask();
         // Whoever looks before the first renewal sees what is remembered.
         this.show();
@@ -246,18 +268,20 @@ impl Driver {
         while self.calling < CALLS
             && let Some(step) = self.calls.pop_front()
         {
-            self.calling += 1;
-            self.desk.counts_mut().push_attempts += 1;
-            self.work.push(Box::pin(work::call(Arc::clone(&self.plan.application), step)));
+            if self.desk.begin(&step, now) {
+                self.calling += 1;
+                self.desk.counts_mut().push_attempts += 1;
+                self.work.push(Box::pin(work::call(Arc::clone(&self.plan.application), step)));
+            }
+        }
+        while let Some(question) = self.commits.doubt(now) {
+            self.ask_for_limit(question);
         }
         while self.asking < QUESTIONS
             && let Some(question) = self.questions.pop_front()
         {
             self.asking += 1;
             self.work.push(Box::pin(async move { Done::Answer(Box::new(question.await)) }));
-        }
-        while let Some(question) = self.commits.doubt(now) {
-            self.ask_for_limit(question);
         }
         if let Some(source) = self.plan.source.clone() {
             while let Some((line, outcome)) = self.commits.poll(now) {
@@ -267,67 +291,6 @@ impl Driver {
         if self.upkeep_at.is_some_and(|at| at <= Instant::now()) && !self.saving {
             self.upkeep();
         }
-    }
-
-    fn hear(&mut self, heard: Heard) {
-        let (mut next, mut room) = (Some(heard), GULP);
-        while let Some(heard) = next.take() {
-            room -= 1;
-            match heard {
-                Heard::Update(update) => {
-                    self.watching = Some(Ok(()));
-                    self.update(update);
-                    // What is taken out of the watch is lost unless it is looked at: beyond the gulp it stays there.
-                    if room > 0 {
-                        next = self.subscription.as_mut().and_then(Subscription::ready);
-                    }
-                }
-                Heard::Cut(error) => {
-                    let text = crate::chain(&error);
-                    tracing::warn!(kind = error.kind().as_str(), error = %text, "the watch of the configuration ended; it is begun again");
-                    self.desk.counts_mut().watch_restarts += 1;
-                    self.absent(text);
-                    self.ask_for_health();
-                }
-            }
-        }
-        self.note();
-    }
-
-    fn update(&mut self, update: ConfigUpdate) {
-        let now = self.now();
-        let is_reset = matches!(update, ConfigUpdate::Reset { .. });
-        let at = match &update {
-            ConfigUpdate::Put(entry) => entry.revision,
-            ConfigUpdate::Reset { revision, .. } | ConfigUpdate::Delete { revision, .. } => *revision,
-        };
-        let News { leases, day_one, removed, results, documents } = self.desk.update(update, now);
-        if is_reset {
-            self.day_one.reset();
-        }
-        if let Some(revision) = removed {
-            self.day_one.removed(revision.as_deref());
-        }
-        for entry in day_one {
-            let is_news = self.seen.is_some_and(|seen| entry.written > seen);
-            self.day_one.document(entry, is_news);
-        }
-        self.seen = Some(at);
-        self.caught_up |= is_reset;
-        for key in results {
-            self.ask_for_result(key, Instant::now());
-        }
-        if let Some(source) = &self.plan.source {
-            for document in documents {
-                let key = status_key(&self.plan.identity, &document);
-                let now = Instant::now();
-                self.questions.push_back(Box::pin(work::story(Arc::clone(source), document, key, now)));
-            }
-        }
-        for question in leases {
-            self.ask_for_limit(question);
-        }
-        self.dirty();
     }
 
     fn done(&mut self, done: Done) {
@@ -355,16 +318,16 @@ impl Driver {
             Done::Committed { key, value } => self.committed(key, value),
             Done::Story { document, key, value } => self.story(document, key, value),
             Done::Own { step, outcome } => self.own_changed(&step, outcome, now),
-            Done::Confirmed { document, revision, outcome } => {
-                let settled = self.desk.confirmed(&document, revision, outcome, now);
+            Done::Confirmed { step, outcome } => {
+                let settled = self.desk.confirmed(&step, outcome, now);
                 self.settled(settled);
             }
             Done::Learned { step, document } => self.learned(step, document, now),
-            Done::Undone { document, revision, outcome, loaded } => {
-                if let (Ok(()), Some(whole)) = (&outcome, loaded) {
+            Done::Undone { step, outcome, loaded } => {
+                if let (Ok(Undone::Back), Some(whole)) = (&outcome, loaded) {
                     self.documents.load(&whole);
                 }
-                let settled = self.desk.undone(&document, revision, outcome, now);
+                let settled = self.desk.undone(&step, outcome, now);
                 self.settled(settled);
             }
             Done::Loaded { attempt, outcome } => self.loaded(attempt, outcome, now),
@@ -372,6 +335,7 @@ impl Driver {
             Done::OwnMap(Ok(None)) => self.desk.set_own_map(false),
             Done::OwnMap(Err(kind)) => self.own_map_is_unknown(kind),
             Done::Health(health) => self.healthy(&health),
+            Done::Restarted { reason, outcome } => self.restarted(reason, outcome),
             Done::RolledBack { document, outcome, done } => {
                 if outcome.is_ok() {
                     self.documents.went_back(&document.data_key);

@@ -3,11 +3,14 @@
 //! A pure state machine: inputs come with the time, and [`Lane::poll`] says what is to be done next. Left out: doing it.
 //! Walk of one change: offered → pushed → (a result on CONFIG, or the verdict of the call) → confirmed, where that is
 //! asked for → settled, once → its result stored. Invariants: one call at a time; changes are pushed in the order of
-//! their revisions; a settled revision is never pushed again, nor is any lower one; none is pushed before it is known what
+//! their revisions; a settled revision is never pushed again, nor is any lower one; none is pushed while the last one is still
+//! being confirmed or undone, nor before it is known what
 //! earlier runs settled, nor before the result of the last one is stored, so that this also holds across a crash; the word
 //! of the application on CONFIG beats what a call says; no change fails that was not handed over, nor while its lease may
 //! last: stores begin leases anew, so at the deadline the store is asked.
 
+mod calling;
+mod confirming;
 mod lease;
 mod seen;
 
@@ -15,7 +18,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::change::{Change, Phase, PushStep, Settled, Step, Verdict, Word};
+use super::change::{Change, Phase, PushStep, Settled, Step, Word};
 use super::key::{ChangeKey, DocumentId};
 use super::record::Record;
 use super::rules::{Now, Rules};
@@ -29,10 +32,11 @@ pub struct Lane {
     /// The last one was settled by the answer of a call, and the application may still correct it.
     correctable: Option<Settled>,
     pending: BTreeMap<i32, Change>,
-    /// The call that is under way.
+    /// What is under way with the application: a call, a confirmation, or the undoing of a change.
     calling: Option<u32>,
-    /// A call to the application as it was before it registered again.
+    /// The same with the application as it was before it registered again.
     abandoned: Option<u32>,
+    /// How often something was begun with it.
     attempts: u32,
     /// It is known what earlier runs settled.
     known: bool,
@@ -41,9 +45,9 @@ pub struct Lane {
 }
 
 impl Lane {
-    /// A lane whose changes up to `settled` have a result. It waits for [`know`](Self::know).
+    /// A lane whose changes up to `settled` have a result, so many of them not stored yet. It waits for [`know`](Self::know).
     #[must_use]
-    pub fn new(rules: Rules, settled: i32, last: Option<ChangeStatus>) -> Self {
+    pub fn new(rules: Rules, settled: i32, last: Option<ChangeStatus>, storing: u32) -> Self {
         Self {
             rules,
             record: Record::new(settled, last),
@@ -53,7 +57,7 @@ impl Lane {
             abandoned: None,
             attempts: 0,
             known: false,
-            storing: 0,
+            storing,
         }
     }
 
@@ -67,6 +71,11 @@ impl Lane {
         is_forgotten
     }
 
+    /// The store was set back.
+    pub fn set_back(&mut self) {
+        self.record.set_back();
+    }
+
     /// A result is stored, or given up.
     pub fn stored(&mut self) {
         self.storing = self.storing.saturating_sub(1);
@@ -77,11 +86,15 @@ impl Lane {
     pub fn offer(&mut self, key: ChangeKey, patch: Arc<[u8]>, written: Option<u64>, now: Now) -> bool {
         if let Some(known) = self.pending.get_mut(&key.revision) {
             known.live = true;
+            if known.phase == Phase::Waiting && !known.is_begun() {
+                known.patch = patch;
+                known.status.store_revision = written;
+            }
             return false;
         }
         // A revision that comes after a higher one was handed over is history already.
         let head = self.pending.values().next();
-        if head.is_some_and(|head| head.status.attempts > 0 && head.key.revision > key.revision) {
+        if head.is_some_and(|head| head.is_begun() && head.key.revision > key.revision) {
             return false;
         }
         let DocumentId { level, data_key } = &key.document;
@@ -141,39 +154,10 @@ impl Lane {
     pub fn application_restarted(&mut self) {
         self.correctable = None;
         for change in self.pending.values_mut() {
-            change.phase = Phase::Waiting;
+            change.begin_anew();
         }
         // The verdict of a call to the application that is gone means nothing. It may still be at work, if it is not gone.
         self.abandoned = self.calling.take().or(self.abandoned);
-    }
-
-    /// A call ended.
-    pub fn answered(&mut self, attempt: u32, verdict: Verdict, now: Now) {
-        if self.abandoned == Some(attempt) {
-            self.abandoned = None;
-        }
-        if self.calling != Some(attempt) {
-            return;
-        }
-        self.calling = None;
-        let rules = self.rules;
-        let Some(change) = self.pending.values_mut().find(|change| change.phase == Phase::Calling) else {
-            return;
-        };
-        change.phase = match verdict {
-            Verdict::Accepted(status) => Phase::Taken {
-                until: change.deadline.unwrap_or(Duration::MAX).min(now.mono + rules.result_within),
-                silence: format!("the application answered {status} and published no result"),
-            },
-            Verdict::Deferred => Phase::Taken {
-                until: change.deadline.unwrap_or(now.mono + rules.result_within),
-                silence: "the application answered 202 and published no result".to_owned(),
-            },
-            Verdict::Refused(reason) => {
-                change.status.reason = Some(reason);
-                Phase::Pausing { until: now.mono + rules.pause(change.status.attempts) }
-            }
-        };
     }
 
     /// The application published a result. `None`: the change is not the one at work, has its result already, or is still to be
@@ -182,12 +166,14 @@ impl Lane {
         if self.correctable.as_ref().is_some_and(|settled| settled.key.revision == revision) {
             return self.correct(word, now);
         }
-        let confirms = self.rules.confirms;
+        let confirms = self.rules.confirm.is_some();
         let (_, change) = self.pending.iter_mut().next().filter(|(head, _)| **head == revision)?;
         let waits = match change.phase {
             // Handed over in an earlier life of this process, maybe.
             Phase::Waiting => change.live,
             Phase::Calling | Phase::Taken { .. } | Phase::Pausing { .. } => true,
+            // Its silence was taken for a word.
+            Phase::ToConfirm(Some(_)) | Phase::Confirming(Some(_)) => true,
             _ => false,
         };
         if !waits {
@@ -195,7 +181,10 @@ impl Lane {
         }
         let (state, reason) = match word {
             Word::Success if confirms => {
-                change.phase = Phase::ToConfirm(None);
+                change.phase = match change.phase {
+                    Phase::Confirming(_) => Phase::Confirming(None),
+                    _ => Phase::ToConfirm(None),
+                };
                 return None;
             }
             Word::Success => (ChangeState::Applied, None),
@@ -231,14 +220,14 @@ impl Lane {
         if !self.known {
             return None;
         }
-        let may_push = ready && self.calling.is_none() && self.abandoned.is_none() && self.storing == 0;
+        let is_free = self.calling.is_none() && self.abandoned.is_none();
+        let may_push = ready && is_free && self.storing == 0;
         let (&revision, change) = self.pending.iter_mut().next()?;
-        if !change.live {
+        let phase = change.phase.clone();
+        if !change.live && !phase.is_led_to_an_end() {
             return self.over(revision, now).map(Step::Settled);
         }
-        let phase = change.phase.clone();
-        let is_open = matches!(phase, Phase::Waiting | Phase::Calling | Phase::Pausing { .. });
-        if is_open && change.is_overdue(now.mono) {
+        if phase.is_repeated() && change.is_overdue(now.mono) {
             if change.is_last || change.lease.is_none() {
                 return self.late(revision, now).map(Step::Settled);
             }
@@ -246,72 +235,21 @@ impl Lane {
                 return Some(Step::Ask(question));
             }
         }
-        // What seems to be over is not begun before the store says that it is not.
-        let seems_over = change.status.attempts == 0 && change.commit_by.is_some_and(|end| end <= now.mono);
         match phase {
             Phase::Taken { until, silence } if now.mono >= until => self.silent(revision, silence, now),
-            Phase::Waiting if may_push && seems_over => change.ask().map(Step::Ask),
-            Phase::Waiting if may_push => self.push(revision, now),
-            Phase::Pausing { until } if may_push && now.mono >= until => self.push(revision, now),
-            Phase::ToConfirm(silence) => self.enter(revision, Phase::Confirming(silence)).map(Step::Confirm),
-            Phase::ToUndo(reason) => {
-                let step = self.enter(revision, Phase::Undoing(reason.clone()))?;
-                Some(Step::Undo(step, reason))
+            // What seems to be over is not begun before the store says that it is not.
+            Phase::Waiting if may_push && change.seems_over(now.mono) => change.ask().map(Step::Ask),
+            Phase::Waiting if may_push => self.push(revision),
+            Phase::Pausing { until } if may_push && now.mono >= until => self.push(revision),
+            Phase::ToConfirm(_) | Phase::ToUndo { .. } | Phase::Undone(_) => {
+                self.confirm_or_undo(revision, phase, is_free, now)
             }
             _ => None,
         }
     }
 
-    /// The application was called with success and has not said a word since.
-    fn silent(&mut self, revision: i32, silence: String, now: Now) -> Option<Step> {
-        if self.rules.confirms {
-            return self.enter(revision, Phase::Confirming(Some(silence))).map(Step::Confirm);
-        }
-        let settled = self.settle(revision, ChangeState::Applied, Some(silence), now)?;
-        self.correctable = Some(settled.clone());
-        Some(Step::Settled(settled))
-    }
-
-    fn enter(&mut self, revision: i32, phase: Phase) -> Option<PushStep> {
-        let attempt = self.attempts;
-        let change = self.pending.get_mut(&revision)?;
-        change.phase = phase;
-        Some(change.step(attempt))
-    }
-
-    /// What came of a confirmation.
-    pub fn confirmed(&mut self, revision: i32, outcome: Result<(), String>, now: Now) -> Option<Settled> {
-        let change = self.pending.get_mut(&revision)?;
-        let Phase::Confirming(silence) = change.phase.clone() else { return None };
-        match outcome {
-            Ok(()) => self.settle(revision, ChangeState::Applied, silence, now),
-            Err(reason) => {
-                change.phase = Phase::ToUndo(reason);
-                None
-            }
-        }
-    }
-
-    /// What came of undoing a change.
-    pub fn undone(&mut self, revision: i32, outcome: Result<(), String>, now: Now) -> Option<Settled> {
-        let Phase::Undoing(reason) = self.pending.get(&revision)?.phase.clone() else { return None };
-        match outcome {
-            Ok(()) => self.settle(revision, ChangeState::RolledBack, Some(reason), now),
-            Err(error) => {
-                let reason = format!("{reason}; and it could not be undone: {error}");
-                self.settle(revision, ChangeState::Failed, Some(reason), now)
-            }
-        }
-    }
-
     /// The change ends like that before it is handed over.
     pub fn refuse(&mut self, revision: i32, state: ChangeState, reason: String, now: Now) -> Option<Settled> {
-        let change = self.pending.get_mut(&revision).filter(|_| state == ChangeState::Refused);
-        if let Some(change) = change {
-            // It was the turn of the change, but nobody was called.
-            change.status.attempts -= 1;
-            change.status.pushed_ms = None;
-        }
         self.settle(revision, state, Some(reason), now)
     }
 
@@ -322,40 +260,34 @@ impl Lane {
         let deadline = change.deadline.filter(|_| change.status.attempts > 0 && !change.asked);
         match &change.phase {
             Phase::Taken { until, .. } => Some(*until),
-            Phase::Pausing { until } => Some(deadline.map_or(*until, |deadline| deadline.min(*until))),
+            Phase::Pausing { until } | Phase::ToUndo { until, .. } => {
+                Some(deadline.map_or(*until, |deadline| deadline.min(*until)))
+            }
             Phase::Waiting | Phase::Calling => deadline,
             // What these wait for ends by itself.
-            Phase::ToConfirm(_) | Phase::Confirming(_) | Phase::ToUndo(_) | Phase::Undoing(_) => None,
+            Phase::ToConfirm(_) | Phase::Confirming(_) | Phase::Undoing(..) | Phase::Undone(_) => None,
         }
     }
 
-    fn push(&mut self, revision: i32, now: Now) -> Option<Step> {
-        let rules = self.rules;
+    fn push(&mut self, revision: i32) -> Option<Step> {
+        self.correctable = None;
+        self.enter(revision, Phase::Calling).map(Step::Push)
+    }
+
+    fn enter(&mut self, revision: i32, phase: Phase) -> Option<PushStep> {
         let change = self.pending.get_mut(&revision)?;
-        if change.status.attempts == 0 {
-            // Its time begins with its turn; that of a lease has begun, but something of it is there for each.
-            let time_left = change.commit_by.map(|end| end.saturating_sub(now.mono));
-            let until_deadline = change.deadline.unwrap_or_default().saturating_sub(now.mono);
-            change.set_deadline(rules.usable(time_left).max(until_deadline), now);
-        } else if change.is_overdue(now.mono) {
-            // Nobody knows yet whether its time is over.
-            change.set_deadline(rules.longest_pause, now);
-        }
         self.attempts = self.attempts.wrapping_add(1);
         self.calling = Some(self.attempts);
-        self.correctable = None;
-        change.phase = Phase::Calling;
-        change.status.state = ChangeState::Pushed;
-        change.status.attempts += 1;
-        change.status.pushed_ms = Some(now.wall_ms);
-        Some(Step::Push(change.step(self.attempts)))
+        change.phase = phase;
+        Some(change.step(self.attempts))
     }
 
     /// The time of the change is over, and the application was called in vain.
     fn late(&mut self, revision: i32, now: Now) -> Option<Settled> {
-        let reason = self.pending.get(&revision)?.status.reason.clone();
+        let change = self.pending.get(&revision)?;
+        let reason = change.phase.undoing().or_else(|| change.status.reason.clone());
         let reason = reason.unwrap_or_else(|| "the application did not answer in time".to_owned());
-        self.settle(revision, ChangeState::Failed, Some(reason), now)
+        self.settle_in_doubt(revision, ChangeState::Failed, Some(reason), now)
     }
 
     /// The change went away without a result.
@@ -365,9 +297,22 @@ impl Lane {
             0 => "its lease ended before it could be handed over",
             _ => "its lease ended before the application gave a result",
         };
-        let reason =
-            change.status.reason.clone().map_or_else(|| reason.to_owned(), |why| format!("{reason}: {why}"));
-        self.settle(revision, ChangeState::Expired, Some(reason), now)
+        let why = change.phase.undoing().or_else(|| change.status.reason.clone());
+        let reason = why.map_or_else(|| reason.to_owned(), |why| format!("{reason}: {why}"));
+        self.settle_in_doubt(revision, ChangeState::Expired, Some(reason), now)
+    }
+
+    /// As [`settle`](Self::settle), where nobody said whether the application has the change.
+    fn settle_in_doubt(
+        &mut self,
+        revision: i32,
+        state: ChangeState,
+        reason: Option<String>,
+        now: Now,
+    ) -> Option<Settled> {
+        let settled = self.settle(revision, state, reason, now)?;
+        let in_doubt = settled.status.attempts > 0;
+        Some(Settled { in_doubt, ..settled })
     }
 
     fn settle(
@@ -385,7 +330,16 @@ impl Lane {
         self.storing += 1;
         self.correctable = None;
         let Change { key, patch, lease, commit_by, status, .. } = change;
-        Some(Settled { key, patch, lease, commit_by, status, corrects: false, is_of_new_count })
+        Some(Settled {
+            key,
+            patch,
+            lease,
+            commit_by,
+            status,
+            corrects: false,
+            in_doubt: false,
+            is_of_new_count,
+        })
     }
 }
 

@@ -24,6 +24,7 @@ mod restarts;
 mod rules;
 mod store;
 mod subscription;
+mod unstored;
 mod view;
 mod work;
 

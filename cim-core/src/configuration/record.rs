@@ -48,6 +48,14 @@ impl Record {
         is_forgotten
     }
 
+    /// The store was set back, and counts its own changes from an earlier number: moments before that tell nothing any more.
+    pub fn set_back(&mut self) {
+        self.count_after = None;
+        if let Some(last) = &mut self.last {
+            (last.store_revision, last.count_after) = (None, None);
+        }
+    }
+
     /// Whether a change has no result yet, as far as is known.
     pub fn is_news(&mut self, change: &ChangeStatus) -> bool {
         if change.store_revision.zip(self.count_after).is_some_and(|(written, after)| written <= after) {

@@ -33,8 +33,8 @@ pub struct Rules {
     pub first_pause: Duration,
     /// Longest pause between calls.
     pub longest_pause: Duration,
-    /// Whether a change has to be confirmed before it counts as applied.
-    pub confirms: bool,
+    /// How long it takes to see whether the application is well with a change; `None`: nobody looks.
+    pub confirm: Option<Duration>,
 }
 
 impl Default for Rules {
@@ -44,7 +44,7 @@ impl Default for Rules {
             result_within: Duration::from_secs(20),
             first_pause: Duration::from_millis(250),
             longest_pause: Duration::from_secs(10),
-            confirms: false,
+            confirm: None,
         }
     }
 }

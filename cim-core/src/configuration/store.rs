@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::day_one::DayOneState;
 use super::key::{DocumentId, MapLevel};
+use super::unstored::Unstored;
 use crate::contract::{ChangeStatus, Level};
 
 /// Its name in the spool directory.
@@ -58,6 +59,8 @@ pub struct Memory {
     /// Value stored last per commit key.
     pub written: BTreeMap<String, i32>,
     documents: Vec<SettledDocument>,
+    /// Results of these that are not stored yet.
+    pub unstored: Vec<Unstored>,
     /// How far the first configuration of the registered application has come.
     pub day_one: Option<DayOneState>,
     /// Revision of the network function's map.

@@ -9,24 +9,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant, sleep_until};
 
-use super::change::{PushStep, Verdict};
+use super::change::{PushStep, Undone, Verdict};
 use super::confirmation::Confirmation;
 use super::key::{DocumentId, restarts_key};
 use super::news::LeaseQuestion;
 use super::plan::{OwnChange, OwnDocument, Plan};
 use super::restarts;
-use crate::Pauses;
 use crate::contract::{
     Answer, Application, CallError, ConfigOutcome, ConfigSource, Health, Identity, Orchestrator,
-    OrchestratorErrorKind, Push, Reported, RestartReason, SourceError,
+    OrchestratorError, OrchestratorErrorKind, Push, Reported, RestartReason, SourceError,
 };
-
-/// Pause before a call that undoes is repeated; doubles each time.
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// What came of a call.
 #[derive(Debug)]
@@ -64,8 +59,7 @@ pub(crate) enum Done {
         value: Result<Option<Vec<u8>>, SourceError>,
     },
     Confirmed {
-        document: DocumentId,
-        revision: i32,
+        step: PushStep,
         outcome: Result<(), String>,
     },
     /// What the application has, before a change of it; `None` where it does not show its documents.
@@ -74,9 +68,8 @@ pub(crate) enum Done {
         document: Option<Result<serde_json::Value, String>>,
     },
     Undone {
-        document: DocumentId,
-        revision: i32,
-        outcome: Result<(), String>,
+        step: PushStep,
+        outcome: Result<Undone, String>,
         /// The documents the application has now, where it got all of them.
         loaded: Option<Arc<[u8]>>,
     },
@@ -87,6 +80,10 @@ pub(crate) enum Done {
     /// Revision of the map for CIM's own document, if there is one and it has a revision.
     OwnMap(Result<Option<Option<String>>, OrchestratorErrorKind>),
     Health(Health),
+    Restarted {
+        reason: RestartReason,
+        outcome: Result<(), OrchestratorError>,
+    },
     RolledBack {
         document: DocumentId,
         outcome: Result<(), String>,
@@ -177,21 +174,21 @@ pub(crate) async fn story(
     Done::Story { document, key, value }
 }
 
-/// Sees whether the application is well with a change.
+/// Sees whether the application is well with a change; in vain where it begins anew meanwhile.
 pub(crate) async fn confirm(
     application: Arc<dyn Application>,
     confirmation: Confirmation,
     step: PushStep,
     expected: Option<serde_json::Value>,
     until: Instant,
+    mut begins_anew: watch::Receiver<()>,
 ) -> Done {
-    let document = step.key.document.clone();
-    let checked = confirmation.run(application.as_ref(), &document.data_key, expected.as_ref());
-    let outcome = match timeout_at(until, checked).await {
-        Ok(outcome) => outcome,
-        Err(_) => Err("the application was not well before the time of the change ran out".to_owned()),
+    let data_key = &step.key.document.data_key;
+    let outcome = tokio::select! {
+        _ = begins_anew.changed() => Err("the application began anew".to_owned()),
+        outcome = confirmation.run(application.as_ref(), data_key, expected.as_ref(), until) => outcome,
     };
-    Done::Confirmed { document, revision: step.key.revision, outcome }
+    Done::Confirmed { step, outcome }
 }
 
 /// Asks the application for the document that is to be changed.
@@ -213,30 +210,27 @@ pub(crate) enum Back {
     Whole(Arc<[u8]>),
 }
 
-/// Undoes a change; a call that fails is repeated until its time is over.
+/// Undoes a change. Where nothing leads back, the application may be well by itself by now.
 pub(crate) async fn undo(
     application: Arc<dyn Application>,
+    confirmation: Confirmation,
     step: PushStep,
     back: Result<Back, String>,
     until: Instant,
 ) -> Done {
-    let mut pauses = Pauses::new(FIRST_PAUSE, LONGEST_PAUSE);
-    let outcome = loop {
-        let outcome = match &back {
-            Err(why) => break Err(why.clone()),
-            Ok(back) => undo_once(application.as_ref(), &step, back).await,
-        };
-        let pause = pauses.take();
-        if outcome.is_ok() || Instant::now() + pause >= until {
-            break outcome;
+    let outcome = match &back {
+        Ok(back) => undo_once(application.as_ref(), &step, back).await.map(|()| Undone::Back),
+        Err(why) => {
+            let data_key = &step.key.document.data_key;
+            let well = confirmation.run(application.as_ref(), data_key, None, until).await;
+            well.map(|()| Undone::Well).map_err(|_| why.clone())
         }
-        sleep(pause).await;
     };
     let loaded = back.ok().and_then(|back| match back {
         Back::Whole(document) => Some(document),
         Back::Patch(_) => None,
     });
-    Done::Undone { document: step.key.document.clone(), revision: step.key.revision, outcome, loaded }
+    Done::Undone { step, outcome, loaded }
 }
 
 async fn undo_once(application: &dyn Application, step: &PushStep, back: &Back) -> Result<(), String> {
@@ -277,8 +271,9 @@ pub(crate) async fn roll_back(
     Done::RolledBack { document, outcome, done }
 }
 
-/// Asks for another pod, if the pods of the microservice have a restart left today. A store that cannot be asked has handed
-/// this pod the document that was not taken, and will have to hand it to the next one; so its silence is no reason to hold.
+/// Takes a restart out of the budget that the pods of the microservice share, if one is left, and asks for another pod. A
+/// store that cannot be asked has handed this pod the document that was not taken, and will have to hand it to the next one;
+/// so its silence is no reason to hold.
 pub(crate) async fn restart(plan: Plan, reason: RestartReason, budget: usize, now_ms: u64) -> Done {
     if let Some(source) = &plan.source {
         let (key, pod) = (restarts_key(&plan.identity), &plan.identity.pod);
@@ -286,7 +281,7 @@ pub(crate) async fn restart(plan: Plan, reason: RestartReason, budget: usize, no
             Ok(true) => {}
             Ok(false) => {
                 exhausted(budget);
-                return Done::Nothing;
+                return Done::Restarted { reason, outcome: Ok(()) };
             }
             Err(error) => tracing::warn!(
                 error = %crate::chain(&error),
@@ -294,10 +289,18 @@ pub(crate) async fn restart(plan: Plan, reason: RestartReason, budget: usize, no
             ),
         }
     }
-    if let Err(error) = plan.orchestrator.restart(&reason).await {
-        tracing::error!(error = %error, reason = %reason.message, "the pod cannot be restarted");
-    }
-    Done::Nothing
+    restart_at(plan.orchestrator, reason, Instant::now()).await
+}
+
+/// Asks for another pod, not before that moment.
+pub(crate) async fn restart_at(
+    orchestrator: Arc<dyn Orchestrator>,
+    reason: RestartReason,
+    not_before: Instant,
+) -> Done {
+    sleep_until(not_before).await;
+    let outcome = orchestrator.restart(&reason).await;
+    Done::Restarted { reason, outcome }
 }
 
 /// Says that the budget of restarts is used up.

@@ -15,6 +15,8 @@
 mod application;
 #[path = "engine/checked.rs"]
 mod checked;
+#[path = "engine/ends.rs"]
+mod ends;
 #[path = "engine/leases.rs"]
 mod leases;
 mod pod;

@@ -38,6 +38,8 @@ use tokio::time::{Instant, sleep};
 
 /// Shortest and longest lease.
 const LEASES: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(600));
+/// Shortest lease with time for a look at the application.
+const CONFIRMED: Duration = Duration::from_secs(180);
 /// Documents of both maps, one name in each of them.
 const DOCUMENTS: [&str; 4] = ["ms/a.json", "ms/b.json", "nf/a.json", "nf/c.json"];
 
@@ -61,6 +63,8 @@ struct World {
     process: Option<Process>,
     /// How many processes there were.
     processes: u32,
+    /// Whether CIM looks at the application after each change. Where leases are short there is no time for that.
+    confirms: bool,
     /// The lease of each map's changes. One for all of them: the auditor removes a result when the lease of its change ends, so
     /// an earlier change whose lease lasts longer would cost any pod.
     leases: BTreeMap<&'static str, Duration>,
@@ -77,8 +81,10 @@ impl World {
         let shortest = leases.values().min().copied().unwrap();
         let (store, app) = (MemorySource::new("store"), Moody::new(random.fork(), temper(shortest)));
         let home = (random.below(2) == 0).then(|| tempfile::tempdir_in(memory_disk()).unwrap());
+        let confirms = random.below(2) == 0 && shortest >= CONFIRMED;
         let mut world = Self {
             random,
+            confirms,
             store,
             app,
             home,
@@ -101,7 +107,7 @@ impl World {
     }
 
     fn start(&mut self) {
-        self.process = Some(Process::start(&self.store, &self.app, self.spool()));
+        self.process = Some(Process::start(&self.store, &self.app, self.spool(), self.confirms));
     }
 
     async fn register(&self) {
@@ -114,6 +120,15 @@ impl World {
         let shortest = self.leases.values().min().copied().unwrap();
         let most = (shortest / 12).min(Duration::from_secs(25));
         sleep(self.random.up_to(most)).await;
+    }
+
+    /// Kills the process, and starts the next one on what it had written.
+    async fn kill(&mut self) {
+        self.processes += 1;
+        let (process, next) = (self.process.take().unwrap(), self.spool().unwrap());
+        process.kill(&self.app, &next);
+        self.while_away().await;
+        self.start();
     }
 
     /// Everything a pod goes through.
@@ -139,7 +154,7 @@ impl World {
 
     /// What happens to a pod now and then.
     async fn trouble(&mut self) {
-        let what = self.random.below(14);
+        let what = self.random.below(15);
         tell(&format!("trouble {what}"));
         match what {
             0 => self.store.cut(),
@@ -154,12 +169,14 @@ impl World {
             }
             3 => self.store.fail_reports([SourceErrorKind::Unavailable, SourceErrorKind::Full]),
             4 => self.store.lose_answers([SourceErrorKind::Unavailable]),
-            5 if self.home.is_some() => {
-                self.processes += 1;
-                let (process, next) = (self.process.take().unwrap(), self.spool().unwrap());
-                process.kill(&self.app, &next);
+            5 if self.home.is_some() => self.kill().await,
+            9 if self.home.is_some() => {
+                // While results wait for the store, maybe.
+                self.store.stop();
                 self.while_away().await;
-                self.start();
+                self.kill().await;
+                self.while_away().await;
+                self.store.restart();
             }
             6 => {
                 self.app.die();

@@ -34,14 +34,28 @@ impl Desk {
         commit_key(&self.identity, document.level, own)
     }
 
+    /// The pod began with the map of that revision, whose results have this key. A new pod meets changes that it has
+    /// already, as long as their leases last. They are handed over, because the application may have read its files a moment
+    /// earlier; but if they fail, the pod that came instead would only meet them again.
+    pub fn begin_with(&mut self, key: String, revision: i32) {
+        self.began_with.insert(key, revision);
+    }
+
     /// What the config server and the operator are told of a settled change.
     #[must_use]
     pub fn outcome(&mut self, settled: &Settled) -> ConfigOutcome {
         let document = &settled.key.document;
+        let (key, mut status) = (self.commit_key(document), settled.status.clone());
+        let began_with_it = self.began_with.get(&key).is_some_and(|with| settled.key.revision <= *with);
         let value = match settled.status.state {
             ChangeState::Applied => Some(settled.key.revision),
             // The application is well with the document before: no reason to lose the pod.
             ChangeState::Unused | ChangeState::Refused | ChangeState::RolledBack => Some(Commit::UNUSED),
+            ChangeState::Failed if began_with_it => {
+                let reason = status.reason.get_or_insert_default();
+                reason.push_str("; the pod began with a map that has it, and lives on");
+                Some(Commit::UNUSED)
+            }
             ChangeState::Failed => Some(match self.on_failure {
                 OnFailure::Report => Commit::FAILED,
                 OnFailure::Tolerate => Commit::UNUSED,
@@ -50,12 +64,11 @@ impl Desk {
                 None
             }
         };
-        let key = self.commit_key(document);
         // What an earlier run left there is history: the revisions of another count may come to the same number.
         self.committed.remove(&key);
         ConfigOutcome {
             commit: value.map(|value| Commit { key, value }),
-            status: Some((status_key(&self.identity, document), settled.status.clone())),
+            status: Some((status_key(&self.identity, document), status)),
         }
     }
 }

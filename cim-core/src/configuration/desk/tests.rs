@@ -1,8 +1,8 @@
 //! What the desk makes of keys, updates and results, and what the config server is told.
 
+use super::super::change::Word;
 use super::*;
-use crate::contract::Commit;
-use crate::contract::Lease;
+use crate::contract::{ChangeState, Commit, Lease};
 use std::sync::Arc;
 
 fn at(ms: u64) -> Now {

@@ -49,22 +49,35 @@ impl Driver {
 
     /// The values of the start (wire contract §4.4).
     pub(super) fn commit_start(&mut self) {
-        let given = [(MapLevel::Ms, &self.plan.ms_revision), (MapLevel::Nf, &self.plan.nf_revision)];
-        let given = given.map(|(level, revision)| (level, revision.clone()));
-        for (level, revision) in given {
-            if let Some(revision) = revision.filter(|revision| !revision.is_empty()) {
-                self.commit_revision(level, false, &revision);
-            }
+        for (level, revision) in self.given_revisions() {
+            self.commit_revision(level, false, &revision);
         }
         self.commit_own();
     }
 
+    /// Revisions of the maps that the environment tells.
+    pub(super) fn given_revisions(&self) -> impl Iterator<Item = (MapLevel, String)> + use<> {
+        let given = [(MapLevel::Ms, &self.plan.ms_revision), (MapLevel::Nf, &self.plan.nf_revision)];
+        let given = given.map(|(level, revision)| (level, revision.clone().unwrap_or_default()));
+        given.into_iter().filter(|(_, revision)| !revision.is_empty())
+    }
+
     /// The config server keeps a map of that revision for CIM's own document.
     pub(super) fn own_map(&mut self, revision: Option<String>) {
+        if let Some(revision) = revision.as_ref().filter(|_| self.is_first_life) {
+            self.began_with(MapLevel::Ms, true, revision);
+        }
         self.desk.set_own_map(true);
         self.own_revision = revision;
         if self.start_committed {
             self.commit_own();
+        }
+    }
+
+    /// The pod began with the map of that revision. A sidecar that starts again in an old pod is told that of today.
+    pub(super) fn began_with(&mut self, level: MapLevel, own: bool, revision: &str) {
+        if let Ok(revision) = revision.parse() {
+            self.desk.begin_with(commit_key(&self.plan.identity, level, own), revision);
         }
     }
 

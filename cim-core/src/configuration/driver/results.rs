@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::super::announcement::Announcement;
 use super::super::change::Word;
 use super::super::commits::Report;
-use super::super::day_one::{AppState, DayOneStep};
+use super::super::day_one::{AppState, DayOneState, DayOneStep};
 use super::super::key::DocumentId;
 use super::super::news::LeaseQuestion;
 use super::super::plan::OnExhausted;
@@ -19,9 +19,13 @@ use super::super::store::Registration;
 use super::super::subscription::Subscription;
 use super::super::{Order, work};
 use super::{ASK_AGAIN, Driver};
-use crate::contract::{ChangeStatus, Health, Reported, RestartReason, SourceError};
+use crate::contract::{
+    ChangeStatus, Health, OrchestratorError, OrchestratorErrorKind, Reported, RestartReason, SourceError,
+};
 use crate::intake::Signal;
 
+/// Pause before the orchestrator is asked again for another pod.
+const RESTART_AGAIN: Duration = Duration::from_secs(15);
 /// Not one of the calls that `day_one` counts: its verdict changes nothing there.
 const LAST_GOOD: u32 = 0;
 
@@ -121,6 +125,7 @@ impl Driver {
             self.documents.forget();
         }
         self.desk.application_ready(again);
+        self.begins_anew.send_replace(());
         if !std::mem::replace(&mut self.start_committed, true) {
             self.commit_start();
         }
@@ -274,9 +279,9 @@ impl Driver {
             }
             Err(error) => {
                 tracing::warn!(%key, error = %crate::chain(&error), "the store cannot be read yet");
-                if let Some(source) = &self.plan.source {
+                if let Some(source) = self.plan.source.clone() {
                     let again = Instant::now() + ASK_AGAIN;
-                    self.work.push(Box::pin(work::story(Arc::clone(source), document, key, again)));
+                    self.questions.push_back(Box::pin(work::story(source, document, key, again)));
                 }
             }
         }
@@ -346,11 +351,15 @@ impl Driver {
     }
 
     fn restart(&mut self, reason: &str, now: Now) {
+        if self.restarting {
+            return;
+        }
         restarts::forget_old(&mut self.memory.restarts_ms, now.wall_ms, |at| *at);
         let budget = usize::try_from(self.plan.restart_budget).unwrap_or(usize::MAX);
         if self.memory.restarts_ms.len() >= budget {
             return work::exhausted(budget);
         }
+        self.restarting = true;
         self.memory.restarts_ms.push(now.wall_ms);
         self.dirty();
         let reason = RestartReason {
@@ -358,5 +367,21 @@ impl Driver {
             message: format!("the first configuration cannot be loaded: {reason}"),
         };
         self.work.push(Box::pin(work::restart(self.plan.clone(), reason, budget, now.wall_ms)));
+    }
+
+    /// The orchestrator was asked for another pod. One that is away is asked again while the application still has nothing.
+    pub(super) fn restarted(&mut self, reason: RestartReason, outcome: Result<(), OrchestratorError>) {
+        self.restarting = false;
+        let Err(error) = outcome else { return };
+        let again = error.kind() != OrchestratorErrorKind::Unsupported
+            && self.day_one.state() == DayOneState::GivenUp;
+        let text = crate::chain(&error);
+        tracing::error!(error = %text, reason = %reason.message, again, "the pod cannot be restarted");
+        if again {
+            self.restarting = true;
+            let orchestrator = Arc::clone(&self.plan.orchestrator);
+            let at = Instant::now() + RESTART_AGAIN;
+            self.work.push(Box::pin(work::restart_at(orchestrator, reason, at)));
+        }
     }
 }

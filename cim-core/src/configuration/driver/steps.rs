@@ -18,7 +18,9 @@ impl Driver {
     pub(super) fn step(&mut self, step: Step, now: Now) {
         match step {
             Step::Push(step) if step.key.document.data_key == OWN_DOCUMENT => {
-                self.work.push(Box::pin(work::own(self.plan.own.clone(), step)));
+                if self.desk.begin(&step, now) {
+                    self.work.push(Box::pin(work::own(self.plan.own.clone(), step)));
+                }
             }
             Step::Push(step) => match self.plan.confirmation.clone() {
                 Some(confirmation) if !self.documents.know(&step.key.document.data_key) => {
@@ -32,7 +34,15 @@ impl Driver {
                 let expected = self.documents.with(&step.key.document.data_key, &step.patch);
                 let application = Arc::clone(&self.plan.application);
                 let until = self.at(step.deadline);
-                self.work.push(Box::pin(work::confirm(application, confirmation, step, expected, until)));
+                let begins_anew = self.begins_anew.subscribe();
+                self.work.push(Box::pin(work::confirm(
+                    application,
+                    confirmation,
+                    step,
+                    expected,
+                    until,
+                    begins_anew,
+                )));
             }
             Step::Undo(step, reason) => {
                 tracing::warn!(change = %step.key.text, %reason, "a change is undone");
@@ -43,7 +53,9 @@ impl Driver {
                     Err(why) => last_good().ok_or(why),
                 };
                 let until = self.at(step.deadline);
-                self.work.push(Box::pin(work::undo(Arc::clone(&self.plan.application), step, back, until)));
+                let confirmation = self.plan.confirmation.clone().unwrap_or_default();
+                let application = Arc::clone(&self.plan.application);
+                self.work.push(Box::pin(work::undo(application, confirmation, step, back, until)));
             }
             Step::Ask(question) => self.ask_for_limit(question),
             Step::Settled(settled) => self.settled(Some(settled)),
@@ -100,6 +112,9 @@ impl Driver {
             ChangeState::Unused => counts.unused += 1,
             ChangeState::Expired => counts.expired += 1,
             _ => counts.failed += 1,
+        }
+        if settled.in_doubt {
+            self.documents.lose(&document.data_key);
         }
         if settled.corrects {
             self.documents.went_back(&document.data_key);

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until};
 
 use super::super::key::DocumentId;
+use super::super::unstored::Unstored;
 use super::super::view::{ConfigurationView, DocumentView, UnstoredView};
 use super::super::work::Done;
 use super::Driver;
@@ -109,6 +110,7 @@ impl Driver {
         self.memory.set_settled(self.desk.settled());
         self.memory.marks = self.commits.marks().clone();
         self.memory.written = self.commits.written().clone();
+        self.memory.unstored = self.commits.reports().filter_map(Unstored::of).collect();
         self.memory.own_map = self.desk.own_map() == Some(true);
         self.memory.seen = self.seen.map(|seen| seen.0);
         self.documents.remember(&mut self.memory);
@@ -139,11 +141,17 @@ impl Driver {
         while let Ok(signal) = self.signals.try_recv() {
             self.signal(signal);
         }
-        while self.announcing > 0 || (self.commits.waiting() > 0 && self.plan.source.is_some()) {
+        let is_open = |this: &Self| {
+            // A save that is under way would put an older file in the place of the last one.
+            let stores = this.commits.waiting() > 0 && this.plan.source.is_some();
+            this.announcing > 0 || this.saving || stores
+        };
+        while is_open(self) && Instant::now() < until {
             self.turn();
-            match timeout_at(until, self.work.next()).await {
-                Ok(Some(done)) => self.done(done),
-                Ok(None) | Err(_) => break,
+            let wake = self.wake().min(until);
+            tokio::select! {
+                Some(done) = self.work.next(), if !self.work.is_empty() => self.done(done),
+                () = sleep_until(wake) => {}
             }
         }
         self.remember();

@@ -1,8 +1,10 @@
 //! One document's changes, from the offer to the stored result: each rule by itself, then any order of inputs.
 
+mod confirming;
 mod leases;
 
 use super::*;
+use crate::configuration::change::{Undone, Verdict};
 use crate::configuration::key::MapLevel;
 use crate::configuration::news::LeaseQuestion;
 use crate::contract::Lease;
@@ -26,11 +28,11 @@ fn lane() -> Lane {
 }
 
 fn confirming() -> Lane {
-    known(Rules { confirms: true, ..Rules::default() })
+    known(Rules { confirm: Some(Duration::from_secs(11)), ..Rules::default() })
 }
 
 fn known(rules: Rules) -> Lane {
-    let mut lane = Lane::new(rules, 0, None);
+    let mut lane = Lane::new(rules, 0, None, 0);
     lane.know(None);
     lane
 }
@@ -60,9 +62,13 @@ fn woken(lane: &Lane) -> u64 {
     u64::try_from(lane.wake().unwrap().as_millis()).unwrap()
 }
 
-fn pushed(step: Option<Step>) -> PushStep {
-    match step {
-        Some(Step::Push(step)) => step,
+/// The next step, which is a call; it begins at once.
+fn pushed(lane: &mut Lane, now: Now) -> PushStep {
+    match lane.poll(now, true) {
+        Some(Step::Push(step)) => {
+            assert!(lane.begin(step.key.revision, step.attempt, now));
+            step
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -85,7 +91,7 @@ fn changes_are_pushed_in_the_order_of_their_revisions_one_after_the_other() {
         assert!(offer(&mut lane, revision));
     }
     for revision in [5, 6, 7] {
-        let step = pushed(lane.poll(at(1), true));
+        let step = pushed(&mut lane, at(1));
         assert_eq!(step.key.revision, revision);
         assert_eq!(lane.poll(at(1), true), None, "one at a time");
         let done = lane.result(revision, Word::Success, at(2)).unwrap();
@@ -102,22 +108,22 @@ fn changes_are_pushed_in_the_order_of_their_revisions_one_after_the_other() {
 fn nothing_is_pushed_before_it_is_known_what_earlier_runs_settled() {
     let mut earlier = lane();
     offer(&mut earlier, 5);
-    pushed(earlier.poll(at(0), true));
+    pushed(&mut earlier, at(0));
     let story = earlier.result(5, Word::Unused, at(1)).unwrap().status;
-    let mut lane = Lane::new(Rules::default(), 0, None);
+    let mut lane = Lane::new(Rules::default(), 0, None, 0);
     for revision in [4, 5, 6] {
         offer(&mut lane, revision);
     }
     assert_eq!(lane.poll(at(2), true), None);
     lane.know(Some(story));
-    assert_eq!(pushed(lane.poll(at(2), true)).key.revision, 6);
+    assert_eq!(pushed(&mut lane, at(2)).key.revision, 6);
 }
 
 #[test]
 fn what_is_settled_or_passed_by_is_not_taken_again() {
     let mut lane = lane();
     offer(&mut lane, 5);
-    pushed(lane.poll(at(0), true));
+    pushed(&mut lane, at(0));
     assert!(!offer(&mut lane, 4), "a lower one after a higher was handed over");
     assert!(!offer(&mut lane, 5), "twice");
     lane.result(5, Word::Success, at(0)).unwrap();
@@ -126,23 +132,44 @@ fn what_is_settled_or_passed_by_is_not_taken_again() {
 }
 
 #[test]
-fn what_the_application_never_saw_is_no_failure_of_it() {
+fn a_call_that_waits_for_others_is_no_call_yet() {
     let mut lane = lane();
     offer(&mut lane, 5);
-    for ms in [0, 175_000, 999_000] {
-        assert_eq!((lane.poll(at(ms), false), lane.wake()), (None, None));
-    }
-    lane.withdraw(5);
-    let step = settled(lane.poll(at(999_000), false));
-    assert_eq!(step.status.state, ChangeState::Expired);
-    assert_eq!(step.status.reason.as_deref(), Some("its lease ended before it could be handed over"));
+    offer(&mut lane, 6);
+    let Some(Step::Push(step)) = lane.poll(at(0), true) else { panic!("nothing to call for") };
+    // 45 s after its time is over, by what is known.
+    assert_eq!((lane.poll(at(225_000), true), lane.wake()), (None, None));
+    assert!(!lane.begin(5, step.attempt, at(225_000)), "the store is asked first");
+    let question = asked(lane.poll(at(225_000), true));
+    lane.limit(&question, None, at(225_001));
+    let gone = settled(lane.poll(at(225_001), true));
+    assert_eq!((gone.status.state, gone.status.attempts), (ChangeState::Expired, 0));
+    lane.stored();
+    let question = asked(lane.poll(at(225_002), true));
+    lane.limit(&question, Some(Duration::from_secs(60)), at(225_002));
+    let Some(Step::Push(step)) = lane.poll(at(225_002), true) else { panic!("nothing to call for") };
+    lane.application_restarted();
+    assert!(!lane.begin(6, step.attempt, at(225_003)), "the application registered again");
+    assert_eq!(pushed(&mut lane, at(225_004)).key.revision, 6);
+}
+
+#[test]
+fn a_change_that_is_written_again_before_its_turn_is_the_new_one() {
+    let mut lane = lane();
+    offer(&mut lane, 5);
+    assert!(!lane.offer(key(5), Arc::from(&b"[7]"[..]), Some(9), at(1)));
+    let step = pushed(&mut lane, at(2));
+    assert_eq!(&*step.patch, b"[7]");
+    assert!(!lane.offer(key(5), Arc::from(&b"[8]"[..]), Some(10), at(3)));
+    lane.answered(step.attempt, refused("no"), at(4));
+    assert_eq!(&*pushed(&mut lane, at(4_000)).patch, b"[7]", "one and the same change in every call");
 }
 
 #[test]
 fn a_result_within_the_call_beats_its_late_failure() {
     let mut lane = lane();
     offer(&mut lane, 5);
-    let step = pushed(lane.poll(at(0), true));
+    let step = pushed(&mut lane, at(0));
     assert_eq!(lane.result(5, Word::Success, at(1)).unwrap().status.state, ChangeState::Applied);
     lane.answered(step.attempt, refused("timed out"), at(10_000));
     assert_eq!(lane.poll(at(10_000), true), None);
@@ -157,6 +184,7 @@ fn a_call_that_fails_is_repeated_until_the_time_is_up_and_only_then_is_it_a_fail
     let end = loop {
         match lane.poll(at(now), true) {
             Some(Step::Push(step)) => {
+                assert!(lane.begin(5, step.attempt, at(now)));
                 calls += 1;
                 lane.answered(step.attempt, refused("the application answered 500"), at(now));
             }
@@ -181,7 +209,7 @@ fn a_call_that_fails_is_repeated_until_the_time_is_up_and_only_then_is_it_a_fail
 fn success_may_come_while_a_repetition_is_waited_for() {
     let mut lane = lane();
     offer(&mut lane, 5);
-    let step = pushed(lane.poll(at(0), true));
+    let step = pushed(&mut lane, at(0));
     lane.answered(step.attempt, refused("timed out"), at(10_000));
     assert_eq!(lane.result(5, Word::Unused, at(10_001)).unwrap().status.state, ChangeState::Unused);
     assert_eq!(lane.poll(at(60_000), true), None);
@@ -191,7 +219,7 @@ fn success_may_come_while_a_repetition_is_waited_for() {
 fn an_answer_of_success_counts_when_no_word_follows_and_may_be_corrected_until_the_next_push() {
     let mut lane = lane();
     offer(&mut lane, 5);
-    let step = pushed(lane.poll(at(0), true));
+    let step = pushed(&mut lane, at(0));
     lane.answered(step.attempt, Verdict::Accepted(200), at(5));
     assert_eq!(lane.poll(at(6), true), None);
     let done = settled(lane.poll(at(20_005), true));
@@ -205,7 +233,7 @@ fn an_answer_of_success_counts_when_no_word_follows_and_may_be_corrected_until_t
 fn an_application_that_answers_202_has_all_the_time_of_the_lease() {
     let mut lane = lane();
     offer(&mut lane, 5);
-    let step = pushed(lane.poll(at(0), true));
+    let step = pushed(&mut lane, at(0));
     lane.answered(step.attempt, Verdict::Deferred, at(5));
     assert_eq!(lane.poll(at(174_999), true), None);
     assert_eq!(lane.result(5, Word::Failure, at(174_999)).unwrap().status.state, ChangeState::Failed);
@@ -216,15 +244,15 @@ fn an_application_that_restarts_gets_what_has_no_result() {
     let mut lane = lane();
     offer(&mut lane, 5);
     offer(&mut lane, 6);
-    let first = pushed(lane.poll(at(0), true));
+    let first = pushed(&mut lane, at(0));
     lane.result(5, Word::Success, at(1)).unwrap();
     lane.stored();
     lane.answered(first.attempt, Verdict::Accepted(200), at(1));
-    let second = pushed(lane.poll(at(2), true));
+    let second = pushed(&mut lane, at(2));
     lane.application_restarted();
     assert_eq!(lane.poll(at(3), true), None, "the call to the one before has not ended");
     lane.answered(second.attempt, refused("connection closed"), at(4));
-    let again = pushed(lane.poll(at(4), true));
+    let again = pushed(&mut lane, at(4));
     assert_eq!((second.key.revision, again.key.revision), (6, 6));
     lane.answered(again.attempt, Verdict::Accepted(200), at(5));
     assert_eq!(lane.result(6, Word::Success, at(6)).unwrap().status.attempts, 2);
@@ -234,7 +262,7 @@ fn an_application_that_restarts_gets_what_has_no_result() {
 fn a_change_whose_lease_ended_gets_no_late_success() {
     let mut lane = lane();
     offer(&mut lane, 5);
-    pushed(lane.poll(at(0), true));
+    pushed(&mut lane, at(0));
     lane.withdraw(5);
     let gone = settled(lane.poll(at(180_000), true));
     assert_eq!(gone.status.state, ChangeState::Expired);
@@ -246,47 +274,22 @@ fn a_change_whose_lease_ended_gets_no_late_success() {
 fn words_about_changes_that_nobody_knows_count_for_nothing() {
     let mut lane = lane();
     offer(&mut lane, 5);
-    pushed(lane.poll(at(0), true));
+    pushed(&mut lane, at(0));
     assert_eq!(lane.result(4, Word::Success, at(1)), None);
     assert_eq!(lane.result(6, Word::Success, at(1)), None);
-}
-
-#[test]
-fn a_confirmed_change_is_applied_and_a_refuted_one_is_undone() {
-    let mut lane = confirming();
-    offer(&mut lane, 5);
-    let step = pushed(lane.poll(at(0), true));
-    lane.answered(step.attempt, Verdict::Accepted(200), at(1));
-    assert_eq!(lane.result(5, Word::Success, at(1)), None, "not settled yet");
-    assert!(matches!(lane.poll(at(1), true), Some(Step::Confirm(_))));
-    assert_eq!(lane.poll(at(2), true), None);
-    assert_eq!(lane.confirmed(5, Ok(()), at(3)).unwrap().status.state, ChangeState::Applied);
-    lane.stored();
-
-    offer(&mut lane, 6);
-    let step = pushed(lane.poll(at(4), true));
-    lane.answered(step.attempt, Verdict::Accepted(200), at(4));
-    assert!(matches!(lane.poll(at(30_000), true), Some(Step::Confirm(_))), "also without a word");
-    assert_eq!(lane.confirmed(6, Err("probe".to_owned()), at(30_001)), None);
-    assert!(matches!(lane.poll(at(30_001), true), Some(Step::Undo(_, why)) if why == "probe"));
-    assert_eq!(lane.result(6, Word::Success, at(30_002)), None, "a word about the undoing");
-    let undone = lane.undone(6, Ok(()), at(30_003)).unwrap();
-    assert_eq!(
-        (undone.status.state, undone.status.reason.as_deref()),
-        (ChangeState::RolledBack, Some("probe"))
-    );
 }
 
 #[derive(Debug, Clone)]
 enum Input {
     Offer(i32),
     Withdraw(i32),
-    Answer(bool),
+    /// The queue of calls moves.
+    Begin,
+    /// What is under way ends, well or not.
+    End(bool),
     Word(i32, u8),
     Restart,
     Pass(u32),
-    Confirmed(bool),
-    Undone(bool),
     Stored,
 }
 
@@ -294,14 +297,30 @@ fn inputs() -> impl Strategy<Value = Input> {
     prop_oneof![
         4 => (1..12i32).prop_map(Input::Offer),
         1 => (1..12i32).prop_map(Input::Withdraw),
-        4 => any::<bool>().prop_map(Input::Answer),
+        5 => Just(Input::Begin),
+        5 => any::<bool>().prop_map(Input::End),
         4 => (1..12i32, 0..3u8).prop_map(|(revision, word)| Input::Word(revision, word)),
         1 => Just(Input::Restart),
         3 => (0..200_000u32).prop_map(Input::Pass),
-        2 => any::<bool>().prop_map(Input::Confirmed),
-        2 => any::<bool>().prop_map(Input::Undone),
         4 => Just(Input::Stored),
     ]
+}
+
+/// What is under way with the application ends like that.
+fn end(lane: &mut Lane, step: Step, well: bool, now: Now) -> Option<Settled> {
+    let outcome = if well { Ok(()) } else { Err("x".to_owned()) };
+    match step {
+        Step::Push(step) => {
+            let verdict = if well { Verdict::Accepted(200) } else { refused("x") };
+            lane.answered(step.attempt, verdict, now);
+            None
+        }
+        Step::Confirm(step) => lane.confirmed(step.key.revision, step.attempt, outcome, now),
+        Step::Undo(step, _) => {
+            lane.undone(step.key.revision, step.attempt, outcome.map(|()| Undone::Back), now)
+        }
+        Step::Ask(_) | Step::Settled(_) => None,
+    }
 }
 
 proptest! {
@@ -309,8 +328,10 @@ proptest! {
     fn whatever_happens_nothing_goes_back_and_everything_is_settled_once(
         confirms: bool, steps in proptest::collection::vec(inputs(), 1..200)
     ) {
-        let mut lane = known(Rules { confirms, ..Rules::default() });
-        let (mut now, mut call, mut pushed_max, mut finals) = (0u64, None, 0, Vec::new());
+        let mut lane = if confirms { confirming() } else { lane() };
+        let (mut now, mut pushed_max, mut finals) = (0u64, 0, Vec::new());
+        // What the lane asked for, and whether it is at the application.
+        let (mut under_way, mut is_begun) = (None, false);
         let mut offered = std::collections::BTreeSet::new();
         for input in steps {
             let outcome = match input {
@@ -321,13 +342,25 @@ proptest! {
                     None
                 }
                 Input::Withdraw(revision) => { lane.withdraw(revision); None }
-                Input::Answer(well) => {
-                    if let Some(attempt) = call.take() {
-                        let verdict = if well { Verdict::Accepted(200) } else { refused("x") };
-                        lane.answered(attempt, verdict, at(now));
+                Input::Begin => {
+                    if let Some(Step::Push(step)) = under_way.as_ref().filter(|_| !is_begun) {
+                        is_begun = lane.begin(step.key.revision, step.attempt, at(now));
+                        if is_begun {
+                            prop_assert!(step.key.revision >= pushed_max, "{} after {pushed_max}", step.key.revision);
+                            pushed_max = step.key.revision;
+                        } else {
+                            under_way = None;
+                        }
                     }
                     None
                 }
+                Input::End(well) => match under_way.take_if(|_| is_begun) {
+                    Some(step) => {
+                        is_begun = false;
+                        end(&mut lane, step, well, at(now))
+                    }
+                    None => None,
+                },
                 Input::Word(revision, word) => {
                     let word = [Word::Success, Word::Unused, Word::Failure][usize::from(word)];
                     let corrects = lane.correctable.as_ref().is_some_and(|last| last.key.revision == revision);
@@ -337,30 +370,20 @@ proptest! {
                 Input::Stored => { lane.stored(); None }
                 Input::Restart => { lane.application_restarted(); None }
                 Input::Pass(ms) => { now += u64::from(ms); None }
-                Input::Confirmed(well) => {
-                    let head = lane.revisions().next().unwrap_or(0);
-                    lane.confirmed(head, if well { Ok(()) } else { Err("x".to_owned()) }, at(now))
-                }
-                Input::Undone(well) => {
-                    let head = lane.revisions().next().unwrap_or(0);
-                    lane.undone(head, if well { Ok(()) } else { Err("x".to_owned()) }, at(now))
-                }
             };
             finals.extend(outcome.map(|settled| settled.key.revision));
             while let Some(step) = lane.poll(at(now), true) {
                 match step {
-                    Step::Push(step) => {
-                        prop_assert!(call.is_none(), "two calls at a time");
-                        prop_assert!(step.key.revision >= pushed_max, "{} after {pushed_max}", step.key.revision);
-                        pushed_max = step.key.revision;
-                        call = Some(step.attempt);
+                    Step::Push(_) | Step::Confirm(_) | Step::Undo(..) => {
+                        prop_assert!(under_way.is_none(), "two at a time: {:?}", under_way);
+                        is_begun = !matches!(step, Step::Push(_));
+                        under_way = Some(step);
                     }
                     Step::Ask(question) => {
                         let left = [None, Some(1), Some(60)][usize::try_from(now % 3).unwrap()];
                         lane.limit(&question, left.map(Duration::from_secs), at(now));
                     }
                     Step::Settled(settled) => finals.push(settled.key.revision),
-                    Step::Confirm(_) | Step::Undo(..) => {}
                 }
             }
         }

@@ -234,6 +234,9 @@ impl Application for Moody {
     }
 
     async fn get(&self, _path: &str) -> Result<Answer, CallError> {
+        if self.life().is_none() {
+            return Err(CallError::Unreachable("connection refused".to_owned()));
+        }
         Ok(Answer { status: 200, body: Vec::new() })
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use cim_core::configuration::{Configuration, Plan};
+use cim_core::configuration::{Configuration, Confirmation, Plan};
 use cim_core::{
     Answer, Application, CallError, Cim, Component, ConfigOutcome, ConfigScope, ConfigSource, ConfigStream,
     Lease, Push, Reported, Revision, Sink, SourceError, async_trait,
@@ -32,7 +32,8 @@ pub struct Process {
 
 impl Process {
     /// Starts one, on that directory, and tells the application where it listens.
-    pub fn start(store: &Arc<MemorySource>, app: &Arc<Moody>, dir: Option<PathBuf>) -> Self {
+    /// `confirms`: after each change it looks whether the application is well.
+    pub fn start(store: &Arc<MemorySource>, app: &Arc<Moody>, dir: Option<PathBuf>, confirms: bool) -> Self {
         let cim = Cim::builder()
             .identity(identity())
             .sink("null", Sink::both(Arc::new(cim_core::null::NullSink::new("null"))))
@@ -43,6 +44,13 @@ impl Process {
         let mut plan = Plan::new(identity(), Arc::new(application), FakeOrchestrator::new(identity()));
         plan.source = Some(Arc::new(Way { store: Arc::clone(store), dead: dead.subscribe() }));
         plan.dir.clone_from(&dir);
+        plan.confirmation = confirms.then(|| Confirmation {
+            probe: Some("/health".to_owned()),
+            window: Duration::from_secs(3),
+            interval: Duration::from_secs(1),
+            failures: 3,
+            read_back: None,
+        });
         let configuration = Configuration::start(&cim, plan).unwrap();
         app.connect(Some(cim.lane()));
         Self { configuration, cim, dead, dir }
