@@ -250,7 +250,9 @@ async fn about_configuration(request: &Request, engine: &Engine) -> Option<Resul
     }
     let configuration = engine.borrow().as_ref().map(|(configuration, _)| configuration.clone());
     let Some(configuration) = configuration else {
-        return Some(Err("it is not known yet who this pod is; try again".to_owned()));
+        return Some(Err(
+            "it is not known yet who this pod is, or where its infrastructure is; try again".to_owned()
+        ));
     };
     Some(match request {
         Request::ConfigHistory => Ok(json!(configuration.current().await.history)),

@@ -88,6 +88,11 @@ async fn asked(orchestrator: &dyn Orchestrator) -> Option<Infra> {
                 Err(why) => tracing::warn!("where the infrastructure is cannot be told yet: {why}"),
             },
             Err(error) if error.kind() == OrchestratorErrorKind::Unsupported => return None,
+            // Nobody may be told, maybe for ever: an application is not kept waiting for that.
+            Err(error) if error.kind() == OrchestratorErrorKind::Forbidden => {
+                tracing::error!(error = %chain(&error), "where the infrastructure is may not be asked; the defaults count until the next start");
+                return None;
+            }
             Err(error) => {
                 tracing::warn!(error = %chain(&error), "the service with common-infra.json is not known yet");
             }
@@ -131,12 +136,24 @@ async fn of(gateway: &str) -> Result<Map<String, Value>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cim_core::Identity;
+    use cim_testkit::FakeOrchestrator;
 
     #[test]
     fn a_name_that_charts_cut_off_is_tried_whole_too() {
         let whole = "topo-gw.xgvela-xgvela1-mgmt-xgvela-xgvela1.svc.cluster.local:8080";
         assert_eq!(names(&whole[..CUT])[1], whole);
         assert_eq!(names("topo-gw.ns.svc.cluster.local:8080").len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_right_that_is_missing_keeps_nobody_waiting_and_a_server_that_is_away_does() {
+        let orchestrator = FakeOrchestrator::new(Identity::default());
+        orchestrator.set_down(Some(OrchestratorErrorKind::Forbidden));
+        assert_eq!(asked(orchestrator.as_ref()).await, None);
+        orchestrator.set_down(Some(OrchestratorErrorKind::Unavailable));
+        let hour = Duration::from_secs(3600);
+        assert!(tokio::time::timeout(hour, asked(orchestrator.as_ref())).await.is_err());
     }
 
     #[test]

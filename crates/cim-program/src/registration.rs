@@ -35,8 +35,11 @@ pub async fn register(
     if settings.borrow().mandatory_fields && !request.is_complete() {
         return Err(RegistrationRefusal::incomplete());
     }
-    let unknown =
-        || RegistrationRefusal::Unavailable("it is not known yet who this pod is; try again".to_owned());
+    let unknown = || {
+        RegistrationRefusal::Unavailable(
+            "it is not known yet who this pod is, or where its infrastructure is; try again".to_owned(),
+        )
+    };
     let known = timeout(PATIENCE, engine.wait_for(Option::is_some)).await;
     let Some((configuration, identity)) = known.ok().and_then(Result::ok).and_then(|known| known.clone())
     else {

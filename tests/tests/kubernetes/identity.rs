@@ -125,7 +125,10 @@ fn a_registration_without_an_identity_is_told_after_ten_seconds_to_try_again() {
     let answer = daemon.register();
     let waited = asked.elapsed();
     assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
-    assert!(answer.contains("it is not known yet who this pod is; try again"), "{answer}");
+    assert!(
+        answer.contains("it is not known yet who this pod is, or where its infrastructure is; try again"),
+        "{answer}"
+    );
     assert!((Duration::from_secs(10)..Duration::from_secs(12)).contains(&waited), "{waited:?}");
     let status = daemon.get("/statusz").unwrap();
     assert!(status.contains("\"known\": false"), "{status}");

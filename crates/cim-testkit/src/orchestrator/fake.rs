@@ -169,6 +169,11 @@ impl Orchestrator for FakeOrchestrator {
         Ok(is_new)
     }
 
+    async fn topology_gateway(&self) -> Result<Option<String>, OrchestratorError> {
+        self.admit().await?;
+        Ok(None)
+    }
+
     async fn restart(&self, reason: &RestartReason) -> Result<(), OrchestratorError> {
         self.admit().await?;
         self.state().restarts.push(reason.clone());
