@@ -259,20 +259,16 @@ impl Driver {
         if !self.next_save.documents.is_empty() && !self.saving {
             self.save();
         }
-        while let Some(step) = self.desk.poll(now) {
-            self.step(step, now);
+        loop {
+            while let Some(step) = self.desk.poll(now) {
+                self.step(step, now);
+            }
+            if !self.begin_calls(now) {
+                break;
+            }
         }
         if let Some(step) = self.day_one.poll(now, self.desk.is_ready() && self.caught_up) {
             self.day_one_step(step, now);
-        }
-        while self.calling < CALLS
-            && let Some(step) = self.calls.pop_front()
-        {
-            if self.desk.begin(&step, now) {
-                self.calling += 1;
-                self.desk.counts_mut().push_attempts += 1;
-                self.work.push(Box::pin(work::call(Arc::clone(&self.plan.application), step)));
-            }
         }
         while let Some(question) = self.commits.doubt(now) {
             self.ask_for_limit(question);
@@ -291,6 +287,23 @@ impl Driver {
         if self.upkeep_at.is_some_and(|at| at <= Instant::now()) && !self.saving {
             self.upkeep();
         }
+    }
+
+    /// Makes the calls there is room for. Returns whether one had come too late, so that its lane is to be looked at again.
+    fn begin_calls(&mut self, now: Now) -> bool {
+        let mut is_late = false;
+        while self.calling < CALLS
+            && let Some(step) = self.calls.pop_front()
+        {
+            if self.desk.begin(&step, now) {
+                self.calling += 1;
+                self.desk.counts_mut().push_attempts += 1;
+                self.work.push(Box::pin(work::call(Arc::clone(&self.plan.application), step)));
+            } else {
+                is_late = true;
+            }
+        }
+        is_late
     }
 
     fn done(&mut self, done: Done) {

@@ -1,8 +1,9 @@
 //! The source of configuration: whether it answers.
 //!
-//! Left out: what is in it. The invariant: one key is read, the one that CIM reads at every start, and nothing is written.
+//! Left out: what is in it. The invariant: a key of results and one of stories are read, as at every start, and nothing is
+//! written.
 
-use cim_core::configuration::{MapLevel, commit_key};
+use cim_core::configuration::{DocumentId, MapLevel, OWN_DOCUMENT, commit_key, status_key};
 use cim_core::{Health, Identity, Registry};
 use tokio::time::timeout;
 
@@ -20,13 +21,20 @@ pub(super) async fn check(settings: &Settings, registry: &Registry, identity: &I
         Ok(source) => source?,
         Err(problem) => return Some(Finding::fail(check, problem.to_string())),
     };
-    let key = commit_key(identity, MapLevel::Ms, false);
-    let finding = match timeout(LIMIT, source.read(&key)).await {
-        Ok(Ok(_)) => match source.probe().await {
+    let own = DocumentId { level: MapLevel::Ms, data_key: OWN_DOCUMENT.to_owned() };
+    let keys = [commit_key(identity, MapLevel::Ms, false), status_key(identity, &own)];
+    let reading = async {
+        for key in &keys {
+            source.read(key).await.map_err(|error| format!("{key}: {}", chain(&error)))?;
+        }
+        Ok::<(), String>(())
+    };
+    let finding = match timeout(LIMIT, reading).await {
+        Ok(Ok(())) => match source.probe().await {
             Health::Ready => Finding::ok(check, "answers"),
             Health::Degraded(why) => Finding::warn(check, format!("answers, but {why}")),
         },
-        Ok(Err(error)) => Finding::fail(check, chain(&error)).advice(advice(name)),
+        Ok(Err(why)) => Finding::fail(check, why).advice(advice(name)),
         Err(_) => Finding::fail(check, format!("has not answered within {LIMIT:?}")).advice(advice(name)),
     };
     let _ = timeout(LIMIT, source.close()).await;
