@@ -78,7 +78,7 @@ fn a_store_that_runs_full_between_push_and_result_takes_the_result_once_there_is
     for version in EtcdVersion::ALL {
         let plan = EtcdPlan::new().version(version).argument("--quota-backend-bytes=1000000");
         let Some(etcd) = plan.start() else { return };
-        let pod = Pod::of_etcd(&etcd.endpoints(), "");
+        let mut pod = Pod::of_etcd(&etcd.endpoints(), "");
         pod.app.behave(Manners { status: Some(202), told: Told::Never, ..Manners::default() });
         pod.register();
         let _ = etcd.put_for(&key(1), "[]", 180);
@@ -93,12 +93,19 @@ fn a_store_that_runs_full_between_push_and_result_takes_the_result_once_there_is
         let result = format!(r#"{{"change-set-key":"{}","revision":"1","status":"success"}}"#, key(1));
         wire.send(&publication("CONFIG", result.as_bytes()));
         wire.flush();
-        until("it is said that the store is full", || {
-            let text = readiness(&pod);
+        let is_held_up = |pod: &Pod| {
+            let text = readiness(pod);
             text.contains("degraded: watching, but results are not stored (1 wait)")
                 && text.contains("database space exceeded")
-        });
+        };
+        until("it is said that the store is full", || is_held_up(&pod));
         assert_eq!(etcd.get(COMMIT), None);
+        until("it is remembered", || {
+            let memory = std::fs::read_to_string(pod.daemon.home().join("spool/configuration.json"));
+            memory.is_ok_and(|memory| memory.contains(r#""unstored":[{"#))
+        });
+        pod.daemon.kill_and_restart();
+        until("the next process says so too", || is_held_up(&pod));
         assert!(pod.daemon.get("/readyz").unwrap().starts_with("HTTP/1.1 200"), "the pod stays in service");
 
         let _ = etcd.etcdctl(&["del", "--prefix", "fill/"]);
