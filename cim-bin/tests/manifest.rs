@@ -66,3 +66,25 @@ fn the_other_place_is_a_move_and_the_way_back_leads_back() {
     };
     assert_eq!(members(&again), members(&native));
 }
+
+#[test]
+fn a_spool_ends_with_the_pod_unless_its_volume_is_a_claim() {
+    let pod = |volumes: &str| {
+        format!("kind: Pod\nspec:\n  containers:\n  - name: app\n    image: app\n  volumes: [{volumes}]\n")
+    };
+    let says = |text: &str, value: &str| {
+        text.contains(&format!("- name: CIM__SPOOL__EPHEMERAL\n      value: \"{value}\"\n"))
+    };
+    let (_, own, _) = run("--native", &pod(""));
+    assert!(says(&own, "true"), "{own}");
+    let (_, memory, _) = run("--native", &pod("{name: cim-spool, emptyDir: {medium: Memory}}"));
+    assert!(says(&memory, "true"), "{memory}");
+    let (_, claim, _) = run("--native", &pod("{name: cim-spool, persistentVolumeClaim: {claimName: c}}"));
+    assert!(says(&claim, "false"), "{claim}");
+    // A volume that is changed later is told as it is then.
+    let changed =
+        own.replace("emptyDir:\n      sizeLimit: 2Gi", "persistentVolumeClaim:\n      claimName: c");
+    assert_ne!(changed, own);
+    let (_, changed, _) = run("--native", &changed);
+    assert!(says(&changed, "false"), "{changed}");
+}

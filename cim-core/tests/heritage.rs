@@ -13,7 +13,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cim_core::{Cim, Class, DeliveryErrorKind};
+use cim_core::{Cim, Class, DeliveryErrorKind, Left};
 use support::{Scripted, numbered, send, settled, until};
 
 fn engine(spool: Option<&std::path::Path>, sink: &Arc<Scripted>) -> Cim {
@@ -26,7 +26,7 @@ fn engine(spool: Option<&std::path::Path>, sink: &Arc<Scripted>) -> Cim {
 
 fn undelivered(cim: &Cim, class: Class) -> Vec<Vec<u8>> {
     let mut records = Vec::new();
-    cim.undelivered(class, |record| {
+    cim.undelivered(class, Left::Everything, |record| {
         records.push(record.to_vec());
         ControlFlow::Continue(())
     })

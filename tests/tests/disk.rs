@@ -143,6 +143,32 @@ fn writes_that_fail_with_an_io_error_lose_nothing() {
     failing_writes("EIO");
 }
 
+/// The process ends while its spool takes nothing: what only memory has is written out, what the disk has stays there.
+#[test]
+fn what_a_failing_disk_did_not_take_is_written_out_at_the_end() {
+    let lifecycle =
+        "[lifecycle]\ngrace = \"4s\"\ndrain = \"100ms\"\ntermination_log = \"{home}/last-word\"\n";
+    let mut daemon = Daemon::start(&format!("{}{lifecycle}", FILES.replace("{home}/logs", "/proc/stuck")));
+    std::fs::write(daemon.home().join("last-word"), "").unwrap();
+    let mut wire = daemon.connect();
+    publish(&mut wire, 0, 100);
+    let Some(_fault) = Injection::start(&daemon, "pwrite64", "error=EIO") else { return };
+    publish(&mut wire, 100, 300);
+    until("a lower level", || daemon.metric(LOGS_WRITTEN) < 0.5);
+    let asked = Instant::now();
+    daemon.signal("TERM");
+    assert_eq!(daemon.ended(), Some(3), "{}", daemon.stderr());
+    assert!(asked.elapsed() > Duration::from_secs(1), "delivery is all there is: {:?}", asked.elapsed());
+    let word = daemon.last_word();
+    assert_eq!(
+        (&word["held"], &word["dropped"], &word["spilled"]),
+        (&102.into(), &204.into(), &204.into()),
+        "{word}"
+    );
+    let spilled = |class: &str| daemon.stdout().lines().filter(|line| line.starts_with(class)).count();
+    assert_eq!((spilled("cim-spill1 L "), spilled("cim-spill1 E ")), (200, 4));
+}
+
 #[test]
 fn a_disk_that_becomes_read_only_loses_nothing() {
     failing_writes("EROFS");

@@ -16,9 +16,10 @@ use cim_tests::cluster::Berth;
 use cim_tests::has_time;
 use cim_tests::world::World;
 
-/// From the execution of the program to a client that is connected.
+/// Goal from the execution of the program to a client that is connected; the test asks for two or three times that.
 const START: Duration = Duration::from_millis(10);
-/// From SIGTERM to the end of the process, where nothing waits for delivery and nobody has to be told.
+/// Goal from SIGTERM to the end of the process, where nothing waits for delivery and nobody has to be told; the short test asks for
+/// twice that.
 const END: Duration = Duration::from_millis(50);
 
 fn median(times: &mut [Duration]) -> Duration {
@@ -37,7 +38,7 @@ fn round(world: &mut World<'_>) -> (Duration, Duration) {
 }
 
 #[test]
-fn the_whole_program_listens_within_10_ms_and_is_gone_within_50() {
+fn the_whole_program_starts_and_ends_within_the_limits_of_a_shared_machine() {
     let (Some(kubernetes), Some(etcd), Some(kafka)) = (Kubernetes::shared(), Etcd::shared(), Kafka::single())
     else {
         return;

@@ -29,7 +29,29 @@ pub struct Progress {
     pub settled: u64,
 }
 
+/// Which of the records that some sink has not settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Left {
+    /// All of them.
+    Everything,
+    /// Those that would be lost with the process: no spool holds them.
+    Unstored,
+}
+
 impl Cim {
+    /// Whether a spool takes what both classes accept, so that it outlives the process. A spool whose disk fails does not.
+    #[must_use]
+    pub fn is_storing(&self) -> bool {
+        [Class::Log, Class::Event].iter().all(|class| self.inner.entrance.queue(*class).is_storing())
+    }
+
+    /// Whether something would be lost if the process ended now. Tries the disk once more.
+    #[must_use]
+    pub fn has_unstored(&self) -> bool {
+        let queues = [Class::Log, Class::Event].map(|class| self.inner.entrance.queue(class));
+        queues.iter().any(|queue| queue.first_unstored().is_some())
+    }
+
     /// How far both classes have come.
     #[must_use]
     pub fn progress(&self) -> [Progress; 2] {
@@ -40,18 +62,23 @@ impl Cim {
         })
     }
 
-    /// Tells every record of the class that some sink has not settled, oldest first, as it is stored. Meant for the time after
-    /// [`Cim::drain`]; reads the disk. Ends early when `tell` says so.
+    /// Tells what is left of the class, oldest first, as it is stored. Meant for the time after [`Cim::drain`]; reads the disk.
+    /// Ends early when `tell` says so.
     ///
     /// # Errors
     /// When the disk cannot be read; what was told until then is right.
     pub fn undelivered(
         &self,
         class: Class,
+        left: Left,
         mut tell: impl FnMut(&[u8]) -> ControlFlow<()>,
     ) -> io::Result<()> {
         let queue = self.inner.entrance.queue(class);
         let mut at = queue.settled();
+        if left == Left::Unstored {
+            let Some(first) = queue.first_unstored() else { return Ok(()) };
+            at = at.max(first);
+        }
         loop {
             let frames = match queue.take(at, RUN, RUN_BYTES) {
                 Taken::Empty => return Ok(()),

@@ -29,7 +29,7 @@ use tokio::sync::watch;
 
 pub use builder::{CimBuilder, StartError};
 use generation::Generation;
-pub use heritage::Progress;
+pub use heritage::{Left, Progress};
 pub use stop::StopReport;
 use storage::Storage;
 

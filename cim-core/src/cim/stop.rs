@@ -33,6 +33,11 @@ impl StopReport {
     pub fn exit_code(&self) -> u8 {
         if self.dropped > 0 || self.overdue { 3 } else { 0 }
     }
+
+    /// There is no next start with this spool: what waits in it is given up.
+    pub fn give_up_held(&mut self) {
+        self.dropped += std::mem::take(&mut self.held);
+    }
 }
 
 const CLOSE_TIME: Duration = Duration::from_secs(2);

@@ -44,6 +44,19 @@ impl State {
         tracing::info!("the spool takes records again; what was in memory only is stored");
     }
 
+    /// Whether the disk takes what is accepted, so that it outlives the process.
+    pub(crate) fn is_storing(&self) -> bool {
+        self.stream.is_some() && self.fault.is_none() && self.suspect.is_none() && !self.overlay()
+    }
+
+    /// The first sequence that would be lost with the process, because the disk does not take it even now or may have lost it.
+    pub(crate) fn first_unstored(&mut self) -> Option<u64> {
+        self.write_overlay();
+        let stored = self.stream.as_ref().map_or(self.first_open(), Stream::next_seq);
+        let sure = self.suspect.map_or(stored, |suspect| suspect.min(stored)).max(self.first_open());
+        (sure < self.next_seq).then_some(sure)
+    }
+
     pub(crate) fn begin_sync(&mut self) -> Option<SyncJob> {
         self.rewrite_suspect();
         self.stream.as_mut().and_then(Stream::begin_sync)

@@ -212,6 +212,16 @@ impl ClassQueue {
         self.lock().first_open()
     }
 
+    /// Whether the disk takes what is accepted.
+    pub(crate) fn is_storing(&self) -> bool {
+        self.lock().is_storing()
+    }
+
+    /// The first sequence that would be lost with the process.
+    pub(crate) fn first_unstored(&self) -> Option<u64> {
+        self.lock().first_unstored()
+    }
+
     /// What stands at `from`, up to about `max_bytes`.
     pub(crate) fn take(&self, from: u64, max_records: usize, max_bytes: usize) -> Taken {
         self.lock().take(from, max_records, max_bytes)

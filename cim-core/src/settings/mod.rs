@@ -175,6 +175,9 @@ pub struct SpoolSettings {
     /// `.cim/<namespace>_<pod>` below it; where it is not there or cannot be written, there is no spool.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shared_dir: Option<PathBuf>,
+    /// The directory ends with the pod, as an `emptyDir` does: when the pod leaves, what is not delivered is treated as without a
+    /// spool. A restart of the container alone finds it.
+    pub ephemeral: bool,
     /// What a disk fault does.
     pub on_fault: OnFault,
     /// The log class.
@@ -194,6 +197,7 @@ impl Default for SpoolSettings {
         Self {
             dir: None,
             shared_dir: None,
+            ephemeral: false,
             on_fault: OnFault::default(),
             logs: ClassSettings::logs(),
             events: ClassSettings::events(),

@@ -8,12 +8,13 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use metrics::counter;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use super::Current;
-use super::ahead::{Ahead, Ledger};
+use super::ahead::{Ahead, Ledger, Parcel};
 use super::answer::Key;
 use super::desk::{Desk, Fittings};
 use super::outlet::Taken;
@@ -140,9 +141,15 @@ impl Feed {
             let due = ledger.deadline();
             tokio::select! {
                 biased;
-                () = until(&mut self.stop, |stop| *stop) => return Ok(Ended::Stopped),
+                () = until(&mut self.stop, |stop| *stop) => {
+                    // What the application took in this very moment is part of the last commit.
+                    while let Some(Some(parcel)) = ahead.taken(ledger).now_or_never() {
+                        self.count(&parcel);
+                    }
+                    return Ok(Ended::Stopped);
+                }
                 parcel = ahead.taken(ledger) => match parcel {
-                    Some(parcel) => { self.fittings.counts.delivered.fetch_add(parcel.values as u64, Relaxed); }
+                    Some(parcel) => self.count(&parcel),
                     None => return Ok(Ended::Stopped),
                 },
                 () = Ledger::due(due) => self.commit(reader, ledger),
@@ -167,6 +174,10 @@ impl Feed {
                 }
             }
         }
+    }
+
+    fn count(&self, taken: &Parcel) {
+        self.fittings.counts.delivered.fetch_add(taken.values as u64, Relaxed);
     }
 
     fn sieve(&self) -> Sieve {

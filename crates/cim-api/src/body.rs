@@ -1,6 +1,7 @@
 //! The body of an answer, handed over in pieces.
 //!
-//! Left out: what is in it. The invariant: its receipt goes to the connection with the last piece, and not before.
+//! Left out: what is in it. The invariants: its receipt goes to the connection with the last piece, and not before; the seat of its
+//! reader is kept until its last byte has left.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -10,6 +11,7 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 
 use crate::receipt::{Receipt, Receipts};
+use crate::seats::Busy;
 
 /// Bytes that are handed over at once: the next ones when these have left.
 const PIECE: usize = 64 << 10;
@@ -19,11 +21,30 @@ const PIECE: usize = 64 << 10;
 pub(crate) struct Whole {
     rest: Bytes,
     receipt: Option<(Receipt, Receipts)>,
+    _kept: Kept,
+}
+
+/// The seat of whom the body is for. With the body, which is dropped after its last piece, it goes to the connection, which lets it
+/// go once that piece has left.
+#[derive(Debug, Default)]
+struct Kept(Option<(Busy, Receipts)>);
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        if let Some((busy, connection)) = self.0.take() {
+            connection.wait(Receipt::new(move || drop(busy)));
+        }
+    }
 }
 
 impl Whole {
     pub(crate) fn new(bytes: Bytes) -> Self {
-        Self { rest: bytes, receipt: None }
+        Self { rest: bytes, ..Self::default() }
+    }
+
+    /// Keeps the seat of its reader until it has left through that connection.
+    pub(crate) fn keeping(self, busy: Busy, connection: &Receipts) -> Self {
+        Self { _kept: Kept(Some((busy, connection.clone()))), ..self }
     }
 
     /// With something to be done when it has left through that connection. A body that nobody reads, as that of HEAD, never leaves.

@@ -39,7 +39,7 @@ const WAITING_IN_ALL: u32 = 256 << 10;
 /// Serves one connection to its end. Errors are the client's: they end the connection and nothing else.
 pub(crate) async fn connection(
     stream: AnyStream,
-    door: Door,
+    door: Arc<Door>,
     server: Arc<Server>,
     seat: Arc<Seat>,
     close: watch::Receiver<bool>,
@@ -56,7 +56,7 @@ pub(crate) async fn connection(
 
 async fn serve(
     stream: AnyStream,
-    door: Door,
+    door: Arc<Door>,
     server: Arc<Server>,
     seat: Arc<Seat>,
     mut close: watch::Receiver<bool>,
@@ -72,11 +72,12 @@ async fn serve(
     let receipts = Receipts::default();
     let io = TokioIo::new(Signing::new(stream, receipts.clone()));
     let service = service_fn(move |request: Request<Incoming>| {
-        let (server, busy, receipts) = (Arc::clone(&server), seat.begin(), receipts.clone());
+        let (server, door, receipts) = (Arc::clone(&server), Arc::clone(&door), receipts.clone());
+        let busy = seat.begin();
         async move {
+            let answer = answer(request, &door, &server, &receipts).await;
             let answered: Result<Response<Body>, Infallible> =
-                Ok(answer(request, door, &server, &receipts).await);
-            drop(busy);
+                Ok(answer.map(|body| body.keeping(busy, &receipts)));
             answered
         }
     });

@@ -1,8 +1,8 @@
 //! Which requests are turned away by their head, before a byte of their body is read.
 //!
 //! Owns the order of these questions: too many headers, too many requests, a roundabout path, no token. Left out: what is
-//! behind the gate. The invariants: `/livez` passes always; a client on the socket needs no token, because the file system
-//! has let it through.
+//! behind the gate. The invariants: probes pass always, so no flood takes the pod out of service; a client on the socket needs no
+//! token, because the file system has let it through.
 
 use hyper::Response;
 use hyper::StatusCode;
@@ -15,17 +15,19 @@ use crate::listen::Doorway;
 use crate::route::{Answer, Body, closing};
 use crate::server::{Door, Server};
 
+/// What is answered however many requests there are.
+const PROBES: [&str; 2] = ["/livez", "/readyz"];
 /// What is answered without a token.
 const OPEN: [&str; 4] = ["/livez", "/readyz", "/metrics", "/metrics/aligned"];
 
 /// The answer to a request that does not pass.
-pub(crate) fn refusal(head: &Parts, door: Door, server: &Server) -> Option<Answer> {
+pub(crate) fn refusal(head: &Parts, door: &Door, server: &Server) -> Option<Answer> {
     let path = head.uri.path();
     if head.headers.len() > server.limits.headers {
         return Some(closing(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too many headers\n"));
     }
-    if path != "/livez"
-        && let Err(wait) = server.rate.take()
+    if !PROBES.contains(&path)
+        && let Err(wait) = door.rate.take()
     {
         server.counts.note(Turned::Rate);
         let seconds = wait.as_secs().saturating_add(1);

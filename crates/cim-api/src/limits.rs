@@ -9,7 +9,7 @@ pub struct Limits {
     pub connections: usize,
     /// Requests of one HTTP/2 connection at the same time.
     pub streams: u32,
-    /// Requests of all listeners in a second; more is 429. `/livez` does not count.
+    /// Requests of one listener in a second; more is 429. `/livez` and `/readyz` do not count.
     pub requests_per_second: u32,
     /// Bytes of a request body; more is 413.
     pub body_bytes: usize,

@@ -31,7 +31,7 @@ pub(crate) const JSON: &str = "application/json";
 /// Reads the body and answers.
 pub(crate) async fn answer(
     request: Request<Incoming>,
-    door: Door,
+    door: &Door,
     server: &Server,
     connection: &Receipts,
 ) -> Answer {

@@ -14,7 +14,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::connection::connection;
 use crate::counts::{HttpCounts, Turned};
@@ -32,7 +32,6 @@ pub type Admits = dyn Fn(&[u8]) -> bool + Send + Sync;
 pub struct Server {
     pub(crate) state: Arc<dyn ApiState>,
     pub(crate) limits: Limits,
-    pub(crate) rate: Rate,
     pub(crate) counts: Arc<HttpCounts>,
     pub(crate) admits: Option<Box<Admits>>,
     pub(crate) security: Option<Arc<dyn Security>>,
@@ -48,8 +47,7 @@ impl Server {
     /// A server that anybody may ask, in the clear.
     #[must_use]
     pub fn new(state: Arc<dyn ApiState>, limits: Limits, counts: Arc<HttpCounts>) -> Self {
-        let rate = Rate::new(limits.requests_per_second);
-        Self { state, limits, rate, counts, admits: None, security: None }
+        Self { state, limits, counts, admits: None, security: None }
     }
 
     /// Only who shows a token that is admitted is answered, on TCP, except about health and metrics.
@@ -68,12 +66,14 @@ impl Server {
 }
 
 /// How one listener is served.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct Door {
     /// Which paths.
     pub face: Face,
     /// Where it is.
     pub way: Doorway,
+    /// What it takes: a flood at one door is felt at no other.
+    pub rate: Rate,
 }
 
 /// Pause after a failed accept: usually no free file descriptor, which does not end at once.
@@ -93,29 +93,38 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let listener = listener.begin()?;
-    let door = Door { face, way: listener.way() };
+    let rate = Rate::new(server.limits.requests_per_second);
+    let door = Arc::new(Door { face, way: listener.way(), rate });
     let (closing, close) = watch::channel(false);
     let mut connections = FuturesUnordered::new();
     let mut seats = Seats::default();
     let mut stop = pin!(stop);
+    let mut accepts_again: Option<Instant> = None;
     loop {
         let room = connections.len() < server.limits.connections;
+        let accepts = accepts_again.is_none() && (room || seats.has_idle());
         tokio::select! {
             biased;
             () = &mut stop => break,
             Some(()) = connections.next() => {}
-            accepted = listener.accept(server.limits.idle_time), if room || seats.has_idle() => match accepted {
+            accepted = listener.accept(server.limits.idle_time), if accepts => match accepted {
                 Ok(stream) => {
                     if !room && seats.make_room() {
                         server.counts.note(Turned::Connection);
                     }
-                    connections.push(connection(stream, door, Arc::clone(&server), seats.take(), close.clone()));
+                    connections.push(connection(
+                        stream, Arc::clone(&door), Arc::clone(&server), seats.take(), close.clone(),
+                    ));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept an HTTP connection; trying again");
-                    sleep(ACCEPT_PAUSE).await;
+                    accepts_again = Some(Instant::now() + ACCEPT_PAUSE);
                 }
             },
+            // Those who are connected are served meanwhile.
+            () = sleep_until(accepts_again.unwrap_or_else(Instant::now)), if accepts_again.is_some() => {
+                accepts_again = None;
+            }
             // Somebody may give way now.
             () = seats.answered(), if !room => {}
         }

@@ -9,11 +9,12 @@
 
 mod support;
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use cim_api::{Face, Limits};
-use support::{beside, exchange, get, limits, read_to_close};
-use tokio::io::AsyncWriteExt;
+use support::{LARGE, beside, exchange, get, limits, read_to_close};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 const REGISTER: &str = "POST /api/v1/_operations/xgvela/register HTTP/1.1\r\nHost: x\r\n";
@@ -56,6 +57,29 @@ async fn connections_that_are_being_answered_stay_and_a_new_one_waits_for_its_tu
         };
         let (answer, ()) = tokio::join!(waiting, answered);
         assert!(answer.ends_with("ok\n"), "{answer}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_connection_keeps_its_seat_until_its_answer_has_left() {
+    let one = Limits {
+        connections: 1,
+        request_time: Duration::from_secs(60),
+        idle_time: Duration::from_secs(60),
+        ..limits()
+    };
+    beside(Face::Full, one, |address, state| async move {
+        state.large.store(true, Ordering::Relaxed);
+        let mut slow = TcpStream::connect(address).await.unwrap();
+        slow.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+        let mut first = [0; 1024];
+        slow.read_exact(&mut first).await.unwrap();
+        let mut other = TcpStream::connect(address).await.unwrap();
+        other.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+        let rest = read_to_close(&mut slow).await.len();
+        assert!(first.len() + rest > LARGE, "cut after {rest} bytes");
+        assert!(read_to_close(&mut other).await.ends_with("ok\n"));
     })
     .await;
 }

@@ -12,7 +12,9 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cim_api::{AnyStream, Face, HttpCounts, Limits, Securing, Security, Server, Turned, bind_socket, serve};
+use cim_api::{
+    AnyStream, Face, HttpCounts, Limits, Securing, Security, Server, Turned, bind, bind_socket, serve,
+};
 use support::{Fake, beside, beside_server, exchange, get, limits};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
@@ -106,23 +108,50 @@ async fn the_socket_is_for_its_owner_who_needs_no_token() {
 }
 
 #[tokio::test]
-async fn above_the_rate_requests_are_told_when_to_come_back_and_livez_is_always_answered() {
+async fn above_the_rate_requests_are_told_when_to_come_back_and_probes_are_always_answered() {
     let slow = Limits { requests_per_second: 5, ..limits() };
     beside(Face::Full, slow, |address, _| async move {
         let mut refused = 0;
         for _ in 0..20 {
-            let answer = get(address, "GET", "/readyz").await;
+            let answer = get(address, "GET", "/metrics").await;
             if status(&answer) == "429" {
                 assert!(answer.contains("retry-after: 1\r\n"), "{answer}");
                 refused += 1;
             }
         }
         assert!((8..=10).contains(&refused), "{refused} of 20, with a burst of 10");
-        for _ in 0..20 {
-            assert_eq!(status(&get(address, "GET", "/livez").await), "200");
+        for path in ["/livez", "/readyz"].repeat(20) {
+            assert_eq!(status(&get(address, "GET", path).await), "200", "{path}");
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_flood_at_one_listener_is_felt_at_no_other() {
+    let state = Arc::new(Fake::default());
+    let slow = Limits { requests_per_second: 5, ..limits() };
+    let server = Arc::new(Server::new(state, slow, Arc::default()));
+    let [flooded, other] = [(); 2].map(|()| bind("127.0.0.1:0".parse().unwrap()).unwrap());
+    let addresses = [&flooded, &other].map(|listener| listener.local_addr().unwrap());
+    let (done, stopped) = tokio::sync::watch::channel(false);
+    let stop = || {
+        let mut stopped = stopped.clone();
+        async move {
+            let _ = stopped.wait_for(|done| *done).await;
+        }
+    };
+    let client = async {
+        while status(&get(addresses[0], "GET", "/metrics").await) != "429" {}
+        assert_eq!(status(&get(addresses[1], "GET", "/metrics").await), "200");
+        done.send(true).unwrap();
+    };
+    let (one, two, ()) = tokio::join!(
+        serve(flooded.into(), Face::Full, Arc::clone(&server), stop()),
+        serve(other.into(), Face::Probes, server, stop()),
+        client
+    );
+    one.and(two).unwrap();
 }
 
 #[tokio::test]

@@ -57,8 +57,21 @@ impl Default for Subjects {
 pub struct Durable {
     /// Name of the stream that has the subjects of logs and events.
     pub stream: String,
-    /// Beginning of the names of the durable consumers: `cim` makes `cim-logs` and `cim-events`. They are made when absent.
-    pub consumer: String,
+    /// Beginning of the names of the durable consumers: `shop` makes `shop-logs` and `shop-events`. Absent: by the subjects,
+    /// `cim-LOG` and `cim-EVENT`.
+    pub consumer: Option<String>,
+}
+
+impl Durable {
+    /// Name of the consumer of a subject. Pods that share a stream have subjects of their own, and so consumers of their own;
+    /// what a name may not hold is an underscore in it.
+    pub(crate) fn name(&self, part: &str, subject: &str) -> String {
+        let own = || {
+            let letter = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
+            format!("cim-{}", subject.chars().map(letter).collect::<String>())
+        };
+        self.consumer.as_ref().map_or_else(own, |beginning| format!("{beginning}-{part}"))
+    }
 }
 
 /// An intake from an external server.
@@ -78,4 +91,19 @@ pub struct ExternalConfig {
     pub durable: Option<Durable>,
     /// Messages of a plain subscription that wait in memory; further ones are lost, and counted.
     pub capacity: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Durable;
+
+    #[test]
+    fn a_consumer_is_named_by_its_subject_unless_a_name_is_given() {
+        let name = |consumer: Option<&str>, subject| {
+            Durable { stream: "PODS".to_owned(), consumer: consumer.map(str::to_owned) }.name("logs", subject)
+        };
+        assert_eq!(name(None, "LOG"), "cim-LOG");
+        assert_eq!(name(None, "shop.demo-0.*.>"), "cim-shop_demo-0____");
+        assert_eq!(name(Some("shop"), "LOG"), "shop-logs");
+    }
 }

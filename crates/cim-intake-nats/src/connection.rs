@@ -14,10 +14,16 @@ use crate::tally::Tally;
 /// Longest pause between two attempts to connect.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
+/// Logs, events and results of configuration changes.
+const SUBJECTS: usize = 3;
+
 /// What is known of the connection.
 #[derive(Debug, Default)]
 pub(crate) struct State {
+    /// Why there is no connection.
     trouble: Mutex<Option<String>>,
+    /// Why the messages of a subject do not arrive though there is one, by the place of the subject.
+    subjects: Mutex<[Option<String>; SUBJECTS]>,
     /// Losses that the library told.
     told: AtomicU64,
     /// Losses as they are counted, by connection.
@@ -29,8 +35,20 @@ impl State {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 
+    /// `place`: which of the subjects it is. What is said of one stands until it is said otherwise, whatever becomes of the others.
+    pub fn set_subject(&self, place: usize, trouble: Option<String>) {
+        let mut subjects = self.subjects.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(subject) = subjects.get_mut(place) {
+            *subject = trouble;
+        }
+    }
+
     pub fn trouble(&self) -> Option<String> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let connection = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        connection.or_else(|| {
+            let subjects = self.subjects.lock().unwrap_or_else(PoisonError::into_inner);
+            subjects.iter().flatten().next().cloned()
+        })
     }
 
     /// Counts the losses of one more connection; those that the library tells count no more.

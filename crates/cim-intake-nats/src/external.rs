@@ -96,7 +96,7 @@ impl ExternalNats {
                 Ended::Worked => pauses.reset(),
                 Ended::Failed(why) => {
                     tracing::warn!(subject, "messages of the NATS server do not arrive: {why}; trying again");
-                    self.state.set(Some(why));
+                    self.state.set_subject(place(class), Some(why));
                 }
             }
             pauses.wait().await;
@@ -104,9 +104,11 @@ impl ExternalNats {
     }
 
     async fn plain(&self, class: Class, subject: &str, open: &Open, taking: &mut Taking) -> Ended {
-        let place = if class == Class::Log { 0 } else { 1 };
-        match self.subscribe(place, subject, open).await {
-            Ok(messages) => drain(messages.map(Received::plain), taking).await,
+        match self.subscribe(place(class), subject, open).await {
+            Ok(messages) => {
+                self.state.set_subject(place(class), None);
+                drain(messages.map(Received::plain), taking).await
+            }
             Err(why) => Ended::Failed(why),
         }
     }
@@ -124,7 +126,7 @@ impl ExternalNats {
             Ok(messages) => messages,
             Err(why) => return Ended::Failed(why),
         };
-        self.state.set(None);
+        self.state.set_subject(place(class), None);
         // A stream that fails is ended, and found again from the consumer.
         let messages = messages.take_while(|message| std::future::ready(message.is_ok()));
         let received = messages.filter_map(|message| async {
@@ -138,14 +140,15 @@ impl ExternalNats {
     async fn results(&self, mut lane: Lane, open: &Open) {
         let mut pauses = Pauses::new(FIRST_PAUSE, LONGEST_PAUSE);
         loop {
-            match self.subscribe(2, &self.config.subjects.config, open).await {
+            match self.subscribe(RESULTS, &self.config.subjects.config, open).await {
                 Ok(mut messages) => {
+                    self.state.set_subject(RESULTS, None);
                     while let Some(message) = messages.next().await {
                         // What is refused is counted, and the publisher of a result asks for no answer.
                         let _ = lane.config_result(&message.payload);
                     }
                 }
-                Err(why) => self.state.set(Some(why)),
+                Err(why) => self.state.set_subject(RESULTS, Some(why)),
             }
             if lane.is_closed() {
                 return;
@@ -166,6 +169,17 @@ impl ExternalNats {
         subscribed.map(|messages| Counted::new(messages, count)).map_err(|error| error.to_string())
     }
 }
+
+/// Which of the subjects a class has.
+const fn place(class: Class) -> usize {
+    match class {
+        Class::Log => 0,
+        Class::Event => 1,
+    }
+}
+
+/// Which one results of configuration changes have.
+const RESULTS: usize = 2;
 
 /// Why no more messages come.
 enum Ended {

@@ -24,11 +24,11 @@ use tokio::sync::watch;
 use crate::aligned::Aligned;
 use crate::diagnostics::Diagnostics;
 use crate::external::ExternalIntake;
-use crate::lifecycle::Rules;
+use crate::lifecycle::{Keeping, Rules};
 use crate::metrics_page::{self, MetricsSwitch};
 use crate::own_document::Wishes;
 use crate::registration::{self, Engine};
-use crate::settings::{LogLevel, RegistrationSettings, Settings};
+use crate::settings::{LifecycleSettings, LogLevel, RegistrationSettings, Settings};
 use crate::subscriptions;
 
 /// The state behind the HTTP servers.
@@ -45,7 +45,7 @@ pub struct Face {
     pub metrics: MetricsSwitch,
     /// Clock-aligned metrics.
     pub aligned: Arc<Aligned>,
-    /// The configuration in force.
+    /// The configuration of the start; what changes at run time stands beside it.
     pub settings: Settings,
     /// When the process was ready.
     pub started: Instant,
@@ -61,6 +61,8 @@ pub struct Face {
     pub external: Option<Arc<dyn ExternalIntake>>,
     /// What a registration is answered with.
     pub answers: watch::Receiver<RegistrationSettings>,
+    /// How the process and its pod end.
+    pub ends: watch::Receiver<LifecycleSettings>,
     /// Event subscriptions of the application.
     pub subscriptions: Subscriptions,
     /// What runs the pod.
@@ -192,8 +194,8 @@ impl Face {
     /// How this container stands in its pod, and how long its end may take, as far as that is known.
     fn lifecycle(&self) -> Value {
         let end = self.orchestrator.pod_end().now_or_never().and_then(Result::ok);
-        let has_spool = self.settings.spool.dir.is_some();
-        let rules = Rules::of(&self.settings.lifecycle, end.as_ref(), has_spool);
+        let keeping = Keeping::of(&self.settings.spool);
+        let rules = Rules::of(&self.ends.borrow(), end.as_ref(), keeping);
         json!({ "sidecar": rules.kind.as_str(), "grace_seconds": rules.grace.as_secs() })
     }
 

@@ -18,7 +18,8 @@ use crate::look::{Look, look};
 use crate::metrics_page::MetricsSwitch;
 use crate::own_document::{self, Held, InForce, Wish};
 use crate::settings::{
-    Credentials, Infra, Loaded, MetricsSettings, Problems, RegistrationSettings, Request, Settings, Sources,
+    Credentials, Infra, LifecycleSettings, Loaded, MetricsSettings, Problems, RegistrationSettings, Request,
+    Settings, Sources,
 };
 use crate::who::Who;
 use crate::{configuration, engine, said};
@@ -80,6 +81,8 @@ pub struct Switches {
     pub diagnostics: Diagnostics,
     /// What a registration is answered with.
     pub answers: watch::Sender<RegistrationSettings>,
+    /// How the process and its pod end.
+    pub ends: watch::Sender<LifecycleSettings>,
     /// Whether `/metrics` tells anything.
     pub metrics: MetricsSwitch,
 }
@@ -358,6 +361,7 @@ impl Reload {
         if next.registration != self.in_force.registration {
             self.switches.answers.send_replace(next.registration.clone());
         }
+        self.switches.ends.send_replace(next.lifecycle.clone());
         self.switches.diagnostics.change(&self.in_force.log, &next.log);
         self.switches.metrics.set(next.metrics.enabled);
         Ok(())

@@ -213,6 +213,20 @@ async fn the_end_commits_what_was_taken() {
     assert_eq!(stage.subscriptions.view().feed, FeedState::Ended);
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_was_taken_in_the_moment_of_the_end_is_committed_too() {
+    let stage = Stage::start();
+    stage.subscribe("A").await;
+    stage.push("A", b"1");
+    stage.push("A", b"2");
+    stage.until("both handed over", |stage| stage.handed() == 2).await;
+    // Nobody reads on between these two.
+    stage.take();
+    stage.subscriptions.stop().await;
+    assert_eq!(stage.feed.committed(), Some(2));
+    assert_eq!(stage.subscriptions.view().delivered, 2);
+}
+
 /// Calls from many sides, while records are judged: one owner, so nothing can be torn.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn subscriptions_may_change_at_any_time_while_records_are_read() {

@@ -6,7 +6,7 @@ use async_nats::jetstream::{self, stream};
 use cim_services::NatsServer;
 use cim_tests::{Daemon, Injection, until};
 
-use super::{STUCK, client, event, lines, run, start, start_stuck};
+use super::{STUCK, client, connected, event, lines, run, start, start_stuck};
 
 fn events(daemon: &Daemon) -> Vec<u32> {
     let text = std::fs::read_to_string(daemon.home().join("logs/pod-1_ns1_events.jsonl")).unwrap_or_default();
@@ -20,12 +20,12 @@ fn are_all(mut seen: Vec<u32>, count: u32) -> bool {
     seen.into_iter().eq(0..count)
 }
 
-/// A stream of both subjects, without consumers.
+/// A stream of the subjects of one pod, and of others below `shop`, without consumers.
 async fn bare_stream(server: &NatsServer) -> jetstream::Context {
     let context = jetstream::new(client(server).await);
     let config = stream::Config {
         name: "PODS".to_owned(),
-        subjects: vec!["LOG".to_owned(), "EVENT".to_owned()],
+        subjects: ["LOG", "EVENT", "shop.>"].map(str::to_owned).to_vec(),
         ..stream::Config::default()
     };
     context.get_or_create_stream(config).await.unwrap();
@@ -37,7 +37,7 @@ async fn stream(server: &NatsServer) -> jetstream::Context {
     let context = bare_stream(server).await;
     let stream = context.get_stream("PODS").await.unwrap();
     // What a killed process has not acknowledged comes again after that time, which is 30 s otherwise.
-    for (name, subject) in [("cim-logs", "LOG"), ("cim-events", "EVENT")] {
+    for (name, subject) in [("cim-LOG", "LOG"), ("cim-EVENT", "EVENT")] {
         let config = jetstream::consumer::pull::Config {
             durable_name: Some(name.to_owned()),
             filter_subject: subject.to_owned(),
@@ -78,7 +78,7 @@ fn jetstream_keeps_what_is_not_accepted_through_kills_of_either_side() {
     until("every line", || are_all(lines(&daemon), 400));
     // Nothing is asked for again once it was accepted.
     until("every acknowledgement", || {
-        consumer(&server, "cim-logs").is_some_and(|of| of.waiting == 0 && of.unread == 0)
+        consumer(&server, "cim-LOG").is_some_and(|of| of.waiting == 0 && of.unread == 0)
     });
 }
 
@@ -134,26 +134,26 @@ fn no_acknowledgement_comes_before_acceptance() {
         });
     };
     publish(0..10);
-    until("the first acknowledgements", || consumer(&server, "cim-events").unwrap().acknowledged == 10);
+    until("the first acknowledgements", || consumer(&server, "cim-EVENT").unwrap().acknowledged == 10);
     let Some(fault) = Injection::start(&daemon, "fdatasync", "error=EIO") else { return };
     publish(10..60);
     until("the rest to be handed out", || {
-        let state = consumer(&server, "cim-events").unwrap();
+        let state = consumer(&server, "cim-EVENT").unwrap();
         state.unread == 0 && state.waiting == 50
     });
     // The server takes a message back after a second without an answer, and hands it out again.
     let delivered = std::time::Instant::now();
     until("more than the time of an acknowledgement", || delivered.elapsed() > Duration::from_millis(1500));
-    assert_eq!(consumer(&server, "cim-events").unwrap().acknowledged, 10, "acknowledged without fdatasync");
+    assert_eq!(consumer(&server, "cim-EVENT").unwrap().acknowledged, 10, "acknowledged without fdatasync");
     daemon.signal("KILL");
     assert_eq!(daemon.ended(), None);
     fault.end();
-    assert_eq!(consumer(&server, "cim-events").unwrap().acknowledged, 10);
+    assert_eq!(consumer(&server, "cim-EVENT").unwrap().acknowledged, 10);
     daemon.edit(STUCK, &daemon.home().join("logs").display().to_string());
     daemon.start_again();
     until("every event", || are_all(events(&daemon), 60));
     until("every acknowledgement", || {
-        let state = consumer(&server, "cim-events").unwrap();
+        let state = consumer(&server, "cim-EVENT").unwrap();
         state.waiting == 0 && state.acknowledged == 60
     });
     assert!(daemon.books_balance());
@@ -180,4 +180,67 @@ fn consumers_are_made_when_they_are_absent_and_again_when_they_are_deleted() {
     cim_services::until("the consumer and its lines again", Duration::from_secs(90), || {
         are_all(lines(&daemon), 40)
     });
+}
+
+/// A pod with subjects of its own, in the stream that it shares.
+fn pod(server: &NatsServer, name: &str, consumer: &str) -> Daemon {
+    let subjects = format!("logs_subject = \"shop.{name}.LOG\"\nevents_subject = \"shop.{name}.EVENT\"\n");
+    start(server, &format!("{subjects}jetstream = {{ stream = \"PODS\"{consumer} }}\n"))
+}
+
+async fn publish_for(server: &NatsServer, pod: &str, numbers: std::ops::Range<u32>) {
+    let context = jetstream::new(client(server).await);
+    for nth in numbers {
+        let subject = format!("shop.{pod}.LOG");
+        context.publish(subject, format!("line {nth}").into()).await.unwrap().await.unwrap();
+    }
+}
+
+#[test]
+fn pods_that_share_a_stream_have_consumers_of_their_own() {
+    let Some(server) = NatsServer::start() else { return };
+    drop(run(bare_stream(&server)));
+    let pods = ["demo-0", "demo-1"].map(|name| pod(&server, name, ""));
+    pods.iter().for_each(connected);
+    run(publish_for(&server, "demo-0", 0..20));
+    run(publish_for(&server, "demo-1", 20..40));
+    until("the lines of each", || lines(&pods[0]).len() >= 20 && lines(&pods[1]).len() >= 20);
+    assert_eq!(lines(&pods[0]), (0..20).collect::<Vec<_>>());
+    assert_eq!(lines(&pods[1]), (20..40).collect::<Vec<_>>());
+}
+
+/// The name is taken by another pod: its messages are not read, its consumer stays what it is, and the pod says what to do.
+#[test]
+fn the_consumer_of_another_pod_is_neither_read_nor_changed() {
+    let Some(server) = NatsServer::start() else { return };
+    drop(run(bare_stream(&server)));
+    let [first, second] = ["demo-0", "demo-1"].map(|name| {
+        let daemon = pod(&server, name, ", consumer = \"shop\"");
+        until("the consumer of logs", || consumer(&server, "shop-logs").is_some());
+        daemon
+    });
+    connected(&first);
+    let page = || second.get("/readyz").unwrap();
+    until("the trouble shows", || {
+        page().contains(
+            "consumer shop-logs of stream PODS hands out subject shop.demo-0.LOG, not shop.demo-1.LOG",
+        )
+    });
+    assert!(page().contains("set `consumer` in [nats.external.jetstream]"), "{}", page());
+    run(publish_for(&server, "demo-1", 20..40));
+    run(publish_for(&server, "demo-0", 0..20));
+    until("the lines of the first", || lines(&first).len() >= 20);
+    assert_eq!(lines(&first), (0..20).collect::<Vec<_>>());
+    assert!(lines(&second).is_empty(), "{:?}", lines(&second));
+    // Once it is gone with its pod, the name is free.
+    drop(first);
+    run(async {
+        let stream = jetstream::new(client(&server).await).get_stream("PODS").await.unwrap();
+        for name in ["shop-logs", "shop-events"] {
+            assert!(stream.delete_consumer(name).await.unwrap().success);
+        }
+    });
+    cim_services::until("its own lines", Duration::from_secs(60), || lines(&second).len() >= 20);
+    assert_eq!(lines(&second), (20..40).collect::<Vec<_>>());
+    connected(&second);
 }

@@ -46,6 +46,28 @@ fn the_grace_of_the_deletion_counts_and_nobody_deletes_the_pod_a_second_time() {
 }
 
 #[test]
+fn the_application_of_a_pod_that_its_kubelet_evicts_is_waited_for() {
+    let Some(kubernetes) = Kubernetes::shared() else { return };
+    let berth = Berth::new(kubernetes);
+    let (app, mut daemon) = start(&berth, "grace = \"5s\"");
+    // As the kubelet says it: nobody asks for a deletion.
+    let evicted = r#"{"status":{"conditions":[{"type":"DisruptionTarget","status":"True"}]}}"#;
+    berth.namespace.kubectl(&[
+        "patch",
+        "pod",
+        POD,
+        "--subresource=status",
+        "--type=strategic",
+        "-p",
+        evicted,
+    ]);
+    assert!(!berth.is_pod_leaving());
+    let took = end(&mut daemon);
+    assert!(took >= Duration::from_secs(2) && took < Duration::from_secs(5), "{took:?}");
+    assert_eq!((app.calls().len(), announced(&daemon)), (1, 1));
+}
+
+#[test]
 fn a_pod_that_lives_on_is_not_waited_for_and_not_deleted() {
     let Some(kubernetes) = Kubernetes::shared() else { return };
     let berth = Berth::new(kubernetes);

@@ -40,3 +40,22 @@ fn wait_ends_when_the_application_neither_listens_nor_is_connected() {
     drop(wire);
     until("the end of the connection", || waits("1s") == Some(0));
 }
+
+#[test]
+fn without_a_spool_wait_asks_over_the_api_and_what_nobody_tells_is_no_end() {
+    let app = Application::start(Manners::default());
+    let mut daemon = Daemon::start(&format!("{}api.socket = \"{{home}}/api.sock\"\n{FILES}", app.setting()));
+    drop(app);
+    let wire = daemon.connect();
+    let wait = |daemon: &Daemon, time: &str| command(daemon, &["wait", "--timeout", time]);
+    let output = wait(&daemon, "100ms");
+    assert_eq!(output.status.code(), Some(3), "it is connected: {}", said(&output));
+    assert!(said(&output).contains("still there"), "{}", said(&output));
+    drop(wire);
+    until("the end of the connection", || wait(&daemon, "1s").status.code() == Some(0));
+    daemon.signal("KILL");
+    assert_eq!(daemon.ended(), None);
+    let output = wait(&daemon, "100ms");
+    assert_eq!(output.status.code(), Some(3), "{}", said(&output));
+    assert!(said(&output).contains("is not known after 100ms: no cim answers at"), "{}", said(&output));
+}

@@ -66,6 +66,30 @@ fn without_a_spool_a_dead_receiver_costs_the_grace_and_what_is_left_is_told_and_
 }
 
 #[test]
+fn a_spool_that_ends_with_the_pod_is_as_none_and_serves_a_restart_nevertheless() {
+    let settings = format!(
+        "spool = {{ dir = \"{{home}}/spool\", ephemeral = true }}\n{}",
+        to_nobody("grace = \"4s\"\ndrain = \"100ms\"\ntermination_log = \"{home}/last-word\"")
+    );
+    let mut daemon = Daemon::start(&settings);
+    std::fs::write(daemon.home().join("last-word"), "").unwrap();
+    publish(&daemon, 0, 100);
+    let (code, took) = end(&mut daemon, "TERM");
+    assert_eq!(code, Some(3), "{}", daemon.stderr());
+    assert!(took > Duration::from_secs(1), "delivery has what the grace leaves: {took:?}");
+    assert!(took < Duration::from_secs(4), "{took:?}");
+    let word = daemon.last_word();
+    assert_eq!(
+        (&word["held"], &word["dropped"], &word["spilled"]),
+        (&0.into(), &100.into(), &100.into()),
+        "{word}"
+    );
+    assert_eq!(daemon.stdout().lines().filter(|line| line.starts_with("cim-spill1 L ")).count(), 100);
+    daemon.start_again();
+    assert_eq!(daemon.metric("cim_records_held"), 100.0);
+}
+
+#[test]
 fn a_dead_broker_is_waited_for_no_longer_than_it_is_said() {
     let broker = cim_bench::server::free_port().unwrap();
     let settings = format!(
@@ -78,6 +102,18 @@ fn a_dead_broker_is_waited_for_no_longer_than_it_is_said() {
     assert_eq!(code, Some(0), "{}", daemon.stderr());
     assert!(took < Duration::from_secs(4), "{took:?}");
     assert!(daemon.stderr().contains("held=100"), "{}", daemon.stderr());
+}
+
+#[test]
+fn the_status_page_tells_the_grace_that_is_in_force() {
+    let daemon = Daemon::start(&format!("[lifecycle]\ngrace = \"7s\"\n{FILES}"));
+    let tells = |seconds: u64| {
+        daemon.get("/statusz").is_some_and(|page| page.contains(&format!("\"grace_seconds\": {seconds}")))
+    };
+    assert!(tells(7));
+    daemon.edit("\"7s\"", "\"9s\"");
+    daemon.signal("HUP");
+    until("the grace of the reload", || tells(9));
 }
 
 /// Whether a signal of that number is caught by the process.

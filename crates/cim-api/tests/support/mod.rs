@@ -23,10 +23,15 @@ use tokio::net::TcpStream;
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
+/// Bytes of an answer that the sockets of either side do not hold.
+pub const LARGE: usize = 32 << 20;
+
 #[derive(Default)]
 pub struct Fake {
     pub broken: AtomicBool,
     pub loud: AtomicBool,
+    /// The page of metrics is `LARGE`.
+    pub large: AtomicBool,
     /// Registrations that came.
     pub begun: watch::Sender<usize>,
     /// They wait for it, one each.
@@ -45,7 +50,11 @@ impl ApiState for Fake {
         serde_json::json!({ "routes": {} })
     }
     fn metrics(&self) -> String {
-        "# TYPE a counter\na 1\n".into()
+        let mut page = "# TYPE a counter\na 1\n".to_owned();
+        if self.large.load(Ordering::Relaxed) {
+            page.push_str(&"#".repeat(LARGE));
+        }
+        page
     }
     fn log_level(&self) -> Option<&'static str> {
         Some(if self.loud.load(Ordering::Relaxed) { "debug" } else { "info" })

@@ -12,12 +12,12 @@ use cim_core::settings::Period;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::Answer;
 use super::spool::directory;
+use super::{Answer, api};
 use crate::backends;
 use crate::control::{self, ClassProgress, ProgressAnswer, Request};
 use crate::exit::{self, Failure};
-use crate::settings::{Request as LoadRequest, load};
+use crate::settings::{Request as LoadRequest, Settings, load};
 
 /// How often it is looked.
 const LOOK: Duration = Duration::from_millis(50);
@@ -78,27 +78,46 @@ fn progress(dir: &Path) -> Result<ProgressAnswer, Failure> {
     }
 }
 
-/// Waits for the end of the application: nobody listens at its address, and nobody is connected to the listener.
+/// Waits for the end of the application: nobody listens at its address, and nobody is connected to the listener. What nobody tells
+/// is not known, and not taken for an end.
 pub(super) fn wait(wait: &Wait, files: &[PathBuf]) -> Result<Answer, Failure> {
     let loaded = load(&LoadRequest::of_process(files.to_vec()), &backends::registry())
         .map_err(Failure::cannot_start)?;
-    let (address, spool) = (loaded.settings.application.authority(), loaded.settings.spool.dir);
+    let settings = loaded.settings;
+    let address = settings.application.authority();
     let until = Instant::now() + wait.timeout.get();
     loop {
-        let clients =
-            spool.as_deref().map_or(0, |dir| progress(dir).map_or(0, |progress| progress.connections));
-        let listens = listens(&address);
-        let document =
-            |gone: bool| -> Value { json!({ "gone": gone, "listens": listens, "connections": clients }) };
-        if !listens && clients == 0 {
+        let (listens, clients) = (listens(&address), connections(&settings));
+        let document = |gone: bool| -> Value {
+            json!({ "gone": gone, "listens": listens, "connections": clients.as_ref().ok() })
+        };
+        if !listens && clients == Ok(0) {
             return Ok(Answer::done("the application has ended", document(true)));
         }
         if Instant::now() >= until {
-            let text = format!("the application is still there after {}", wait.timeout);
+            let time = wait.timeout;
+            let text = match &clients {
+                Err(why) if !listens => format!(
+                    "whether the application has ended is not known after {time}: {why}\n  \
+                     set `dir` in [spool], or `socket` in [api], where this command reaches the running cim"
+                ),
+                _ => format!("the application is still there after {time}"),
+            };
             return Ok(Answer { text, document: document(false), code: exit::DROPPED });
         }
         std::thread::sleep(LOOK);
     }
+}
+
+/// Clients of the listener of the running CIM, which tells over the control socket in the spool, or else over the API.
+fn connections(settings: &Settings) -> Result<u64, String> {
+    let asked = settings.spool.dir.as_deref().map(progress);
+    if let Some(Ok(progress)) = asked {
+        return Ok(progress.connections);
+    }
+    let status = api::ask(&settings.api, "GET /statusz", "")?;
+    let connections = status.pointer("/nats/connections").and_then(Value::as_u64);
+    connections.ok_or_else(|| "the running cim does not tell its connections".to_owned())
 }
 
 fn listens(address: &str) -> bool {

@@ -3,6 +3,7 @@
 //! Left out: the answers. The invariant: every command can answer people and programs (`--output json`), and ends with
 //! a documented exit code.
 
+mod api;
 mod change;
 mod config;
 mod dlq;

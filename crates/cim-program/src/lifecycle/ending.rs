@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use cim_core::{Departure, PodEnd};
 
-use super::Kind;
+use super::{Keeping, Kind};
 use crate::settings::{LifecycleSettings, ShutdownCall};
 
 /// The grace of a pod that says nothing.
@@ -38,21 +38,24 @@ pub struct Rules {
     pub grace: Duration,
     /// When the application is told.
     pub call: ShutdownCall,
-    /// Longest time for delivery where the rest stays in a spool; `None`: there is none.
-    pub drain: Option<Duration>,
+    /// Longest time for delivery where the rest is kept.
+    pub drain: Duration,
+    /// What keeps it.
+    pub keeping: Keeping,
 }
 
 impl Rules {
     /// By the settings, and by the object of the pod as far as that is known.
     #[must_use]
-    pub fn of(settings: &LifecycleSettings, end: Option<&PodEnd>, has_spool: bool) -> Self {
+    pub fn of(settings: &LifecycleSettings, end: Option<&PodEnd>, keeping: Keeping) -> Self {
         let given = settings.grace.map(cim_core::settings::Period::get);
         let grace = given.or_else(|| end?.grace).unwrap_or(USUAL_GRACE);
         Self {
             kind: Kind::of(settings, end),
             grace,
             call: settings.shutdown_call,
-            drain: has_spool.then(|| settings.drain.get()),
+            drain: settings.drain.get(),
+            keeping,
         }
     }
 }
@@ -157,6 +160,17 @@ impl Ending {
         self.departure == Some(Some(Departure::Staying))
     }
 
+    /// Whether what is not delivered is there at the next start.
+    #[must_use]
+    pub fn keeps(&self) -> bool {
+        self.rules.keeping.keeps(self.stays())
+    }
+
+    /// The disk takes nothing: delivery is all there is.
+    pub fn stores_nothing(&mut self) {
+        self.rules.keeping = Keeping::Nothing;
+    }
+
     /// What is to be done `now` after the signal.
     #[must_use]
     pub fn step(&self, now: Duration) -> Step {
@@ -199,7 +213,7 @@ impl Ending {
             Phase::Drain if self.hurried.is_some() => Duration::ZERO,
             Phase::Drain => {
                 let rest = without_close - share(PHASE);
-                self.rules.drain.unwrap_or(rest).min(rest)
+                if self.keeps() { self.rules.drain.min(rest) } else { rest }
             }
             Phase::Spill => without_close,
             Phase::Close => left,

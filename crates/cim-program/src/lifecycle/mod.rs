@@ -5,10 +5,12 @@
 //! The invariant: everything that decides is pure and takes the time as an argument.
 
 mod ending;
+mod keeping;
 mod kind;
 pub mod last_word;
 pub mod replay;
 pub mod spill;
 
 pub use ending::{Ending, Phase, Rules, Step, Verdict};
+pub use keeping::Keeping;
 pub use kind::Kind;

@@ -11,6 +11,10 @@ const CONTAINER: &str = include_str!("sidecar.yaml");
 const NAME: &str = "cim";
 /// Tells the program where it stands, for which it would otherwise need the rights to read the object of its pod.
 const MODE: &str = "CIM__LIFECYCLE__MODE";
+/// Tells it where its spool is.
+const SPOOL_DIR: &str = "CIM__SPOOL__DIR";
+/// Tells it whether its spool ends with the pod.
+const EPHEMERAL: &str = "CIM__SPOOL__EPHEMERAL";
 /// Lists of the container whose items are known by name: missing ones are added.
 const NAMED: [&str; 3] = ["env", "ports", "volumeMounts"];
 
@@ -33,13 +37,7 @@ impl Place {
         if self == Self::Classic {
             container.take("restartPolicy");
         }
-        if container.get("env").is_none() {
-            return;
-        }
-        let variables = container.list_mut("env").into_iter().flatten();
-        for variable in variables.filter(|variable| variable.name() == Some(MODE)) {
-            variable.set("value", Tree::text(mode));
-        }
+        set_variable(container, MODE, mode);
     }
 }
 
@@ -83,7 +81,12 @@ impl Sidecar {
         if let Some(container) = list(pod, here)?.get_mut(at) {
             self.mend(container)?;
         }
-        self.volumes(pod)
+        self.volumes(pod)?;
+        let is_ephemeral = spool_is_ephemeral(pod, items(pod, here).get(at));
+        if let Some(container) = list(pod, here)?.get_mut(at) {
+            set_variable(container, EPHEMERAL, if is_ephemeral { "true" } else { "false" });
+        }
+        Ok(())
     }
 
     fn container(&self) -> Result<Tree, String> {
@@ -138,6 +141,30 @@ impl Sidecar {
 fn volume(name: &str, kind: &str, member: &str, value: &str) -> Tree {
     let source = Tree::Table(vec![(member.to_owned(), Tree::text(value))]);
     Tree::Table(vec![("name".to_owned(), Tree::text(name)), (kind.to_owned(), source)])
+}
+
+/// Whether the container has its spool in an `emptyDir` of the pod, which ends with it.
+fn spool_is_ephemeral(pod: &Tree, container: Option<&Tree>) -> bool {
+    let Some(container) = container else { return false };
+    let dir = items(container, "env").iter().find(|variable| variable.name() == Some(SPOOL_DIR));
+    let Some(dir) = dir.and_then(|variable| variable.get("value")) else { return false };
+    let mount = items(container, "volumeMounts").iter().find(|mount| mount.get("mountPath") == Some(dir));
+    let Some(name) = mount.and_then(Tree::name) else { return false };
+    let volume = items(pod, "volumes").iter().find(|volume| volume.name() == Some(name));
+    volume.is_some_and(|volume| volume.get("emptyDir").is_some())
+}
+
+/// The items of a list that may be absent.
+fn items<'t>(tree: &'t Tree, name: &str) -> &'t [Tree] {
+    if let Some(Tree::List(items)) = tree.get(name) { items } else { &[] }
+}
+
+/// Changes a variable of a container that has it.
+fn set_variable(container: &mut Tree, name: &str, value: &str) {
+    let Some(Tree::List(variables)) = container.get_mut("env") else { return };
+    for variable in variables.iter_mut().filter(|variable| variable.name() == Some(name)) {
+        variable.set("value", Tree::text(value));
+    }
 }
 
 /// Adds what the lists of named items lack.

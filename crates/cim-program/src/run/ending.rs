@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use cim_core::{Registry, StopReport};
+use cim_core::{Departure, Left, Registry, StopReport};
 use futures_util::FutureExt;
 use tokio::time::{Instant, timeout};
 
@@ -14,7 +14,7 @@ use super::Process;
 use super::serve::SERVERS;
 use super::signals::{End, Signals};
 use super::spilling::{self, Destination};
-use crate::lifecycle::{Ending, Phase, Rules, last_word};
+use crate::lifecycle::{Ending, Keeping, Phase, Rules, last_word};
 use crate::reload::Reload;
 use crate::settings::{SPILL_STDOUT, ShutdownCall};
 use crate::{configuration, control, said};
@@ -41,12 +41,17 @@ impl Process {
     ) -> StopReport {
         let began = Instant::now();
         let mut ending = Ending::new(self.rules(cause, reload));
-        if let Cause::Signal(end) = cause {
-            self.farewell(&mut ending, *end, began, signals).await;
+        match cause {
+            Cause::Signal(end) => self.farewell(&mut ending, *end, began, signals).await,
+            // Only this container ends, and is started again.
+            Cause::Died(_) => ending.learned(Some(Departure::Staying)),
         }
         self.nats.stop_accepting();
         self.nats.close();
-        let stays = ending.stays();
+        let kept = ending.keeps();
+        if !self.cim.is_storing() {
+            ending.stores_nothing();
+        }
         let orderly = self.drain(&ending, began);
         let drained = tokio::select! {
             drained = orderly => drained,
@@ -56,15 +61,22 @@ impl Process {
                 self.cim.drain(Duration::ZERO).await
             }
         };
-        let spilled = match self.destination(reload, registry) {
-            // What is left waits for the next process, which is near.
-            Some(_) if stays && self.has_spool => 0,
-            Some(destination) if !drained => {
-                spilling::all(&self.cim, destination, ending.time_for(Phase::Spill, began.elapsed())).await
-            }
-            _ => 0,
+        // Where the next process is near, what the spool has waits for it, whatever the settings name.
+        let left = match &reload.in_force().lifecycle.spill {
+            Some(_) if !ending.stays() => Left::Everything,
+            _ if kept => Left::Unstored,
+            _ => Left::Everything,
         };
-        let report = self.cim.close(drained, ending.time_for(Phase::Close, began.elapsed())).await;
+        let spilled = if drained {
+            0
+        } else {
+            let destination = || self.destination(reload, registry);
+            self.spill(left, destination, || ending.time_for(Phase::Spill, began.elapsed())).await
+        };
+        let mut report = self.cim.close(drained, ending.time_for(Phase::Close, began.elapsed())).await;
+        if !kept {
+            report.give_up_held();
+        }
         self.leave().await;
         said::end(&report, spilled);
         let (code, trouble) = cause.outcome(&report);
@@ -75,10 +87,11 @@ impl Process {
         report
     }
 
-    /// What is known at the signal. When a part has died only this container ends, so the application is not told.
+    /// What is known at the signal. When a part has died the application is not told.
     fn rules(&self, cause: &Cause, reload: &Reload) -> Rules {
         let end = self.plan.orchestrator.pod_end().now_or_never().and_then(Result::ok);
-        let rules = Rules::of(&reload.in_force().lifecycle, end.as_ref(), self.has_spool);
+        let settings = reload.in_force();
+        let rules = Rules::of(&settings.lifecycle, end.as_ref(), Keeping::of(&settings.spool));
         match cause {
             Cause::Signal(_) => rules,
             Cause::Died(_) => Rules { call: ShutdownCall::Never, ..rules },
@@ -95,9 +108,25 @@ impl Process {
         self.cim.drain(time(Phase::Drain)).await
     }
 
+    /// Writes out what is left; returns how many records were written.
+    async fn spill(
+        &self,
+        left: Left,
+        destination: impl FnOnce() -> Option<Destination>,
+        limit: impl FnOnce() -> Duration,
+    ) -> u64 {
+        if left == Left::Unstored && !self.cim.has_unstored() {
+            return 0;
+        }
+        match destination() {
+            Some(destination) => spilling::all(&self.cim, left, destination, limit()).await,
+            None => 0,
+        }
+    }
+
     /// Where undelivered records go.
     fn destination(&self, reload: &Reload, registry: &Registry) -> Option<Destination> {
-        let name = reload.in_force().lifecycle.spill(self.has_spool)?;
+        let name = reload.in_force().lifecycle.destination()?;
         if name == SPILL_STDOUT {
             return Some(Destination::Stdout);
         }

@@ -33,7 +33,7 @@ use crate::metrics_page::{self, MetricsSwitch};
 use crate::own_document::{Map, Wish, Wishes, begin};
 use crate::reload::{Reload, Switches};
 use crate::said::{self, HttpAddresses};
-use crate::settings::{Infra, Loaded, RegistrationSettings, Request};
+use crate::settings::{Infra, LifecycleSettings, Loaded, RegistrationSettings, Request};
 use crate::who::{self, Who};
 use crate::{backends, configuration, dead_pods, engine, infra, limits, listeners, own_document, own_spool};
 use ending::Cause;
@@ -89,12 +89,14 @@ pub fn run(files: Vec<PathBuf>) -> Result<u8, Failure> {
         let is_clustered = settings.orchestrator.kind != cim_core::standalone::KIND.name;
         let wishes = (in_force.may_have_map && is_clustered).then_some(wishes);
         let (answers, answered) = watch::channel(settings.registration.clone());
+        let (ends, ended) = watch::channel(settings.lifecycle.clone());
         let begun = Beginning {
             loaded: &loaded,
             plan,
             who: &who,
             wishes: wishes.clone(),
             answered,
+            ended,
             diagnostics: &diagnostics,
         };
         let mut process = Process::start(cim, open, begun)?;
@@ -106,7 +108,7 @@ pub fn run(files: Vec<PathBuf>) -> Result<u8, Failure> {
         dead_pods::follow(process.cim.supervisor(), &loaded);
         said::start(&loaded, &who, &process.face.addresses, &process.http);
         wishes.into_iter().for_each(|wishes| process.follow_map(wishes));
-        let switches = Switches { diagnostics, metrics: process.face.metrics.clone(), answers };
+        let switches = Switches { diagnostics, metrics: process.face.metrics.clone(), answers, ends };
         let reload = Reload::new(files, in_force, switches, application, who, neighbours);
         reload.remember().await;
         process.work(signals, reload, wished, &registry).await
@@ -120,7 +122,6 @@ struct Process {
     nats: cim_nats::ListenerControl,
     stop_http: watch::Sender<bool>,
     http: HttpAddresses,
-    has_spool: bool,
     plan: Plan,
     engine: watch::Sender<Option<(Configuration, Identity)>>,
     /// Tells who this pod is, if that was not known at the start or turns out to be wrong.
@@ -140,15 +141,15 @@ struct Beginning<'b> {
     who: &'b Who,
     wishes: Option<Wishes>,
     answered: watch::Receiver<RegistrationSettings>,
+    ended: watch::Receiver<LifecycleSettings>,
     diagnostics: &'b Diagnostics,
 }
 
 impl Process {
     /// Starts serving the open ports.
     fn start(cim: Cim, open: Listeners, begun: Beginning<'_>) -> Result<Self, Failure> {
-        let Beginning { loaded, plan, who, wishes, answered, diagnostics } = begun;
+        let Beginning { loaded, plan, who, wishes, answered, ended, diagnostics } = begun;
         let settings = loaded.settings.clone();
-        let has_spool = settings.spool.dir.is_some();
         let pages = Pages { api: open.api, socket: open.socket, health: open.health };
         let (nats, stats, addresses) = (open.nats.control(), open.nats.stats(), open.nats.local_addrs());
         // First, for applications wait: the clock inside the recorder takes milliseconds to calibrate itself.
@@ -180,6 +181,7 @@ impl Process {
             registered: watch::Sender::new(false),
             external,
             answers: answered,
+            ends: ended,
             subscriptions: Subscriptions::open(loaded.settings.spool.dir.as_deref()),
             orchestrator: Arc::clone(&plan.orchestrator),
             diagnostics: diagnostics.clone(),
@@ -199,7 +201,6 @@ impl Process {
             nats,
             stop_http,
             http,
-            has_spool,
             plan,
             engine,
             identity,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use cim_core::{Batch, Cim, Class, LogRecord, LogSink, Meta, chain};
+use cim_core::{Batch, Cim, Class, Left, LogRecord, LogSink, Meta, chain};
 use cim_wire::Log;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
@@ -30,12 +30,12 @@ pub(super) enum Destination {
     Sink(Arc<dyn LogSink>),
 }
 
-/// Writes every undelivered record within `limit`; returns how many were written.
-pub(super) async fn all(cim: &Cim, destination: Destination, limit: Duration) -> u64 {
+/// Writes what is left within `limit`; returns how many records were written.
+pub(super) async fn all(cim: &Cim, left: Left, destination: Destination, limit: Duration) -> u64 {
     let written = Arc::new(AtomicU64::new(0));
     let spilled = match destination {
-        Destination::Stdout => timeout(limit, to_stdout(cim, &written)).await,
-        Destination::Sink(sink) => timeout(limit, to_sink(cim, sink, &written)).await,
+        Destination::Stdout => timeout(limit, to_stdout(cim, left, &written)).await,
+        Destination::Sink(sink) => timeout(limit, to_sink(cim, left, sink, &written)).await,
     };
     if spilled.is_err() {
         tracing::error!("not every undelivered record could be written out in time");
@@ -46,6 +46,7 @@ pub(super) async fn all(cim: &Cim, destination: Destination, limit: Duration) ->
 /// Goes through what is left on a thread of its own, until `tell` or whoever waits has had enough.
 fn read(
     cim: &Cim,
+    left: Left,
     mut tell: impl FnMut(String) -> ControlFlow<()> + Send + 'static,
 ) -> oneshot::Receiver<()> {
     let (done, doing) = oneshot::channel::<()>();
@@ -58,7 +59,7 @@ fn read(
                     if done.is_closed() { ControlFlow::Break(()) } else { tell(spill::line(class, record)) };
                 flow
             };
-            if let Err(error) = engine.undelivered(class, each) {
+            if let Err(error) = engine.undelivered(class, left, each) {
                 tracing::error!(%error, class = class.as_str(), "undelivered records cannot be read");
             }
             if flow.is_break() {
@@ -75,9 +76,9 @@ fn read(
     doing
 }
 
-async fn to_stdout(cim: &Cim, written: &Arc<AtomicU64>) {
+async fn to_stdout(cim: &Cim, left: Left, written: &Arc<AtomicU64>) {
     let count = Arc::clone(written);
-    let doing = read(cim, move |line| match writeln!(std::io::stdout().lock(), "{line}") {
+    let doing = read(cim, left, move |line| match writeln!(std::io::stdout().lock(), "{line}") {
         Ok(()) => {
             count.fetch_add(1, Ordering::SeqCst);
             ControlFlow::Continue(())
@@ -90,9 +91,9 @@ async fn to_stdout(cim: &Cim, written: &Arc<AtomicU64>) {
     let _ = doing.await;
 }
 
-async fn to_sink(cim: &Cim, sink: Arc<dyn LogSink>, written: &AtomicU64) {
+async fn to_sink(cim: &Cim, left: Left, sink: Arc<dyn LogSink>, written: &AtomicU64) {
     let (sender, mut lines) = mpsc::channel::<String>(WAITING);
-    let doing = read(cim, move |line| match sender.blocking_send(line) {
+    let doing = read(cim, left, move |line| match sender.blocking_send(line) {
         Ok(()) => ControlFlow::Continue(()),
         Err(_) => ControlFlow::Break(()),
     });

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::listen::NatsAuth;
 use super::{Credentials, path};
 
+/// What the server allows in no name of a consumer.
+const NOT_IN_NAMES: [char; 9] = ['.', '*', '>', '/', '\\', ' ', '\t', '\r', '\n'];
 /// Where it stands.
 const AT: &str = "nats.external";
 
@@ -48,19 +50,16 @@ pub struct ExternalNatsSettings {
 }
 
 /// `[nats.external.jetstream]`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct JetStreamSettings {
     /// Name of the stream that has the subjects of logs and events. CIM never makes one.
     pub stream: String,
     /// Beginning of the names of the durable consumers, `<consumer>-logs` and `<consumer>-events`; they are made when absent.
-    pub consumer: String,
-}
-
-impl Default for JetStreamSettings {
-    fn default() -> Self {
-        Self { stream: String::new(), consumer: "cim".to_owned() }
-    }
+    /// Absent: `cim-<subject>`, with `_` for what is neither letter, digit nor `-`, so that pods with subjects of their own have
+    /// consumers of their own. One that is there and hands out other subjects is not read, and `/readyz` says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub consumer: Option<String>,
 }
 
 impl Default for ExternalNatsSettings {
@@ -91,6 +90,13 @@ impl ExternalNatsSettings {
         }
         if self.jetstream.as_ref().is_some_and(|jetstream| jetstream.stream.is_empty()) {
             complain("jetstream.stream", "is required; name the stream that has the subjects");
+        }
+        let consumer = self.jetstream.as_ref().and_then(|jetstream| jetstream.consumer.as_deref());
+        if consumer.is_some_and(|name| name.is_empty() || name.contains(NOT_IN_NAMES)) {
+            complain(
+                "jetstream.consumer",
+                "is no name; write letters, digits, `-` and `_`, for example shop-demo-0",
+            );
         }
         if self.auth.is_some() && self.credentials_file.is_some() {
             complain("credentials_file", "excludes `auth`; keep one of them");

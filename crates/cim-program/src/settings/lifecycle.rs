@@ -22,11 +22,11 @@ pub struct LifecycleSettings {
     pub container: String,
     /// When the application is told that the pod ends.
     pub shutdown_call: ShutdownCall,
-    /// How long delivery goes on at the end where what is left stays in a spool. Without a spool it takes what the grace
-    /// leaves.
+    /// How long delivery goes on at the end where what is left stays in a spool. Without a spool, with one that ends with the
+    /// pod, and while its disk takes nothing, it takes what the grace leaves.
     pub drain: Period,
     /// Where the records go that are not delivered when the time is over, for `cim replay`: `stdout`, the name of a sink that
-    /// takes logs, or `none`. Absent: `stdout` without a spool, and `none` with one.
+    /// takes logs, or `none`. Absent: `stdout` for those that no spool keeps for the next start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub spill: Option<String>,
     /// File for the last word of the process, if it is there: the kubelet puts it into the status of the container.
@@ -82,8 +82,7 @@ impl Default for LifecycleSettings {
 impl LifecycleSettings {
     /// Where undelivered records go at the end: `stdout` or a sink; `None`: nowhere.
     #[must_use]
-    pub fn spill(&self, has_spool: bool) -> Option<&str> {
-        let usual = if has_spool { NO_SPILL } else { SPILL_STDOUT };
-        Some(self.spill.as_deref().unwrap_or(usual)).filter(|spill| *spill != NO_SPILL)
+    pub fn destination(&self) -> Option<&str> {
+        Some(self.spill.as_deref().unwrap_or(SPILL_STDOUT)).filter(|spill| *spill != NO_SPILL)
     }
 }

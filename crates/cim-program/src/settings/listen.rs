@@ -152,7 +152,8 @@ pub struct ApiSettings {
     /// those of metrics is 401 without the token. A changed file counts at once. Absent: no token is asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_file: Option<PathBuf>,
-    /// Requests in a second, over all connections; twice as many at once. More are 429. `/livez` does not count.
+    /// Requests in a second, over all connections of a listener; twice as many at once. More are 429. `/livez` and `/readyz` do
+    /// not count.
     #[schemars(range(min = 1, max = 100_000))]
     pub max_requests_per_second: u32,
     /// TLS on the same port, beside HTTP in the clear. Absent: none. Needs a restart to change.

@@ -50,6 +50,8 @@ The container is the one that `cim manifest` makes.
         fieldPath: spec.nodeName
   - name: CIM__SPOOL__DIR
     value: /var/lib/cim
+  - name: CIM__SPOOL__EPHEMERAL
+    value: {{ or (not $cim.spoolVolume) (hasKey ($cim.spoolVolume | default dict) "emptyDir") | quote }}
   - name: CIM__HEALTH__LISTEN
     value: 0.0.0.0:6061
   - name: CIM__LIFECYCLE__MODE

@@ -7,7 +7,13 @@ const fn s(seconds: u64) -> Duration {
 }
 
 fn rules(grace: u64) -> Rules {
-    Rules { kind: Kind::Classic, grace: s(grace), call: ShutdownCall::Always, drain: Some(s(5)) }
+    Rules {
+        kind: Kind::Classic,
+        grace: s(grace),
+        call: ShutdownCall::Always,
+        drain: s(5),
+        keeping: Keeping::Always,
+    }
 }
 
 /// When nobody is waited for any more: the call is answered at `answered`, the farewell comes at `farewell`.
@@ -125,26 +131,39 @@ fn a_second_signal_ends_every_wait() {
 #[test]
 fn phases_that_use_all_their_time_end_before_the_kill() {
     const ORDER: [Phase; 5] = [Phase::Listener, Phase::Commits, Phase::Drain, Phase::Spill, Phase::Close];
-    for (grace, drain) in
-        (0..100).flat_map(|grace| [None, Some(s(5)), Some(s(60))].map(|drain| (grace, drain)))
-    {
-        let ending = Ending::new(Rules { drain, ..rules(grace) });
+    const KINDS: [(Keeping, u64); 3] = [(Keeping::Nothing, 5), (Keeping::Always, 5), (Keeping::Always, 60)];
+    for (grace, (keeping, drain)) in (0..100).flat_map(|grace| KINDS.map(|kind| (grace, kind))) {
+        let ending = Ending::new(Rules { drain: s(drain), keeping, ..rules(grace) });
         for wait in 0..=grace.saturating_sub(3) {
             let gone = ORDER.into_iter().fold(s(wait), |now, phase| {
                 let time = ending.time_for(phase, now);
                 assert!(time > Duration::ZERO, "{phase:?} at {now:?} of {grace}");
                 now + time
             });
-            assert!(gone <= s(grace.max(3)) - MARGIN, "{grace} {drain:?} {wait}: {gone:?}");
+            assert!(gone <= s(grace.max(3)) - MARGIN, "{grace} {keeping:?} {drain} {wait}: {gone:?}");
         }
     }
 }
 
 #[test]
 fn without_a_spool_delivery_gets_what_is_left() {
-    let delivery = |drain| Ending::new(Rules { drain, ..rules(30) }).time_for(Phase::Drain, Duration::ZERO);
-    assert_eq!(delivery(Some(s(5))), s(5));
-    assert_eq!(delivery(None), s(30 - 1 - 3 - 2));
+    let whole = s(30 - 1 - 3 - 2);
+    let leaving = Some(Departure::Leaving(s(30)));
+    let rows = [
+        (Keeping::Always, leaving, s(5)),
+        (Keeping::Nothing, Some(Departure::Staying), whole),
+        (Keeping::WithPod, leaving, whole),
+        (Keeping::WithPod, None, whole),
+        (Keeping::WithPod, Some(Departure::Staying), s(5)),
+    ];
+    for (keeping, departure, expected) in rows {
+        let mut ending = Ending::new(Rules { keeping, ..rules(30) });
+        ending.learned(departure);
+        assert_eq!(ending.time_for(Phase::Drain, Duration::ZERO), expected, "{keeping:?} {departure:?}");
+        assert_eq!(ending.keeps(), expected != whole, "{keeping:?} {departure:?}");
+        ending.stores_nothing();
+        assert_eq!(ending.time_for(Phase::Drain, Duration::ZERO), whole, "the disk fails");
+    }
 }
 
 #[test]
@@ -152,7 +171,7 @@ fn the_grace_is_that_of_the_pod_unless_it_is_given() {
     let end = PodEnd { grace: Some(s(45)), sidecars: Vec::new() };
     let grace = |given: Option<u64>, end: Option<&PodEnd>| {
         let grace = given.map(cim_core::settings::Period::seconds);
-        Rules::of(&LifecycleSettings { grace, ..LifecycleSettings::default() }, end, true).grace
+        Rules::of(&LifecycleSettings { grace, ..LifecycleSettings::default() }, end, Keeping::Always).grace
     };
     assert_eq!(grace(None, None), s(30));
     assert_eq!(grace(None, Some(&end)), s(45));
