@@ -38,4 +38,5 @@ pub mod run;
 mod said;
 pub mod settings;
 pub mod subscriptions;
+pub mod switches;
 pub mod who;

@@ -9,18 +9,13 @@ use std::sync::Arc;
 use cim_core::configuration::{OwnChange, Plan};
 use cim_core::{Cim, Identity, Neighbours, Problem, Registry, Sink};
 use serde_json::Value;
-use tokio::sync::watch;
 
 use crate::application::{self, CurrentApplication};
-use crate::diagnostics::Diagnostics;
 use crate::exit::chain;
 use crate::look::{Look, look};
-use crate::metrics_page::MetricsSwitch;
 use crate::own_document::{self, Held, InForce, Wish};
-use crate::settings::{
-    Credentials, Infra, LifecycleSettings, Loaded, MetricsSettings, Problems, RegistrationSettings, Request,
-    Settings, Sources,
-};
+use crate::settings::{Credentials, Infra, Loaded, MetricsSettings, Problems, Request, Settings, Sources};
+use crate::switches::Switches;
 use crate::who::Who;
 use crate::{configuration, engine, said};
 
@@ -72,19 +67,6 @@ pub struct Reload {
     application: Arc<CurrentApplication>,
     who: Who,
     neighbours: Neighbours,
-}
-
-/// What changes with a word.
-#[derive(Debug)]
-pub struct Switches {
-    /// CIM's own messages.
-    pub diagnostics: Diagnostics,
-    /// What a registration is answered with.
-    pub answers: watch::Sender<RegistrationSettings>,
-    /// How the process and its pod end.
-    pub ends: watch::Sender<LifecycleSettings>,
-    /// Whether `/metrics` tells anything.
-    pub metrics: MetricsSwitch,
 }
 
 impl Reload {
@@ -358,12 +340,7 @@ impl Reload {
             self.application.replace(client).await;
             tracing::info!(application = %next.application.url, "the application is called there from now on");
         }
-        if next.registration != self.in_force.registration {
-            self.switches.answers.send_replace(next.registration.clone());
-        }
-        self.switches.ends.send_replace(next.lifecycle.clone());
-        self.switches.diagnostics.change(&self.in_force.log, &next.log);
-        self.switches.metrics.set(next.metrics.enabled);
+        self.switches.turn(&self.in_force, next);
         Ok(())
     }
 

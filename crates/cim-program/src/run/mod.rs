@@ -29,11 +29,12 @@ use crate::exit::{self, Failure, chain};
 use crate::face::Face;
 use crate::listeners::Listeners;
 use crate::lost_receivers::LostReceivers;
-use crate::metrics_page::{self, MetricsSwitch};
+use crate::metrics_page;
 use crate::own_document::{Map, Wish, Wishes, begin};
-use crate::reload::{Reload, Switches};
+use crate::reload::Reload;
 use crate::said::{self, HttpAddresses};
-use crate::settings::{Infra, LifecycleSettings, Loaded, RegistrationSettings, Request};
+use crate::settings::{Infra, Loaded, Request};
+use crate::switches::Switches;
 use crate::who::{self, Who};
 use crate::{backends, configuration, dead_pods, engine, infra, limits, listeners, own_document, own_spool};
 use ending::Cause;
@@ -88,17 +89,9 @@ pub fn run(files: Vec<PathBuf>) -> Result<u8, Failure> {
         let cim = engine::start(settings, &who, &neighbours, &registry)?;
         let is_clustered = settings.orchestrator.kind != cim_core::standalone::KIND.name;
         let wishes = (in_force.may_have_map && is_clustered).then_some(wishes);
-        let (answers, answered) = watch::channel(settings.registration.clone());
-        let (ends, ended) = watch::channel(settings.lifecycle.clone());
-        let begun = Beginning {
-            loaded: &loaded,
-            plan,
-            who: &who,
-            wishes: wishes.clone(),
-            answered,
-            ended,
-            diagnostics: &diagnostics,
-        };
+        let switches = Switches::new(settings, diagnostics);
+        let begun =
+            Beginning { loaded: &loaded, plan, who: &who, wishes: wishes.clone(), switches: &switches };
         let mut process = Process::start(cim, open, begun)?;
         process.awaits_infra = awaits_infra;
         process.infra = asks_infra.then(|| infra::ask(process.cim.supervisor(), &process.plan.orchestrator));
@@ -108,7 +101,6 @@ pub fn run(files: Vec<PathBuf>) -> Result<u8, Failure> {
         dead_pods::follow(process.cim.supervisor(), &loaded);
         said::start(&loaded, &who, &process.face.addresses, &process.http);
         wishes.into_iter().for_each(|wishes| process.follow_map(wishes));
-        let switches = Switches { diagnostics, metrics: process.face.metrics.clone(), answers, ends };
         let reload = Reload::new(files, in_force, switches, application, who, neighbours);
         reload.remember().await;
         process.work(signals, reload, wished, &registry).await
@@ -140,15 +132,13 @@ struct Beginning<'b> {
     plan: Plan,
     who: &'b Who,
     wishes: Option<Wishes>,
-    answered: watch::Receiver<RegistrationSettings>,
-    ended: watch::Receiver<LifecycleSettings>,
-    diagnostics: &'b Diagnostics,
+    switches: &'b Switches,
 }
 
 impl Process {
     /// Starts serving the open ports.
     fn start(cim: Cim, open: Listeners, begun: Beginning<'_>) -> Result<Self, Failure> {
-        let Beginning { loaded, plan, who, wishes, answered, ended, diagnostics } = begun;
+        let Beginning { loaded, plan, who, wishes, switches } = begun;
         let settings = loaded.settings.clone();
         let pages = Pages { api: open.api, socket: open.socket, health: open.health };
         let (nats, stats, addresses) = (open.nats.control(), open.nats.stats(), open.nats.local_addrs());
@@ -171,7 +161,7 @@ impl Process {
             nats: stats,
             addresses,
             exporter: metrics_page::install(),
-            metrics: MetricsSwitch::new(settings.metrics.enabled),
+            metrics: switches.metrics.clone(),
             aligned,
             settings,
             started: Instant::now(),
@@ -180,11 +170,11 @@ impl Process {
             wishes,
             registered: watch::Sender::new(false),
             external,
-            answers: answered,
-            ends: ended,
+            answers: switches.answers.subscribe(),
+            ends: switches.ends.subscribe(),
             subscriptions: Subscriptions::open(loaded.settings.spool.dir.as_deref()),
             orchestrator: Arc::clone(&plan.orchestrator),
-            diagnostics: diagnostics.clone(),
+            diagnostics: switches.diagnostics.clone(),
             http: Arc::default(),
         });
         let (stop_http, stopping) = watch::channel(false);
@@ -193,7 +183,7 @@ impl Process {
         if let Some(dir) = &loaded.settings.spool.dir {
             serve_control(&cim, dir, &face, &stopping);
         }
-        diagnostics.follow(&cim, &who.identity.uid, &stopping);
+        switches.diagnostics.follow(&cim, &who.identity.uid, &stopping);
         let identity = Some(identity);
         Ok(Self {
             cim,
