@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use cim_core::{SourceError, SourceErrorKind, clock};
+use cim_core::{SourceError, clock};
 use rdkafka::consumer::{CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -27,16 +27,17 @@ pub(super) enum Beginning {
     Oldest,
 }
 
-/// Fixes the places that are not fixed yet. Blocks.
+/// Fixes the places that are not fixed yet; `false`: there is no such topic. Blocks.
 ///
 /// # Errors
-/// The cluster cannot be asked, or has no such topic.
-pub(super) fn fix(consumer: &Consumer, topic: &str, beginning: Beginning) -> Result<(), SourceError> {
-    let known = committed(consumer, partitions(consumer, topic)?)?;
+/// The cluster cannot be asked.
+pub(super) fn fix(consumer: &Consumer, topic: &str, beginning: Beginning) -> Result<bool, SourceError> {
+    let Some(partitions) = partitions(consumer, topic)? else { return Ok(false) };
+    let known = committed(consumer, partitions)?;
     let unknown = known.elements().into_iter().filter(|element| element.offset() == Offset::Invalid);
     let unknown: Vec<i32> = unknown.map(|element| element.partition()).collect();
     if unknown.is_empty() {
-        return Ok(());
+        return Ok(true);
     }
     let mut places = match beginning {
         Beginning::Ago(span) => at_time(consumer, topic, &unknown, span)?,
@@ -57,10 +58,11 @@ pub(super) fn fix(consumer: &Consumer, topic: &str, beginning: Beginning) -> Res
         set.map_err(|error| failure("name the place to begin at", error))?;
     }
     let done = consumer.commit(&places, CommitMode::Sync);
-    done.map_err(|error| failure("commit the place to begin at", error))
+    done.map(|()| true).map_err(|error| failure("commit the place to begin at", error))
 }
 
-fn partitions(consumer: &Consumer, topic: &str) -> Result<TopicPartitionList, SourceError> {
+/// `None`: there is no such topic.
+fn partitions(consumer: &Consumer, topic: &str) -> Result<Option<TopicPartitionList>, SourceError> {
     let metadata = consumer.fetch_metadata(Some(topic), PATIENCE);
     let metadata = metadata.map_err(|error| failure("ask for the topic", error))?;
     let found = metadata.topics().iter().find(|known| known.name() == topic);
@@ -69,10 +71,8 @@ fn partitions(consumer: &Consumer, topic: &str) -> Result<TopicPartitionList, So
         list.add_partition(topic, partition.id());
     }
     match found.and_then(|topic| topic.error()).map(RDKafkaErrorCode::from) {
-        None if list.count() > 0 => Ok(list),
-        None | Some(RDKafkaErrorCode::UnknownTopicOrPartition) => {
-            Err(SourceError::new(SourceErrorKind::Misconfigured, format!("there is no topic {topic}")))
-        }
+        None if list.count() > 0 => Ok(Some(list)),
+        None | Some(RDKafkaErrorCode::UnknownTopicOrPartition) => Ok(None),
         Some(code) => Err(failure("ask for the topic", KafkaError::MetadataFetch(code))),
     }
 }

@@ -15,7 +15,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tokio::sync::oneshot;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::context::Consumer;
 use super::headers;
@@ -36,13 +36,15 @@ pub(super) struct KafkaReader {
     topic: String,
     /// Fetching is stopped.
     is_paused: bool,
+    /// When fetching is to be stopped, while reading rests.
+    pauses_at: Option<Instant>,
     /// What was committed last; perhaps it is not stored yet.
     committed: Option<TopicPartitionList>,
 }
 
 impl KafkaReader {
     pub(super) fn new(consumer: Consumer, topic: String) -> Self {
-        Self { consumer: Some(consumer), topic, is_paused: false, committed: None }
+        Self { consumer: Some(consumer), topic, is_paused: false, pauses_at: None, committed: None }
     }
 
     fn consumer(&self) -> Result<&Consumer, SourceError> {
@@ -65,6 +67,7 @@ impl KafkaReader {
 #[async_trait]
 impl EventReader for KafkaReader {
     async fn read(&mut self, sift: &mut dyn Sift) -> Result<FeedBatch, SourceError> {
+        self.pauses_at = None;
         if self.is_paused {
             self.pause(false)?;
         }
@@ -92,9 +95,13 @@ impl EventReader for KafkaReader {
     }
 
     async fn rest(&mut self) -> SourceError {
-        sleep(SHORT_REST).await;
-        if let Err(error) = self.pause(true) {
-            return error;
+        if !self.is_paused {
+            // This is dropped and called again whenever something else happens: the time counts from the first call.
+            let pauses_at = *self.pauses_at.get_or_insert_with(|| Instant::now() + SHORT_REST);
+            sleep_until(pauses_at).await;
+            if let Err(error) = self.pause(true) {
+                return error;
+            }
         }
         loop {
             // The library wants to be polled, or the group takes this member for dead.
@@ -211,4 +218,30 @@ fn is_end(error: &KafkaError) -> bool {
     };
     matches!(error, KafkaError::MessageConsumptionFatal(_))
         || error.rdkafka_error_code().is_some_and(is_final)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rdkafka::config::{ClientConfig, FromClientConfigAndContext as _};
+
+    use super::*;
+    use crate::feed::context::Context;
+    use crate::link::Link;
+
+    /// Whoever rests is asked again and again, because something else happens all the while.
+    #[tokio::test]
+    async fn a_rest_that_is_interrupted_goes_on_where_it_was() {
+        let mut config = ClientConfig::new();
+        config.set("group.id", "pod").set("bootstrap.servers", "127.0.0.1:9");
+        let context = Context { link: Arc::new(Link::new(Duration::from_secs(1))) };
+        let consumer = Consumer::from_config_and_context(&config, context).unwrap();
+        let mut reader = KafkaReader::new(consumer, "topic".to_owned());
+        for turn in 0..3 {
+            assert!(!reader.is_paused, "turn {turn}");
+            assert!(timeout(Duration::from_millis(400), reader.rest()).await.is_err());
+        }
+        assert!(reader.is_paused, "1.2 s of rest, never more than 0.4 s of it at a time");
+    }
 }

@@ -37,7 +37,7 @@ pub struct KafkaFeed {
     recipe: Arc<Mutex<Recipe>>,
     link: Arc<Link>,
     /// The topic did not exist when it was asked for: when it does, all of it is new.
-    was_absent: AtomicBool,
+    was_absent: Arc<AtomicBool>,
     is_open: Arc<AtomicBool>,
 }
 
@@ -60,7 +60,7 @@ impl KafkaFeed {
             beginning: plan.start_ago.map_or(Beginning::Next, |span| Beginning::Ago(span.get())),
             recipe: Arc::new(Mutex::new(Recipe::new(settings, &identity))),
             link: Arc::new(Link::new(PATIENCE)),
-            was_absent: AtomicBool::new(false),
+            was_absent: Arc::default(),
             is_open: Arc::default(),
         }
     }
@@ -94,6 +94,7 @@ impl EventSource for KafkaFeed {
         let beginning = if self.was_absent.load(Relaxed) { Beginning::Oldest } else { self.beginning };
         let (recipe, link) = (Arc::clone(&self.recipe), Arc::clone(&self.link));
         let (topic, group, instance) = (self.topic.clone(), self.group.clone(), self.instance.clone());
+        let was_absent = Arc::clone(&self.was_absent);
         let opened = beside(move || {
             let config =
                 recipe.lock().unwrap_or_else(PoisonError::into_inner).consumer_config(&group, &instance);
@@ -101,14 +102,15 @@ impl EventSource for KafkaFeed {
             link.begin();
             let consumer = Consumer::from_config_and_context(&config, Context { link });
             let consumer = consumer.map_err(|error| failure("make a consumer", error))?;
-            place::fix(&consumer, &topic, beginning)?;
+            if !place::fix(&consumer, &topic, beginning)? {
+                was_absent.store(true, Relaxed);
+                let what = format!("there is no topic {topic}");
+                return Err(SourceError::new(SourceErrorKind::Misconfigured, what));
+            }
             consumer.subscribe(&[topic.as_str()]).map_err(|error| failure("join the group", error))?;
             Ok(KafkaReader::new(consumer, topic))
         });
         let opened = opened.await;
-        if let Err(error) = &opened {
-            self.was_absent.fetch_or(error.kind() == SourceErrorKind::Misconfigured, Relaxed);
-        }
         self.is_open.store(opened.is_ok(), Relaxed);
         Ok(Box::new(opened?))
     }
@@ -139,4 +141,30 @@ pub(super) fn failure(what: &str, error: KafkaError) -> SourceError {
         _ => SourceErrorKind::Unavailable,
     };
     SourceError::new(kind, format!("cannot {what}")).with_source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use cim_core::Identity;
+    use cim_core::settings::SubscriptionSettings;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_secret_that_cannot_be_read_says_nothing_of_the_topic() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let settings = serde_json::json!({
+            "brokers": ["127.0.0.1:9"],
+            "sasl": { "mechanism": "PLAIN", "username": "cim", "password_file": file.path() },
+        });
+        let context = FeedContext {
+            name: "broker".to_owned(),
+            identity: Arc::new(Identity::default()),
+            settings: SubscriptionSettings::default(),
+        };
+        let feed = KafkaFeed::new(context, serde_json::from_value(settings).unwrap());
+        let error = feed.open().await.err().unwrap();
+        assert_eq!(error.kind(), SourceErrorKind::Misconfigured, "{error}");
+        assert!(!feed.was_absent.load(Relaxed), "reading would begin with the oldest record");
+    }
 }
