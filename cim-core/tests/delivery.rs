@@ -8,15 +8,17 @@
 
 mod support;
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cim_core::intake::{Offer, Offered};
-use cim_core::settings::{FallbackMode, Period, RouteSettings, RoutesSettings, SinkNames};
-use cim_core::{Cim, Class, DeliveryErrorKind, DeliveryState, SinkProfile};
-use support::{Answer, Scripted, logs, numbered, send, settled, until};
+use cim_core::settings::{RouteSettings, RoutesSettings, SinkNames};
+use cim_core::{Cim, Class, DeliveryErrorKind, DeliveryState, SinkProfile, StartError};
+use tokio::sync::Notify;
 
-fn engine(sink: &std::sync::Arc<Scripted>) -> Cim {
+use support::{Answer, Scripted, logs, numbered, send, send_together, settled, until};
+
+fn engine(sink: &Arc<Scripted>) -> Cim {
     Cim::builder().sink("test", sink.sink()).start().unwrap()
 }
 
@@ -155,6 +157,115 @@ async fn window_of_four(profile: SinkProfile) {
     settled(&cim).await;
     assert_eq!(sink.lines(), numbered(0..50));
     assert!(sink.redelivered.lock().unwrap().len() > 3, "only one batch was repeated");
+    assert_eq!(logs(&cim).delivery.outages, 1, "the failures behind the first one follow from it");
+}
+
+/// What a client library answers may be about another record of the same request.
+#[tokio::test]
+async fn a_record_is_not_given_up_for_what_was_on_its_way_beside_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let sink = Scripted::new();
+    *sink.profile.lock().unwrap() =
+        SinkProfile { max_records: 1, max_in_flight: 4, ..SinkProfile::default() };
+    sink.script.lock().unwrap().push_back(Answer::Fail(DeliveryErrorKind::Rejected));
+    let cim = Cim::builder().spool_dir(dir.path()).sink("test", sink.sink()).start().unwrap();
+    send(&cim, &numbered(0..5)).await;
+    settled(&cim).await;
+    assert_eq!(sink.lines(), numbered(0..5));
+    assert_eq!(logs(&cim).books.dead_lettered, 0);
+}
+
+/// A refusal is an answer: the sink is well, and nothing that follows needs to prove it.
+#[tokio::test]
+async fn a_sink_is_ready_after_a_lone_record_that_it_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let sink = Scripted::new();
+    *sink.poison.lock().unwrap() = Some(("line 0".into(), DeliveryErrorKind::Rejected));
+    sink.script.lock().unwrap().push_back(Answer::Fail(DeliveryErrorKind::Unavailable));
+    let cim = Cim::builder().spool_dir(dir.path()).sink("test", sink.sink()).start().unwrap();
+    send(&cim, &numbered(0..1)).await;
+    until(&cim, "the letter", |cim| logs(cim).books.dead_lettered == 1).await;
+    until(&cim, "ready", |cim| logs(cim).delivery.state == DeliveryState::Ready).await;
+    assert_eq!(logs(&cim).delivery.attempts, 0);
+}
+
+/// Whether it is the first one, one that follows a failure, or one in flight behind a failure.
+#[tokio::test]
+async fn a_delivery_that_hangs_does_not_hold_up_the_end() {
+    use Answer::{Fail, FailWhenTold, Hang};
+    type Script = fn(&Arc<Notify>) -> Vec<Answer>;
+    let scripts: [Script; 3] = [
+        |_| vec![Hang],
+        |_| vec![Fail(DeliveryErrorKind::Unavailable), Hang],
+        |told| vec![FailWhenTold(Arc::clone(told)), Hang],
+    ];
+    for script in scripts {
+        let told = Arc::new(Notify::new());
+        let dir = tempfile::tempdir().unwrap();
+        let sink = Scripted::new();
+        *sink.profile.lock().unwrap() =
+            SinkProfile { max_records: 1, max_in_flight: 2, ..SinkProfile::default() };
+        sink.script.lock().unwrap().extend(script(&told));
+        let cim = Cim::builder().spool_dir(dir.path()).sink("test", sink.sink()).start().unwrap();
+        send_together(&cim, &numbered(0..2));
+        until(&cim, "a delivery that hangs", |_| sink.script.lock().unwrap().is_empty()).await;
+        told.notify_one();
+        let report = cim.stop(Duration::from_millis(300)).await;
+        assert!(!report.overdue);
+        assert_eq!(report.delivered + report.held, 2);
+    }
+}
+
+#[tokio::test]
+async fn a_reload_does_not_wait_for_a_repetition_that_hangs() {
+    let (one, two) = (Scripted::new(), Scripted::new());
+    one.script.lock().unwrap().extend([Answer::Fail(DeliveryErrorKind::Unavailable), Answer::Hang]);
+    let cim = engine(&one);
+    send(&cim, &numbered(0..3)).await;
+    until(&cim, "the repetition", |_| one.script.lock().unwrap().is_empty()).await;
+    let routes = RoutesSettings { logs: RouteSettings::to("two"), events: RouteSettings::to("two") };
+    let reload = cim.reload([("two".to_owned(), two.sink())].into(), &routes);
+    tokio::time::timeout(Duration::from_secs(10), reload).await.unwrap().unwrap();
+    settled(&cim).await;
+    assert_eq!(two.lines(), numbered(0..3));
+}
+
+/// Old and new delivery must never meet, so there is nothing to be done but to say so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_ends_although_a_delivery_does_not() {
+    let (one, two) = (Scripted::new(), Scripted::new());
+    let (hold, held) = std::sync::mpsc::sync_channel(1);
+    one.script.lock().unwrap().push_back(Answer::Block(held));
+    let cim = engine(&one);
+    send(&cim, &numbered(0..3)).await;
+    until(&cim, "the delivery", |_| one.script.lock().unwrap().is_empty()).await;
+    let routes = RoutesSettings { logs: RouteSettings::to("two"), events: RouteSettings::to("two") };
+    let reload = || cim.reload([("two".to_owned(), two.sink())].into(), &routes);
+    let ended = tokio::time::timeout(Duration::from_secs(10), reload()).await.unwrap();
+    assert!(matches!(ended, Err(StartError::Busy { .. })), "{ended:?}");
+    drop(hold);
+    reload().await.unwrap();
+    settled(&cim).await;
+    assert_eq!([one.lines(), two.lines()].concat(), numbered(0..3));
+}
+
+/// What was answered before the end needs no repetition after it.
+#[tokio::test]
+async fn what_an_end_leaves_of_a_run_begins_with_the_first_open_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let sink = Scripted::new();
+    sink.script.lock().unwrap().push_back(Answer::Only(DeliveryErrorKind::Unavailable, vec![2, 3]));
+    sink.script.lock().unwrap().push_back(Answer::Hang);
+    let start = || Cim::builder().spool_dir(dir.path()).sink("test", sink.sink()).start().unwrap();
+    let cim = start();
+    send_together(&cim, &numbered(0..4));
+    until(&cim, "the repetition", |_| sink.script.lock().unwrap().is_empty()).await;
+    let report = cim.stop(Duration::from_millis(50)).await;
+    assert_eq!((report.delivered, report.held), (2, 2));
+    drop(cim);
+    let cim = start();
+    settled(&cim).await;
+    assert_eq!(sink.lines(), numbered(0..4));
 }
 
 #[tokio::test]
@@ -167,63 +278,6 @@ async fn a_hanging_delivery_is_dropped_at_its_limit_and_repeated() {
     send(&cim, &numbered(0..5)).await;
     settled(&cim).await;
     assert_eq!(sink.lines(), numbered(0..5));
-}
-
-fn with_fallback(mode: FallbackMode) -> RoutesSettings {
-    let mut logs = RouteSettings::to("main");
-    logs.fallback = Some("spare".into());
-    logs.fallback_after = "20ms".parse::<Period>().unwrap();
-    logs.fallback_mode = mode;
-    RoutesSettings { logs, events: RouteSettings::to("main") }
-}
-
-#[tokio::test]
-async fn the_final_fallback_takes_over_and_gives_back_in_order() {
-    let (main, spare) = (Scripted::new(), Scripted::new());
-    *main.down.lock().unwrap() = Some(DeliveryErrorKind::Unavailable);
-    let cim = Cim::builder()
-        .sink("main", main.sink())
-        .sink("spare", spare.sink())
-        .routes(with_fallback(FallbackMode::Final))
-        .start()
-        .unwrap();
-    send(&cim, &numbered(0..30)).await;
-    settled(&cim).await;
-    assert_eq!(spare.lines(), numbered(0..30));
-    assert_eq!(logs(&cim).books.to_fallback, 30);
-    assert!(main.abandoned.load(Relaxed) > 0, "the sink may still hold what the fallback got");
-    *main.down.lock().unwrap() = None;
-    let mut sent = 30;
-    while main.lines().is_empty() {
-        assert!(sent < 5000, "the sink is not used again");
-        send(&cim, &numbered(sent..sent + 1)).await;
-        sent += 1;
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-    settled(&cim).await;
-    let (first, second) = (spare.lines(), main.lines());
-    assert_eq!([first, second].concat(), numbered(0..sent));
-}
-
-#[tokio::test]
-async fn the_copy_fallback_gets_copies_and_the_sink_gets_everything_later() {
-    let (main, spare) = (Scripted::new(), Scripted::new());
-    *main.down.lock().unwrap() = Some(DeliveryErrorKind::Unavailable);
-    let cim = Cim::builder()
-        .sink("main", main.sink())
-        .sink("spare", spare.sink())
-        .routes(with_fallback(FallbackMode::Copy))
-        .start()
-        .unwrap();
-    send(&cim, &numbered(0..20)).await;
-    until(&cim, "copies", |_| spare.lines().len() == 20).await;
-    assert_eq!(logs(&cim).books.held, 20);
-    assert_eq!(main.abandoned.load(Relaxed), 0, "the sink gets all of it later");
-    *main.down.lock().unwrap() = None;
-    settled(&cim).await;
-    assert_eq!(main.lines(), numbered(0..20));
-    assert_eq!(spare.lines(), numbered(0..20));
-    assert_eq!(*main.redelivered.lock().unwrap(), numbered(0..20));
 }
 
 #[tokio::test]

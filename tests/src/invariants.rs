@@ -138,3 +138,15 @@ pub fn assert_ready(daemon: &Daemon) {
     let what = format!("the end of the outage to be told: {}", page());
     cim_services::until(&what, TRUTH, || !page().contains("degraded"));
 }
+
+/// The reason and the error of each dead letter, as `cim dlq list` tells them beside the running program.
+#[must_use]
+pub fn letters(daemon: &Daemon) -> Vec<(String, String)> {
+    let mut command = std::process::Command::new(crate::binary());
+    command.args(["dlq", "list", "--output", "json"]).arg(daemon.home().join("spool"));
+    let output = command.env_clear().output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let letters: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap();
+    let text = |letter: &serde_json::Value, name: &str| letter[name].as_str().unwrap().to_owned();
+    letters.iter().map(|letter| (text(letter, "reason"), text(letter, "error"))).collect()
+}

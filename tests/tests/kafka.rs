@@ -153,6 +153,63 @@ fn records_are_numbered_spread_over_partitions_and_read_alike_by_another_client(
     }
 }
 
+/// The trace of a message goes with it, whichever of its headers it stands in; nothing else of them does.
+#[test]
+fn trace_headers_of_a_message_reach_the_topic_and_no_others() {
+    let Some(kafka) = Kafka::shared() else { return };
+    let topics = Topics::create(kafka);
+    let daemon = Daemon::start(&settings(&kafka.bootstrap(), &topics, ""));
+    let trace = [
+        ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+        ("tracestate", "vendor=1"),
+        ("baggage", "user=7"),
+        ("b3", "0"),
+    ];
+    let lines: String = trace.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let block = format!("NATS/1.0\r\n{lines}authorization: secret\r\ncim-seq: 7\r\n\r\n");
+    let mut wire = daemon.connect();
+    wire.send(b"CONNECT {\"verbose\":false,\"headers\":true}\r\n");
+    for (subject, payload) in [("LOG", "a line"), ("EVENT", "{\"eventName\":\"Raised\",\"eventTime\":1}")] {
+        let sizes = format!("{} {}", block.len(), block.len() + payload.len());
+        wire.send(format!("HPUB {subject} {sizes}\r\n{block}{payload}\r\n").as_bytes());
+    }
+    wire.flush();
+    drain(&daemon, cim_tests::PATIENCE);
+    for topic in [&topics.logs, &topics.events] {
+        let records = kafka.records(topic);
+        assert_eq!(records.len(), 1, "{topic}");
+        let own = ["cim-epoch", "cim-seq", "cim-id"].map(|name| (name, records[0].header(name).unwrap()));
+        let wanted: Vec<_> = own.into_iter().chain(trace).collect();
+        let found: Vec<_> =
+            records[0].headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(found, wanted, "{topic}");
+        assert_eq!(records[0].header("cim-seq"), Some("1"), "{topic}: a message has forged its number");
+    }
+}
+
+#[test]
+fn every_compression_is_taken_by_a_broker_and_read_as_it_was() {
+    let Some(kafka) = Kafka::shared() else { return };
+    for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {
+        let topics = Topics::create(kafka);
+        let more = format!("compression = \"{codec}\"\n");
+        let daemon = Daemon::start(
+            &settings(&kafka.bootstrap(), &topics, &more)
+                .replace("[routes.logs]\n", "[routes.logs]\nformat = \"text\"\n"),
+        );
+        let line = |n: usize| format!("line {n:04} {}", "of text that is much like the others ".repeat(8));
+        let mut wire = daemon.connect();
+        for n in 0..1_000 {
+            wire.publish("LOG", line(n).as_bytes());
+        }
+        wire.flush();
+        drain(&daemon, cim_tests::PATIENCE);
+        let mut found: Vec<_> = kafka.records(&topics.logs).iter().map(Record::text).collect();
+        found.sort();
+        assert!(found == (0..1_000).map(line).collect::<Vec<_>>(), "{codec}: {} records", found.len());
+    }
+}
+
 /// Everything in a topic, read by a client in which not a line is shared with librdkafka.
 fn read_by_aiokafka(kafka: &Kafka, topic: &str, partitions: usize) -> Vec<Record> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/read_topic.py");

@@ -111,6 +111,12 @@ fn a_topic_that_wants_more_replicas_than_there_are_is_waited_for() {
     let killed = (leader(&kafka, &rig.topics.events, 2) + 1) % 3;
     kafka.broker(killed).kill();
     rig.load.wait_for(20_000);
+    // The others have leaders for every partition, and would take them all.
+    let held = || rig.daemon.metric("cim_records_held{route=\"logs\"");
+    let before = held();
+    assert!(before > 5_000.0, "only {before} lines of 20,000 wait for the third replica");
+    rig.load.wait_for(2_000);
+    assert!(held() > before, "they do not wait: {before} lines were held, and now {}", held());
     kafka.alter_topic(&rig.topics.logs, &[("min.insync.replicas", "2")]);
     rig.wait_delivered(10_000);
     let _ = rig.patience(Duration::from_secs(120)).finish();

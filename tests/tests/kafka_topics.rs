@@ -12,7 +12,7 @@
 use std::time::Duration;
 
 use cim_services::Kafka;
-use cim_tests::invariants::{assert_books, drain};
+use cim_tests::invariants::{assert_books, assert_ready, drain, letters};
 use cim_tests::load::Plan;
 use cim_tests::rig::{LOG_PARTITIONS, Rig, Topics, assert_clean, settings};
 use cim_tests::{Daemon, has_time, until};
@@ -85,6 +85,10 @@ fn a_record_that_the_broker_refuses_is_set_aside_and_its_neighbours_pass() {
     let settled = rig.settle();
     assert_eq!(settled.daemon.metric("cim_records_dead_lettered_total") as usize, 3);
     assert!(settled.daemon.metric("cim_records_dropped_total") < 0.5);
+    for (reason, error) in letters(&settled.daemon) {
+        assert_eq!(reason, "too_large", "{error}");
+        assert!(error.contains("Message size too large"), "{error}");
+    }
     assert_clean(&settled.daemon, &settled.read());
 }
 
@@ -111,6 +115,15 @@ fn records_that_the_broker_finds_invalid_go_to_the_dead_letters_with_its_reason(
     drain(&daemon, Duration::from_secs(120));
     assert_books(&daemon);
     assert_eq!(daemon.metric("cim_records_dead_lettered_total") as usize, 5);
+    // Nothing follows the last refusal, and the broker is well.
+    assert_ready(&daemon);
+    let letters = letters(&daemon);
+    assert_eq!(letters.len(), 5);
+    for (reason, error) in letters {
+        assert_eq!(reason, "rejected", "{error}");
+        assert!(error.contains("InvalidRecord"), "{error}");
+    }
+    assert_eq!(kafka.records(&topics.logs).len(), 0, "what was refused is in the topic");
     let events = kafka.records(&topics.events);
     let names: Vec<_> = events.iter().map(cim_services::Record::text).collect();
     assert_eq!(names.len(), 6, "{names:?}");

@@ -50,6 +50,15 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
+    /// Delivery to the sinks before does not end.
+    #[error(
+        "delivery to the sinks before has not ended within {waited:?}; nothing is delivered until the configuration is read \
+         again: see whether the disk of the spool answers, then send SIGHUP"
+    )]
+    Busy {
+        /// How long that was waited for.
+        waited: std::time::Duration,
+    },
 }
 
 /// Sets an engine up. Everything has a default except the sinks.

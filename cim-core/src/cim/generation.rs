@@ -21,6 +21,8 @@ use crate::supervisor::{OnPanic, Supervisor};
 
 /// How long a reload waits for batches in flight before it drops them (they are delivered again, marked).
 const LANDING_TIME: Duration = Duration::from_secs(2);
+/// How long workers that were told to drop everything may take for it: only a disk that does not answer holds them up.
+const STOP_TIME: Duration = Duration::from_secs(2);
 const CLOSE_TIME: Duration = Duration::from_secs(2);
 
 pub(crate) struct Generation {
@@ -121,7 +123,8 @@ impl Cim {
     /// Replaces all sinks and routes. Intake goes on; each sink of the new routes goes on where the old ones stopped.
     ///
     /// # Errors
-    /// [`StartError::Routes`] when the new routes and sinks do not fit; then nothing has changed.
+    /// [`StartError::Routes`] when the new routes and sinks do not fit; then nothing has changed. [`StartError::Busy`] when
+    /// delivery to the old ones does not end; then nothing is delivered until the next call.
     ///
     /// # Cancel safety
     /// When dropped, delivery may be stopped until the next call.
@@ -139,7 +142,9 @@ impl Cim {
         };
         if tokio::time::timeout(LANDING_TIME, workers.all_ended()).await.is_err() {
             inner.generation().stop();
-            workers.all_ended().await;
+            // Two generations must never deliver at the same time, so there is no going on without them.
+            let ended = tokio::time::timeout(STOP_TIME, workers.all_ended()).await;
+            ended.map_err(|_| StartError::Busy { waited: LANDING_TIME + STOP_TIME })?;
         }
         for plan in &plans {
             let queue = inner.entrance.queue(plan.class);

@@ -1,6 +1,6 @@
 //! What sinks say about themselves, asked now and then, for the health pages.
 //!
-//! Left out: deliveries, which tell more and are told apart (`delivery::condition`). The invariant: a probe decides
+//! Left out: deliveries, which tell more and are told apart (`delivery::condition`). The invariant: what is said here decides
 //! nothing; it is only shown.
 
 use std::collections::BTreeMap;

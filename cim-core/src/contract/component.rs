@@ -25,7 +25,8 @@ pub trait Component: Send + Sync + 'static {
     /// The instance name from the configuration, for example `broker`. Stable over the life of the part.
     fn name(&self) -> &str;
 
-    /// Tells how the part is doing without doing its work: cheap, at most a few system calls.
+    /// Tells how the part is doing without doing its work: cheap, at most a few system calls. A sink that says it is ready
+    /// while there is nothing to deliver ends the use of its fallback.
     ///
     /// # Cancel safety
     /// May be dropped at any await point.

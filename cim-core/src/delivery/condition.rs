@@ -41,6 +41,15 @@ pub struct DeliveryStatus {
     pub oldest_ms: u64,
 }
 
+impl DeliveryStatus {
+    fn enter(&mut self, state: DeliveryState) {
+        if self.state != state {
+            self.state = state;
+            self.since_ms = clock::now_ms();
+        }
+    }
+}
+
 /// Written by the worker, read by everybody.
 #[derive(Debug)]
 pub(crate) struct Condition {
@@ -75,6 +84,10 @@ impl Condition {
         self.with(|inner| inner.status.clone())
     }
 
+    pub(crate) fn state(&self) -> DeliveryState {
+        self.with(|inner| inner.status.state)
+    }
+
     /// A run that starts with a record of that arrival is next.
     pub(crate) fn heads(&self, arrived_ms: u64) {
         self.with(|inner| inner.status.oldest_ms = arrived_ms);
@@ -84,10 +97,7 @@ impl Condition {
     pub(crate) fn succeeded(&self) -> DeliveryState {
         self.with(|Inner { status, failing, told }| {
             let before = status.state;
-            if before != DeliveryState::Ready {
-                status.state = DeliveryState::Ready;
-                status.since_ms = clock::now_ms();
-            }
+            status.enter(DeliveryState::Ready);
             status.attempts = 0;
             status.next_try_ms = None;
             (*failing, *told) = (None, None);
@@ -111,14 +121,16 @@ impl Condition {
         self.with(|inner| inner.failing.map(|since| since.elapsed()))
     }
 
+    /// The fallback takes records. When the sink itself is due stays as it was.
+    pub(crate) fn falls_back(&self) {
+        self.with(|Inner { status, .. }| status.enter(DeliveryState::Fallback));
+    }
+
     /// The next attempt is due after that pause. Returns whether there is news to tell: another state, or another kind of failure.
     pub(crate) fn waits(&self, state: DeliveryState, pause: Duration) -> bool {
         self.with(|Inner { status, told, .. }| {
             let changed = status.state != state;
-            if changed {
-                status.state = state;
-                status.since_ms = clock::now_ms();
-            }
+            status.enter(state);
             let pause = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
             status.next_try_ms = Some(clock::now_ms().saturating_add(pause));
             let another = std::mem::replace(told, status.last_kind) != status.last_kind;

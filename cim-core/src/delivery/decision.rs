@@ -11,7 +11,7 @@ pub(crate) enum Decision {
     Retry(Duration),
     /// Wait that long, then try again; somebody has to change something first.
     Suspend(Duration),
-    /// Try each half by itself.
+    /// Try each half by itself, or the only record without any other on its way.
     Split,
     /// A single record that no attempt will deliver: it goes to the dead letters.
     DeadLetter,
@@ -21,11 +21,12 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 const SUSPENDED_PAUSE: Duration = Duration::from_secs(15);
 
-/// Decides. `attempt` counts the failures in a row, from 1; `jitter` is a random number in 0..=1.
-pub(crate) fn decide(error: &DeliveryError, records: usize, attempt: u32, jitter: f64) -> Decision {
+/// Decides. `alone`: the answer is to a single record, with none beside it that may be the reason; `attempt` counts the
+/// failures in a row, from 1; `jitter` is a random number in 0..=1.
+pub(crate) fn decide(error: &DeliveryError, alone: bool, attempt: u32, jitter: f64) -> Decision {
     match error.kind() {
-        DeliveryErrorKind::TooLarge | DeliveryErrorKind::Rejected if records > 1 => Decision::Split,
-        DeliveryErrorKind::TooLarge | DeliveryErrorKind::Rejected => Decision::DeadLetter,
+        DeliveryErrorKind::TooLarge | DeliveryErrorKind::Rejected if alone => Decision::DeadLetter,
+        DeliveryErrorKind::TooLarge | DeliveryErrorKind::Rejected => Decision::Split,
         DeliveryErrorKind::Unauthorized | DeliveryErrorKind::Misconfigured => Decision::Suspend(
             pause(attempt, jitter).max(error.pause().unwrap_or_default()).min(SUSPENDED_PAUSE),
         ),
@@ -48,28 +49,28 @@ mod tests {
         Closed, Misconfigured, Rejected, Throttled, TooLarge, Unauthorized, Unavailable,
     };
 
-    fn decision(kind: DeliveryErrorKind, records: usize) -> Decision {
-        decide(&DeliveryError::new(kind, "test"), records, 1, 1.0)
+    fn decision(kind: DeliveryErrorKind, alone: bool) -> Decision {
+        decide(&DeliveryError::new(kind, "test"), alone, 1, 1.0)
     }
 
     #[test]
     fn every_kind_has_its_reaction() {
         let first = Duration::from_millis(50);
-        assert_eq!(decision(Unavailable, 5), Decision::Retry(first));
-        assert_eq!(decision(Throttled, 5), Decision::Retry(first));
-        assert_eq!(decision(Closed, 5), Decision::Retry(first));
-        assert_eq!(decision(TooLarge, 5), Decision::Split);
-        assert_eq!(decision(Rejected, 2), Decision::Split);
-        assert_eq!(decision(TooLarge, 1), Decision::DeadLetter);
-        assert_eq!(decision(Rejected, 1), Decision::DeadLetter);
-        assert_eq!(decision(Unauthorized, 5), Decision::Suspend(first));
-        assert_eq!(decision(Misconfigured, 1), Decision::Suspend(first));
+        assert_eq!(decision(Unavailable, false), Decision::Retry(first));
+        assert_eq!(decision(Throttled, false), Decision::Retry(first));
+        assert_eq!(decision(Closed, false), Decision::Retry(first));
+        assert_eq!(decision(TooLarge, false), Decision::Split);
+        assert_eq!(decision(Rejected, false), Decision::Split);
+        assert_eq!(decision(TooLarge, true), Decision::DeadLetter);
+        assert_eq!(decision(Rejected, true), Decision::DeadLetter);
+        assert_eq!(decision(Unauthorized, false), Decision::Suspend(first));
+        assert_eq!(decision(Misconfigured, true), Decision::Suspend(first));
     }
 
     #[test]
     fn the_pause_the_other_side_asks_for_is_kept() {
         let asked = DeliveryError::new(Throttled, "slow down").retry_after(Duration::from_secs(30));
-        assert_eq!(decide(&asked, 1, 1, 0.0), Decision::Retry(Duration::from_secs(30)));
+        assert_eq!(decide(&asked, true, 1, 0.0), Decision::Retry(Duration::from_secs(30)));
     }
 
     #[test]

@@ -2,11 +2,12 @@
 //!
 //! Everything that a sink must not do itself is here: batching, retry, splitting, dead letters, fallback, order.
 //! Walk of one batch: [`feed`] reads frames → [`worker`] launches up to the sink's window of [`outlet`] calls, first polled
-//! in order → success settles the run in the queue; failure goes to [`resolve`], which repeats, splits or sets aside
-//! until every record of the run has a name for its end.
+//! in order → success settles the run in the queue; failure goes to [`resolve`], which repeats, splits, sets aside or
+//! gives to the [`fallback`] until every record of the run has a name for its end.
 
 mod condition;
 mod decision;
+mod fallback;
 mod feed;
 mod outlet;
 mod resolve;
@@ -16,5 +17,6 @@ mod worker;
 
 pub(crate) use condition::Condition;
 pub use condition::{DeliveryState, DeliveryStatus};
+pub(crate) use fallback::Fallback;
 pub(crate) use outlet::Outlet;
-pub(crate) use worker::{Fallback, Phase, Worker};
+pub(crate) use worker::{Phase, Worker};

@@ -26,6 +26,18 @@ impl Attempt {
     pub(crate) fn is_clean(&self) -> bool {
         self.failed.is_none() && self.broken.is_empty()
     }
+
+    /// Whether that record, one of those offered, was taken.
+    pub(crate) fn has_delivered(&self, seq: u64) -> bool {
+        let among = |seqs: &[u64]| seqs.binary_search(&seq).is_ok();
+        !among(&self.broken) && !self.failed.as_ref().is_some_and(|(_, open)| among(open))
+    }
+
+    /// Whether every record of the span, all of which were offered, is as open as before.
+    pub(crate) fn has_delivered_nothing_of(&self, span: &Span) -> bool {
+        let open = self.failed.as_ref().map_or(0, |(_, open)| open.len() as u64);
+        open == span.end() - span.first()
+    }
 }
 
 /// A sink for logs or for events.

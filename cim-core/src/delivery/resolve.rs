@@ -1,5 +1,5 @@
-//! A run that did not go through at once: repeated, split, set aside, or given to the fallback, until every record of it
-//! has a name for its end.
+//! A run that did not go through at once: repeated, split, set aside, or given to the fallback (`fallback`), until every
+//! record of it has a name for its end.
 //!
 //! Order is kept: nothing after the run is sent before the run is settled (copies for a fallback excepted).
 
@@ -8,110 +8,107 @@ use std::time::{Duration, Instant};
 
 use super::condition::DeliveryState;
 use super::decision::{Decision, decide};
-use super::feed::{Feed, Next};
 use super::outlet::Attempt;
-use super::span::{Selection, Span};
+use super::span::Span;
 use super::worker::{Phase, Worker};
-use crate::contract::{DeliveryError, Durability};
+use crate::contract::DeliveryError;
 use crate::deadletter::{Letter, Origin};
 use crate::queue::Settlement;
 use crate::settings::FallbackMode;
 
 /// What is known of a run so far.
-struct Run {
-    span: Span,
-    settlement: Settlement,
-    /// Groups of records still to be delivered, the first one on top.
-    open: Vec<Vec<u64>>,
+pub(super) struct Run {
+    pub span: Span,
+    pub settlement: Settlement,
+    /// Groups of records still to be delivered, the next one on top.
+    pub open: Vec<Vec<u64>>,
+}
+
+impl Run {
+    /// Each half of a group is next by itself; a single record, without any other on its way.
+    pub(super) fn split(&mut self, group: &[u64]) {
+        let (first, second) = group.split_at(group.len().div_ceil(2));
+        let halves = [second, first].into_iter().filter(|half| !half.is_empty());
+        self.open.extend(halves.map(<[u64]>::to_vec));
+    }
+
+    /// What became of the records before the first open one.
+    fn settled(mut self) -> Settlement {
+        if let Some(open) = self.open.iter().flatten().min() {
+            self.settlement.end = *open;
+        }
+        self.settlement
+    }
 }
 
 impl Worker {
-    /// Sees the run through to its end. False: stopped on the way, and the run stays held.
-    pub(super) async fn resolve(&mut self, span: Span, attempt: Attempt) -> bool {
-        let mut run = Run { settlement: self.settlement(&span), span, open: Vec::new() };
-        if !self.absorb(&mut run, attempt).await {
-            return false;
-        }
-        while let Some(group) = run.open.pop() {
-            if self.phase() >= Phase::Landing {
-                return false;
-            }
-            let epoch = self.queue.epoch();
-            let attempt = self.outlet.attempt(&run.span, &Selection::Only(group), epoch, true).await;
-            if !self.absorb(&mut run, attempt).await {
-                return false;
-            }
-        }
-        self.queue.settle(self.member, &run.settlement);
-        true
+    pub(super) fn begin(&self, span: Span) -> Run {
+        Run { settlement: self.settlement(&span), span, open: Vec::new() }
     }
 
-    /// Takes in what an attempt came to. False: stopped while waiting.
-    async fn absorb(&mut self, run: &mut Run, attempt: Attempt) -> bool {
-        for seq in attempt.broken {
-            if !self.set_aside(run, seq, "undecodable", "the stored message cannot be decoded").await {
-                return false;
+    /// Sees the run through to its end, given what the first attempt came to. One `behind` another that failed says no more
+    /// than that by its failure. False: stopped on the way.
+    pub(super) async fn resolve(&mut self, span: Span, mut attempt: Attempt, behind: bool) -> bool {
+        let mut run = self.begin(span);
+        match attempt.failed.take_if(|_| behind) {
+            Some((_, open)) => {
+                run.open.push(open);
+                self.set_undecodable_aside(&mut run, attempt.broken).await;
+            }
+            // What was in flight beside it may be what the sink refused.
+            None => self.absorb(&mut run, attempt, false).await,
+        }
+        self.see_through(run).await
+    }
+
+    /// Tries what is open until nothing is, and settles it. False: stopped on the way; from the first open record on, the
+    /// run stays held.
+    pub(super) async fn see_through(&mut self, mut run: Run) -> bool {
+        while self.phase() < Phase::Landing
+            && let Some(group) = run.open.pop()
+        {
+            match self.attempt(&self.outlet, &run.span, &group, true).await {
+                Some(attempt) => self.absorb(&mut run, attempt, group.len() == 1).await,
+                None => run.open.push(group),
             }
         }
-        let Some((error, open)) = attempt.failed else {
-            self.recovered();
-            return true;
-        };
+        let through = run.open.is_empty();
+        self.queue.settle(self.member, &run.settled());
+        through
+    }
+
+    /// Takes in what an attempt came to; `alone`: nothing but one record was on its way.
+    async fn absorb(&mut self, run: &mut Run, attempt: Attempt, alone: bool) {
+        if !self.set_undecodable_aside(run, attempt.broken).await {
+            run.open.extend(attempt.failed.map(|(_, open)| open));
+            return;
+        }
+        let Some((error, open)) = attempt.failed else { return self.recovered() };
         let text = describe(&error);
         let (attempts, _) = self.condition.failed(error.kind(), &text);
-        match decide(&error, open.len(), attempts, chance()) {
+        match decide(&error, alone, attempts, chance()) {
             Decision::Retry(pause) => self.put_off(run, open, DeliveryState::Retrying, pause).await,
             Decision::Suspend(pause) => self.put_off(run, open, DeliveryState::Suspended, pause).await,
-            Decision::Split => {
-                let half = open.len().div_ceil(2);
-                let (first, second) = open.split_at(half.min(open.len()));
-                run.open.push(second.to_vec());
-                run.open.push(first.to_vec());
-                true
-            }
+            Decision::Split => run.split(&open),
             Decision::DeadLetter => {
-                let mut through = true;
-                for seq in open {
-                    through &= self.set_aside(run, seq, error.kind().as_str(), &text).await;
+                if self.set_aside(run, open, error.kind().as_str(), &text).await {
+                    // It has answered: the sink is well, the record was not.
+                    self.recovered();
                 }
-                through
             }
         }
     }
 
     /// The sink is down: the fallback takes the group, or it waits for its next attempt.
-    async fn put_off(
-        &mut self,
-        run: &mut Run,
-        group: Vec<u64>,
-        state: DeliveryState,
-        pause: Duration,
-    ) -> bool {
+    async fn put_off(&mut self, run: &mut Run, group: Vec<u64>, state: DeliveryState, pause: Duration) {
         self.report(state, pause);
-        if self.use_fallback() && self.give_to_fallback(run, &group).await {
+        if !self.use_fallback() {
+            run.open.push(group);
+        } else if self.give_to_fallback(run, group).await {
             self.primary_due = Some(Instant::now() + pause);
-            return true;
+            return;
         }
-        run.open.push(group);
-        self.pause(run, pause).await
-    }
-
-    /// Serves the queue through the fallback until the sink itself is due for another attempt.
-    pub(super) async fn serve_fallback(&mut self, feed: &mut Feed) {
-        let Some(fallback) = &self.fallback else { return };
-        let profile = fallback.outlet.profile();
-        while self.phase() < Phase::Landing && self.primary_due.is_some_and(|due| Instant::now() < due) {
-            let Next::Span(span) = feed.next(&profile).await else { return };
-            let first = span.first();
-            let mut run = Run { settlement: self.settlement(&span), span, open: Vec::new() };
-            let all = Selection::All.of(&run.span);
-            if !self.give_to_fallback(&mut run, &all).await {
-                self.primary_due = None;
-                feed.rewind(first);
-                return;
-            }
-            self.queue.settle(self.member, &run.settlement);
-        }
+        self.pause(run, pause).await;
     }
 
     /// Tells of the failure that was noted last: loud when it is another state, or another kind, than before.
@@ -127,8 +124,29 @@ impl Worker {
         }
     }
 
+    pub(super) async fn set_undecodable_aside(&self, run: &mut Run, seqs: Vec<u64>) -> bool {
+        self.set_aside(run, seqs, "undecodable", "the stored message cannot be decoded").await
+    }
+
+    /// Puts records into the dead-letter store. False: stopped on the way; the rest is open.
+    pub(super) async fn set_aside(
+        &self,
+        run: &mut Run,
+        mut seqs: Vec<u64>,
+        reason: &'static str,
+        text: &str,
+    ) -> bool {
+        for (put, seq) in seqs.iter().enumerate() {
+            if !self.put_aside(run, *seq, reason, text).await {
+                run.open.push(seqs.split_off(put));
+                return false;
+            }
+        }
+        true
+    }
+
     /// Puts one record into the dead-letter store. Without a store it is dropped, and counted as such.
-    async fn set_aside(&self, run: &mut Run, seq: u64, reason: &'static str, text: &str) -> bool {
+    async fn put_aside(&self, run: &mut Run, seq: u64, reason: &'static str, text: &str) -> bool {
         let Some(store) = &self.dead_letters else {
             tracing::error!(route = %self.label, seq, reason, error = %text, "record dropped: no dead-letter store");
             run.settlement.rejected.push(seq);
@@ -157,75 +175,24 @@ impl Worker {
     }
 
     /// Waits before the next attempt; a fallback that wants copies gets them meanwhile.
-    async fn pause(&mut self, run: &Run, pause: Duration) -> bool {
+    async fn pause(&mut self, run: &Run, pause: Duration) {
         let copies = self.use_fallback()
             && self.fallback.as_ref().is_some_and(|fallback| fallback.mode == FallbackMode::Copy);
-        if copies { self.copy_for(run.span.first(), pause).await } else { self.wait(pause).await }
+        let until = Instant::now() + pause;
+        if copies {
+            self.copy_until(run.span.first(), until).await;
+        }
+        self.wait(until.saturating_duration_since(Instant::now())).await;
     }
 
     /// Waits; false when told to stop meanwhile.
-    async fn wait(&self, pause: Duration) -> bool {
-        let mut phase = self.phase.clone();
-        let stopped = async {
-            while *phase.borrow_and_update() < Phase::Landing {
-                if phase.changed().await.is_err() {
-                    std::future::pending::<()>().await;
-                }
-            }
-        };
-        tokio::select! {
-            () = stopped => false,
-            () = tokio::time::sleep(pause) => true,
-        }
-    }
-
-    /// Whether the sink has failed for long enough.
-    fn use_fallback(&self) -> bool {
-        let Some(fallback) = &self.fallback else { return false };
-        self.condition.failing_for().is_some_and(|failing| failing >= fallback.after)
-    }
-
-    /// Gives a group to the fallback for good (mode `final`). True: it took them.
-    async fn give_to_fallback(&self, run: &mut Run, group: &[u64]) -> bool {
-        let Some(fallback) = self.fallback.as_ref().filter(|fallback| fallback.mode == FallbackMode::Final)
-        else {
-            return false;
-        };
-        // What the sink still has of it must not arrive there as well.
-        self.outlet.abandon().await;
-        let selection = Selection::Only(group.to_vec());
-        let attempt = fallback.outlet.attempt(&run.span, &selection, self.queue.epoch(), true).await;
-        if attempt.failed.is_some() || !attempt.broken.is_empty() {
-            return false;
-        }
-        self.condition.waits(DeliveryState::Fallback, Duration::ZERO);
-        run.settlement.fallback.extend_from_slice(group);
-        run.settlement.fallback_unacknowledged =
-            fallback.outlet.profile().durability == Durability::Unacknowledged;
-        true
-    }
-
-    /// Delivers copies to the fallback for that long; everything stays held.
-    async fn copy_for(&mut self, from: u64, pause: Duration) -> bool {
-        let until = Instant::now() + pause;
-        let Some(fallback) = &self.fallback else { return self.wait(pause).await };
-        let outlet = fallback.outlet.clone();
-        let mut feed = Feed::new(std::sync::Arc::clone(&self.queue), from.max(self.seen_before));
-        while Instant::now() < until {
-            let Next::Span(span) = feed.next(&outlet.profile()).await else { break };
-            let attempt = outlet.attempt(&span, &Selection::All, self.queue.epoch(), false).await;
-            if attempt.failed.is_some() {
-                break;
-            }
-            self.condition.waits(DeliveryState::Fallback, pause);
-            self.seen_before = self.seen_before.max(span.end());
-        }
-        self.wait(until.saturating_duration_since(Instant::now())).await
+    pub(super) async fn wait(&self, pause: Duration) -> bool {
+        self.before(Phase::Landing, tokio::time::sleep(pause)).await.is_some()
     }
 }
 
 /// The error with its causes, on one line.
-fn describe(error: &DeliveryError) -> String {
+pub(super) fn describe(error: &DeliveryError) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {

@@ -5,11 +5,12 @@
 //! records that have been settled, in order.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::watch;
 
 use super::condition::{Condition, DeliveryState};
+use super::fallback::Fallback;
 use super::feed::{Feed, Next};
 use super::outlet::{Attempt, Outlet};
 use super::span::{Selection, Span};
@@ -18,7 +19,6 @@ use crate::books::DropReason;
 use crate::contract::{Durability, SinkProfile};
 use crate::deadletter::DeadLetters;
 use crate::queue::{ClassQueue, Settlement};
-use crate::settings::FallbackMode;
 
 /// How far the shutdown has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,13 +31,6 @@ pub(crate) enum Phase {
     Landing,
     /// End now; what is held stays held.
     Stop,
-}
-
-/// The sink used while the first one is down.
-pub(crate) struct Fallback {
-    pub outlet: Outlet,
-    pub after: Duration,
-    pub mode: FallbackMode,
 }
 
 /// One route member at work.
@@ -69,8 +62,8 @@ impl Worker {
             if self.phase() == Phase::Landing && window.is_empty() {
                 return;
             }
-            if window.is_empty() {
-                self.serve_fallback(&mut feed).await;
+            if window.is_empty() && !self.serve_fallback(&mut feed).await {
+                return;
             }
             let profile = self.outlet.profile();
             let landing = self.phase() >= Phase::Landing;
@@ -78,6 +71,7 @@ impl Worker {
             if idle && window.is_empty() && self.phase() == Phase::Draining {
                 return;
             }
+            let away = idle && window.is_empty() && self.condition.state() == DeliveryState::Fallback;
             let room = window.len() < profile.max_in_flight.max(1);
             tokio::select! {
                 biased;
@@ -91,6 +85,10 @@ impl Worker {
                     if changed.is_err() {
                         return;
                     }
+                }
+                () = self.sink_is_back(), if away => {
+                    self.primary_due = None;
+                    self.recovered();
                 }
             }
         }
@@ -151,15 +149,45 @@ impl Worker {
             self.queue.settle(self.member, &self.settlement(span));
             return true;
         }
-        for (span, attempt) in landed.into_iter().chain(window.drain().await) {
-            let end = span.end();
-            if !self.resolve(span, attempt).await {
+        let Some(mut rest) = self.before(Phase::Stop, window.drain()).await else { return false };
+        // Failures behind the first one follow from it. What delivered nothing at all is read again, and sent as if new.
+        while let Some((span, _)) = rest.pop_if(|(span, attempt)| attempt.has_delivered_nothing_of(span)) {
+            self.seen_before = self.seen_before.max(span.end());
+        }
+        for (at, (span, attempt)) in landed.into_iter().chain(rest).enumerate() {
+            if !self.resolve(span, attempt, at > 0).await {
                 return false;
             }
-            self.seen_before = self.seen_before.min(end);
         }
         feed.rewind(self.queue.position(self.member));
         true
+    }
+
+    /// What the work comes to, unless the shutdown gets that far first: then it is dropped.
+    pub(super) async fn before<T>(&self, end: Phase, work: impl Future<Output = T>) -> Option<T> {
+        let mut phase = self.phase.clone();
+        let ended = async {
+            if phase.wait_for(|phase| *phase >= end).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            done = work => Some(done),
+            () = ended => None,
+        }
+    }
+
+    /// Offers these records of a span to one of the sinks. `None`: stopped before there was an answer.
+    pub(super) async fn attempt(
+        &self,
+        outlet: &Outlet,
+        span: &Span,
+        group: &[u64],
+        again: bool,
+    ) -> Option<Attempt> {
+        let selection = Selection::Only(group.to_vec());
+        self.before(Phase::Stop, outlet.attempt(span, &selection, self.queue.epoch(), again)).await
     }
 
     pub(super) fn recovered(&self) {

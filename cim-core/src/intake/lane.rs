@@ -213,6 +213,14 @@ impl Lane {
         }
     }
 
+    /// Messages that were taken, and refused when they were committed: each time those offered last.
+    pub(crate) fn refused(&self, class: Class) -> u64 {
+        match class {
+            Class::Log => self.logs.refused(),
+            Class::Event => self.events.refused(),
+        }
+    }
+
     /// The level that messages of the class reach now.
     #[must_use]
     pub fn level(&self, class: Class) -> Level {

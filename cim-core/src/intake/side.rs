@@ -24,6 +24,8 @@ pub(super) struct Side {
     buf: FrameBuf,
     /// Messages taken by this lane so far.
     offered: u64,
+    /// Messages of these that found no room when they were committed, under policy `drop_newest`.
+    refused: u64,
     /// Messages that need nothing more: accepted, or refused and counted.
     settled: u64,
     /// (messages taken until then, first sequence after them), oldest first.
@@ -53,6 +55,7 @@ impl Side {
             turn: Turn::default(),
             buf: FrameBuf::with_target(FRAME_BYTES),
             offered: 0,
+            refused: 0,
             settled: 0,
             done: VecDeque::new(),
             end: 0,
@@ -92,6 +95,10 @@ impl Side {
         self.offered
     }
 
+    pub(super) fn refused(&self) -> u64 {
+        self.refused
+    }
+
     /// Sequence of the last record taken, once committed.
     pub(super) fn last_seq(&self) -> u64 {
         self.end.saturating_sub(1)
@@ -117,6 +124,7 @@ impl Side {
             }
             Err(buf) if self.queue.rules().when_full == WhenFull::DropNewest => {
                 let refused = buf.len() as u64;
+                self.refused += refused;
                 self.buf = FrameBuf::with_target(FRAME_BYTES);
                 self.note_done(self.end);
                 Committed::Refused(refused)

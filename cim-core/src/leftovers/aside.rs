@@ -1,8 +1,8 @@
 //! Finding the files of this pod and moving them aside.
 //!
 //! They are renamed into a hidden directory beside them, so that the fallback of this process may write a file of the
-//! same name, and no `*.log` pattern of the node picks them up. Invariant: a file that somebody has open for writing, or
-//! whose name is not exactly this pod's, stays where it is.
+//! same name, and no `*.log` pattern of the node picks them up. Invariant: a file that somebody has open for writing, whose
+//! name is not exactly this pod's, or whose place beside is taken, stays where it is.
 
 use std::collections::HashSet;
 use std::fs;
@@ -36,9 +36,15 @@ pub(super) fn take(dir: &Path, aside: &Path, identity: &Identity) -> io::Result<
             tracing::warn!(file = %path.display(), "left alone: somebody has it open for writing");
             continue;
         }
-        if let Some(name) = path.file_name() {
-            fs::rename(&path, aside.join(name))?;
+        let Some(name) = path.file_name() else { continue };
+        let target = aside.join(name);
+        if fs::symlink_metadata(&target).is_ok() {
+            // One that was set aside before the spool was lost, and is not delivered yet: it would be gone.
+            let (file, target) = (path.display(), target.display());
+            tracing::warn!(%file, "left alone: {target} waits under the same name; once that is gone, copy the lines yourself");
+            continue;
         }
+        fs::rename(&path, target)?;
     }
     Ok(())
 }
@@ -136,5 +142,17 @@ mod tests {
             assert!(fs::symlink_metadata(dir.path().join(left)).is_ok(), "{left}");
         }
         drop(open);
+    }
+
+    #[test]
+    fn a_file_set_aside_earlier_is_never_replaced_by_one_of_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let (name, aside) = ("pod-1_ns1_app-c1.log", directory(dir.path(), &identity()));
+        for text in ["first", "second"] {
+            fs::write(dir.path().join(name), text).unwrap();
+            take(dir.path(), &aside, &identity()).unwrap();
+        }
+        assert_eq!(fs::read_to_string(aside.join(name)).unwrap(), "first");
+        assert_eq!(fs::read_to_string(dir.path().join(name)).unwrap(), "second");
     }
 }

@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
-use cim_wire::{Class, Log};
+use cim_wire::{Class, Log, LogFileName};
 
 use super::ledger::Progress;
 use super::lines::Lines;
@@ -30,7 +30,7 @@ struct Stopped;
 /// A file whose lines are all in the spool.
 struct Sent {
     path: PathBuf,
-    last_seq: u64,
+    progress: Progress,
 }
 
 /// Brings the files into the log class.
@@ -76,7 +76,7 @@ impl Courier {
     fn deliver(&mut self) -> Result<(), Stopped> {
         for path in std::mem::take(&mut self.leftovers.files) {
             match self.send(&path)? {
-                Ok(last_seq) => self.sent.push_back(Sent { path, last_seq }),
+                Ok(progress) => self.sent.push_back(Sent { path, progress }),
                 Err(error) => {
                     tracing::error!(file = %path.display(), %error, "cannot read a file of an earlier sidecar; it stays");
                 }
@@ -90,56 +90,92 @@ impl Courier {
         Ok(())
     }
 
-    /// Offers the lines of one file; returns the sequence of the last one once the spool holds them.
-    fn send(&mut self, path: &Path) -> Result<io::Result<u64>, Stopped> {
+    /// Brings the lines of one file into the class; returns where they are once the spool holds them.
+    fn send(&mut self, path: &Path) -> Result<io::Result<Progress>, Stopped> {
         let Some(name) = aside::name_of(path) else { return Ok(Err(io::ErrorKind::InvalidFilename.into())) };
         let Some(parsed) = aside::of_pod(name, &self.identity) else {
             return Ok(Err(io::ErrorKind::InvalidFilename.into()));
         };
-        let mut progress = self.leftovers.ledger.progress(name);
+        let next = (*self.queue.watch().borrow()).max(self.lane.last_seq(Class::Log) + 1);
+        let fresh = Progress { offset: 0, first_seq: next, last_seq: next.saturating_sub(1) };
+        let mut progress = self.leftovers.ledger.progress(name).unwrap_or(fresh);
         let mut lines = match Lines::open(path, progress.offset) {
             Ok(lines) => lines,
             Err(error) => return Ok(Err(error)),
         };
-        let mut payload = Vec::new();
         loop {
             let chunk = match lines.next() {
                 Ok(Some(chunk)) => chunk,
-                Ok(None) => return Ok(Ok(progress.last_seq)),
+                Ok(None) => return Ok(Ok(progress)),
                 Err(error) => return Ok(Err(error)),
             };
-            while self.queue.stored_bytes() > self.ceiling {
+            while self.is_crowded() {
                 self.rest()?;
                 self.remove_settled();
             }
-            for line in &chunk.lines {
-                payload.clear();
-                let log = Log {
-                    container_id: parsed.container_id.as_bytes().into(),
-                    container_name: parsed.container_name.as_bytes().into(),
-                    payload: Some(line.into()),
-                };
-                log.encode_flatbuffer(&mut payload);
-                self.offer(&payload)?;
-            }
-            let mark = self.lane.flush();
-            self.accepted(&mark)?;
-            progress = Progress { offset: chunk.end, last_seq: self.lane.last_seq(Class::Log) };
-            if let Err(error) = self.leftovers.ledger.note(name, progress) {
+            self.bring(&chunk.lines, &parsed)?;
+            progress = Progress { offset: chunk.end, last_seq: self.lane.last_seq(Class::Log), ..progress };
+            // Once lines of it were given up, the next start has to read it from its beginning.
+            let noted = if self.has_gaps(&progress) {
+                self.leftovers.ledger.forget(name)
+            } else {
+                self.leftovers.ledger.note(name, progress)
+            };
+            if let Err(error) = noted {
                 tracing::warn!(%error, "cannot note how far a file is; a restart may repeat lines of it");
+            }
+            self.remove_settled();
+        }
+    }
+
+    /// Whether new lines might not find room beside more of the old ones. What is stored and delivered leaves only with what
+    /// comes after it.
+    fn is_crowded(&self) -> bool {
+        self.queue.stored_bytes() > self.ceiling && self.queue.settled() < *self.queue.watch().borrow()
+    }
+
+    /// Brings lines into the class, and waits until the spool holds them.
+    fn bring(&mut self, lines: &[Vec<u8>], name: &LogFileName<'_>) -> Result<(), Stopped> {
+        let mut payload = Vec::new();
+        let mut at = 0;
+        loop {
+            let refused = self.lane.refused(Class::Log);
+            let taken = match lines.get(at) {
+                Some(line) => {
+                    payload.clear();
+                    let log = Log {
+                        container_id: name.container_id.as_bytes().into(),
+                        container_name: name.container_name.as_bytes().into(),
+                        payload: Some(line.into()),
+                    };
+                    log.encode_flatbuffer(&mut payload);
+                    self.offer(&payload)?
+                }
+                None => {
+                    let mark = self.lane.flush();
+                    self.accepted(&mark)?;
+                    false
+                }
+            };
+            // Under `drop_newest`, those in front of one that found no room did not find any either.
+            let back = usize::try_from(self.lane.refused(Class::Log) - refused).unwrap_or(usize::MAX);
+            if !taken && back == 0 && at == lines.len() {
+                return Ok(());
+            }
+            at = at.saturating_sub(back) + usize::from(taken);
+            if !taken {
+                self.rest()?;
             }
         }
     }
 
-    fn offer(&mut self, payload: &[u8]) -> Result<(), Stopped> {
+    /// Whether the class took the line. If not, it had no room, and the line waits in its file.
+    fn offer(&mut self, payload: &[u8]) -> Result<bool, Stopped> {
         let offer = Offer { class: Class::Log, headers: None, source: b"", payload, own: false };
-        loop {
-            match self.lane.offer(&offer, false) {
-                Offered::Taken => return Ok(()),
-                Offered::Refused(RefusedReason::Closed) => return Err(Stopped),
-                // The class is full: the line waits in its file.
-                Offered::Full | Offered::Refused(_) => self.rest()?,
-            }
+        match self.lane.offer(&offer, false) {
+            Offered::Taken => Ok(true),
+            Offered::Refused(RefusedReason::Closed) => Err(Stopped),
+            Offered::Full | Offered::Refused(_) => Ok(false),
         }
     }
 
@@ -160,23 +196,32 @@ impl Courier {
         Ok(())
     }
 
-    /// Removes the files that every sink is past.
+    /// Whether some sink never got a line of the file.
+    fn has_gaps(&self, progress: &Progress) -> bool {
+        self.queue.given_up() > progress.first_seq
+    }
+
+    /// Removes the files whose lines every sink has taken.
     fn remove_settled(&mut self) {
+        // In that order: what is given up between the two calls is not settled by the first.
         let settled = self.queue.settled();
-        while self.sent.front().is_some_and(|sent| sent.last_seq < settled) {
+        while self.sent.front().is_some_and(|sent| sent.progress.last_seq < settled) {
             let Some(sent) = self.sent.pop_front() else { return };
-            let removed = fs::remove_file(&sent.path).and_then(|()| {
+            let gaps = self.has_gaps(&sent.progress);
+            let removed = if gaps { Ok(()) } else { fs::remove_file(&sent.path) }.and_then(|()| {
                 aside::name_of(&sent.path).map_or(Ok(()), |name| self.leftovers.ledger.forget(name))
             });
+            let file = sent.path.display();
             match removed {
-                Ok(()) => {
-                    tracing::info!(file = %sent.path.display(), "a file of an earlier sidecar was delivered and removed")
-                }
-                Err(error) => {
-                    tracing::warn!(file = %sent.path.display(), %error, "a delivered file cannot be removed")
-                }
+                Ok(()) if gaps => tracing::warn!(
+                    %file,
+                    "lines of a file of an earlier sidecar were given up on the way (see cim_records_dropped_total); it stays, \
+                     and the next start delivers it again"
+                ),
+                Ok(()) => tracing::info!(%file, "a file of an earlier sidecar was delivered and removed"),
+                Err(error) => tracing::warn!(%file, %error, "a delivered file cannot be removed"),
             }
-            self.leftovers.open.fetch_sub(1, Ordering::Relaxed);
+            self.leftovers.open.fetch_sub(u64::from(!gaps), Ordering::Relaxed);
         }
     }
 }

@@ -19,7 +19,10 @@ const NAME: &str = "leftovers.json";
 pub(super) struct Progress {
     /// Bytes whose lines the spool holds.
     pub offset: u64,
-    /// Sequence of the last of these lines.
+    /// No line of the file has a lower sequence.
+    #[serde(default)]
+    pub first_seq: u64,
+    /// Sequence of the last of its lines.
     pub last_seq: u64,
 }
 
@@ -61,8 +64,8 @@ impl Ledger {
         self.save()
     }
 
-    pub(super) fn progress(&self, file: &str) -> Progress {
-        self.page.files.get(file).copied().unwrap_or_default()
+    pub(super) fn progress(&self, file: &str) -> Option<Progress> {
+        self.page.files.get(file).copied()
     }
 
     pub(super) fn note(&mut self, file: &str, progress: Progress) -> io::Result<()> {
@@ -87,14 +90,14 @@ mod tests {
     #[test]
     fn progress_belongs_to_one_epoch_and_taking_does_not() {
         let dir = tempfile::tempdir().unwrap();
-        let progress = Progress { offset: 7, last_seq: 3 };
+        let progress = Progress { offset: 7, first_seq: 2, last_seq: 3 };
         let mut ledger = Ledger::open(dir.path(), 1).unwrap();
         ledger.note_taken().unwrap();
         ledger.note("a", progress).unwrap();
         let same = Ledger::open(dir.path(), 1).unwrap();
-        assert_eq!((same.is_taken(), same.progress("a")), (true, progress));
+        assert_eq!((same.is_taken(), same.progress("a")), (true, Some(progress)));
         let later = Ledger::open(dir.path(), 2).unwrap();
-        assert_eq!((later.is_taken(), later.progress("a")), (true, Progress::default()));
+        assert_eq!((later.is_taken(), later.progress("a")), (true, None));
     }
 
     #[test]

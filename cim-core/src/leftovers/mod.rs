@@ -5,8 +5,9 @@
 //! of the route is past its last line, the file is removed. Left out: who wrote the files, and when to ask for it
 //! (`[leftovers]` in the settings).
 //!
-//! Invariant: a line leaves its file only after every sink has acknowledged it. A kill repeats at most the lines of one
-//! chunk; a power loss repeats the files that were not removed yet.
+//! Invariant: a line leaves its file only after every sink has acknowledged it. A file of which lines were given up on the way
+//! stays, and is read again by the next start. A kill repeats at most the lines of one chunk; a power loss repeats the files
+//! that were not removed yet.
 
 mod aside;
 mod courier;

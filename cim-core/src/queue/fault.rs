@@ -105,9 +105,7 @@ impl State {
     pub(crate) fn detach(&mut self, fault: &str) {
         let first_kept = self.tail.first_seq().unwrap_or(self.next_seq);
         let gone = first_kept.saturating_sub(self.first_open());
-        for member in &mut self.members {
-            member.lose(first_kept, DropReason::Damaged);
-        }
+        self.give_up(first_kept, DropReason::Damaged);
         self.note_lost("missing", gone);
         self.stream = None;
         self.suspect = None;

@@ -30,11 +30,12 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    /// Books a run. What was shed meanwhile is booked already: only the part from `next` on counts.
+    /// Books a run. What was shed meanwhile is booked already: only the part from `next` on counts. What has an end
+    /// behind the run, whose own end is then an open record, is still held.
     pub(crate) fn settle(&mut self, run: &Settlement) {
         let from = self.next.max(run.first);
         let records = run.end.saturating_sub(from);
-        let open = |seqs: &[u64]| seqs.iter().filter(|seq| **seq >= from).count() as u64;
+        let open = |seqs: &[u64]| seqs.iter().filter(|seq| (from..run.end).contains(seq)).count() as u64;
         let (dead, rejected) = (open(&run.dead), open(&run.rejected));
         let delivered = records.saturating_sub(dead + rejected);
         self.books.delivered += delivered;
@@ -76,6 +77,17 @@ mod tests {
         assert_eq!(member.books.dead_lettered, 1);
         assert_eq!(member.books.delivered, 6);
         assert!(member.books.balanced());
+    }
+
+    #[test]
+    fn what_has_an_end_behind_an_open_record_is_still_held() {
+        let mut member = member(1, 10);
+        let run =
+            Settlement { first: 1, end: 4, dead: vec![2, 5], fallback: vec![3, 6], ..Settlement::default() };
+        member.settle(&run);
+        assert_eq!((member.books.dead_lettered, member.books.to_fallback, member.books.delivered), (1, 1, 2));
+        assert_eq!(member.next, 4);
+        assert!(Books { held: 7, ..member.books }.balanced());
     }
 
     #[test]

@@ -222,6 +222,11 @@ impl ClassQueue {
         self.lock().first_unstored()
     }
 
+    /// First sequence after the last record that some sink never got: shed, damaged, or refused for good.
+    pub(crate) fn given_up(&self) -> u64 {
+        self.lock().given_up
+    }
+
     /// What stands at `from`, up to about `max_bytes`.
     pub(crate) fn take(&self, from: u64, max_records: usize, max_bytes: usize) -> Taken {
         self.lock().take(from, max_records, max_bytes)

@@ -34,6 +34,8 @@ pub(crate) struct State {
     /// First sequence whose sync failed, and that has not been written again.
     pub(super) suspect: Option<u64>,
     pub(super) lost: Vec<(&'static str, u64)>,
+    /// First sequence after the last record that some sink never got.
+    pub(super) given_up: u64,
 }
 
 impl State {
@@ -67,6 +69,7 @@ impl State {
             full: false,
             suspect: None,
             lost: Vec::new(),
+            given_up: 0,
         })
     }
 
@@ -190,7 +193,10 @@ impl State {
         true
     }
 
-    fn give_up(&mut self, through: u64, reason: DropReason) {
+    pub(super) fn give_up(&mut self, through: u64, reason: DropReason) {
+        if self.first_open() < through {
+            self.given_up = self.given_up.max(through);
+        }
         for member in &mut self.members {
             member.lose(through, reason);
         }
@@ -228,6 +234,9 @@ impl State {
     pub(crate) fn settle(&mut self, member: usize, run: &Settlement) -> Option<TrimJob> {
         let member = self.members.get_mut(member)?;
         member.settle(run);
+        if let Some(last) = run.rejected.last() {
+            self.given_up = self.given_up.max(last + 1);
+        }
         let (name, next) = (member.name.clone(), member.next);
         self.moved(&name, next)
     }
@@ -238,6 +247,9 @@ impl State {
         let before = member.books.dropped_total();
         member.lose(through, reason);
         let gone = member.books.dropped_total() - before;
+        if gone > 0 {
+            self.given_up = self.given_up.max(through);
+        }
         let (name, next) = (member.name.clone(), member.next);
         if reason == DropReason::Damaged {
             self.note_lost("damaged", gone);

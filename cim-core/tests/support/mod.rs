@@ -9,20 +9,27 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use cim_core::intake::{Offer, Offered};
 use cim_core::{
-    Batch, Cim, Component, DeliveryError, DeliveryErrorKind, Durability, Event, EventSink, LogRecord,
-    LogSink, MemberStatus, Sink, SinkProfile, async_trait,
+    Batch, Cim, Class, Component, DeliveryError, DeliveryErrorKind, Durability, Event, EventSink, Health,
+    LogRecord, LogSink, MemberStatus, Sink, SinkProfile, async_trait,
 };
+use tokio::sync::Notify;
 
 /// What the next call answers.
 pub enum Answer {
     Fail(DeliveryErrorKind),
+    /// Unavailable, once told.
+    FailWhenTold(Arc<Notify>),
     Only(DeliveryErrorKind, Vec<usize>),
     Panic,
     Hang,
+    /// Holds its thread until the other end is gone, as a call into a disk does that does not answer.
+    Block(Receiver<()>),
 }
 
 #[derive(Default)]
@@ -59,8 +66,15 @@ impl Scripted {
         let answer = self.script.lock().unwrap().pop_front();
         match answer {
             Some(Answer::Fail(kind)) => return Err(DeliveryError::new(kind, "scripted")),
+            Some(Answer::FailWhenTold(told)) => {
+                told.notified().await;
+                return Err(DeliveryError::new(DeliveryErrorKind::Unavailable, "scripted"));
+            }
             Some(Answer::Panic) => panic!("scripted"),
             Some(Answer::Hang) => std::future::pending().await,
+            Some(Answer::Block(gone)) => {
+                let _ = gone.recv();
+            }
             Some(Answer::Only(kind, open)) => {
                 let kept = lines.iter().enumerate().filter(|(at, _)| !open.contains(at));
                 self.lines.lock().unwrap().extend(kept.map(|(_, (line, _))| line.clone()));
@@ -88,6 +102,10 @@ impl Scripted {
 impl Component for Scripted {
     fn name(&self) -> &str {
         "scripted"
+    }
+    async fn probe(&self) -> Health {
+        let down = *self.down.lock().unwrap();
+        down.map_or(Health::Ready, |kind| Health::Degraded(kind.as_str().to_owned()))
     }
 }
 
@@ -148,4 +166,15 @@ pub async fn send(cim: &Cim, lines: &[String]) {
     for line in lines {
         intake.log("app", line.as_bytes()).await.unwrap();
     }
+}
+
+/// One frame of them, which a sink with room for it gets as one batch.
+pub fn send_together(cim: &Cim, lines: &[String]) {
+    let mut lane = cim.lane();
+    for line in lines {
+        let payload = line.as_bytes();
+        let offer = Offer { class: Class::Log, headers: None, source: b"app", payload, own: false };
+        assert_eq!(lane.offer(&offer, false), Offered::Taken);
+    }
+    lane.flush();
 }

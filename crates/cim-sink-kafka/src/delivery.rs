@@ -136,7 +136,7 @@ impl<'s> Delivery<'s> {
             }
             undelivered.push(position);
         }
-        ledger.leave(self.call);
+        ledger.leave(self.call, undelivered.is_empty());
         if undelivered.is_empty() {
             return Ok(());
         }

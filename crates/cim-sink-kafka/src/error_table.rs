@@ -76,6 +76,11 @@ pub const TABLE: &[Row] = &[
         ],
     },
     Row {
+        kind: DeliveryErrorKind::Unavailable,
+        meaning: "Another record of the same request was refused; this one is sent again.",
+        codes: &[Code::InvalidDifferentRecord],
+    },
+    Row {
         kind: DeliveryErrorKind::Throttled,
         meaning: "A quota of the broker, or the client's own queue of 8 MiB, is used up. Retried.",
         codes: &[Code::QueueFull, Code::ThrottlingQuotaExceeded],
@@ -92,7 +97,6 @@ pub const TABLE: &[Row] = &[
                   its neighbours are delivered.",
         codes: &[
             Code::InvalidRecord,
-            Code::InvalidDifferentRecord,
             Code::InvalidTimestamp,
             Code::PolicyViolation,
             Code::UnsupportedForMessageFormat,
@@ -191,6 +195,16 @@ mod tests {
     fn an_unknown_code_is_retried() {
         assert_eq!(kind(Code::Unknown), DeliveryErrorKind::Unavailable);
         assert_eq!(kind(Code::NonEmptyGroup), DeliveryErrorKind::Unavailable);
+    }
+
+    #[test]
+    fn a_record_is_not_given_up_for_another_one_of_its_request() {
+        assert_eq!(kind(Code::InvalidDifferentRecord), DeliveryErrorKind::Unavailable);
+        let refused = weight(kind(Code::InvalidRecord));
+        assert!(
+            refused > weight(kind(Code::InvalidDifferentRecord)),
+            "the reason is told, not what follows from it"
+        );
     }
 
     /// The guide shows this table and no other.

@@ -58,8 +58,8 @@ fn run(shared: &Arc<Shared>, mut recipe: Recipe) {
         }
     }
     // Another sink may get the rest of a batch that was acknowledged in part, and with it the whole batch.
-    let untold = shared.lanes().map(|lane| lane.ledger().untold() as u64);
-    shared.may_be_doubled(untold.into_iter().sum());
+    let unsettled = shared.lanes().map(|lane| lane.ledger().unsettled() as u64);
+    shared.may_be_doubled(unsettled.into_iter().sum());
     shared.show(0);
     shared.ended.notify_one();
 }

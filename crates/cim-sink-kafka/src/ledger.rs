@@ -23,6 +23,8 @@ pub(crate) enum Fate {
 
 /// Nobody waits for the record.
 const NOBODY: u64 = 0;
+/// Told as delivered while an earlier record was open: the engine may end before it has settled it.
+const TOLD: u64 = u64::MAX;
 
 #[derive(Debug)]
 struct Entry {
@@ -36,6 +38,8 @@ struct Entry {
 #[derive(Debug)]
 struct Call {
     id: u64,
+    /// Lowest of its records.
+    first: u64,
     /// Records it waits for.
     open: usize,
     settled: Arc<Notify>,
@@ -71,7 +75,7 @@ impl Ledger {
         }
         self.calls_made += 1;
         let settled = Arc::new(Notify::new());
-        self.calls.push(Call { id: self.calls_made, open: 0, settled: Arc::clone(&settled) });
+        self.calls.push(Call { id: self.calls_made, first, open: 0, settled: Arc::clone(&settled) });
         (self.calls_made, settled)
     }
 
@@ -154,10 +158,17 @@ impl Ledger {
         held.len()
     }
 
-    /// Records that are acknowledged although their delivery was not seen through: whoever delivers it next repeats them.
-    pub(crate) fn untold(&self) -> usize {
-        let untold = |entry: &&Entry| entry.fate == Fate::Delivered && entry.call == NOBODY;
-        self.entries.iter().filter(untold).count()
+    /// Records that are acknowledged and that the engine may not have settled: whoever delivers them next repeats them.
+    pub(crate) fn unsettled(&self) -> usize {
+        let unsettled = |entry: &&Entry| entry.fate == Fate::Delivered && matches!(entry.call, NOBODY | TOLD);
+        self.entries.iter().filter(unsettled).count()
+    }
+
+    /// Forgets what is acknowledged without the engine having been told. Returns how many records that were.
+    pub(crate) fn forget_untold(&mut self) -> usize {
+        let before = self.entries.len();
+        self.entries.retain(|entry| (entry.fate, entry.call) != (Fate::Delivered, NOBODY));
+        before - self.entries.len()
     }
 
     /// Where a record of a delivery stands; `None` when the client was never given it.
@@ -165,25 +176,35 @@ impl Ledger {
         self.find(seq).ok().and_then(|at| self.entries.get(at)).map(|entry| entry.fate)
     }
 
-    /// Ends a delivery whose caller was told the fates; what the client still holds stays.
-    pub(crate) fn leave(&mut self, call: u64) {
-        self.release(call, |fate| fate == Fate::Held);
+    /// Ends a delivery whose caller was told the fates; what the client still holds stays. `all` of it is delivered, or not.
+    pub(crate) fn leave(&mut self, call: u64, all: bool) {
+        self.calls.retain(|known| known.id != call);
+        // The engine settles in order. With nothing open before it, what was told is settled as far as the next call.
+        let in_turn = all && !self.broken && self.calls.iter().all(|known| known.id > call);
+        let next = self.calls.iter().map(|known| known.first).min().unwrap_or(u64::MAX);
+        let settled_before = if in_turn { next } else { 0 };
+        self.entries.retain_mut(|entry| {
+            if entry.call == call {
+                entry.call = match entry.fate {
+                    Fate::Held => NOBODY,
+                    Fate::Delivered => TOLD,
+                    Fate::Failed(_) => return false,
+                };
+            }
+            entry.call != TOLD || entry.seq >= settled_before
+        });
     }
 
     /// Ends a delivery whose caller went away: it will ask again, also for what has been delivered.
     pub(crate) fn desert(&mut self, call: u64) {
-        self.release(call, |fate| !matches!(fate, Fate::Failed(_)));
-    }
-
-    fn release(&mut self, call: u64, stays: impl Fn(Fate) -> bool) {
+        self.calls.retain(|known| known.id != call);
         self.entries.retain_mut(|entry| {
             if entry.call != call {
                 return true;
             }
             entry.call = NOBODY;
-            stays(entry.fate)
+            !matches!(entry.fate, Fate::Failed(_))
         });
-        self.calls.retain(|known| known.id != call);
     }
 
     /// Records the delivery still waits for.
@@ -258,7 +279,7 @@ mod tests {
         ledger.report(1, None);
         ledger.report(3, None);
         assert_eq!(ledger.open(again), 0);
-        ledger.leave(again);
+        ledger.leave(again, true);
         assert_eq!((ledger.fate(1), ledger.held()), (None, 0));
     }
 
@@ -267,14 +288,63 @@ mod tests {
         let (mut ledger, call) = handed_over(1..4);
         ledger.report(1, None);
         ledger.report(3, None);
-        assert_eq!(ledger.untold(), 0, "somebody waits");
+        assert_eq!(ledger.unsettled(), 0, "somebody waits");
         ledger.desert(call);
-        assert_eq!(ledger.untold(), 2);
+        assert_eq!(ledger.unsettled(), 2);
         let (again, _) = ledger.enter(7, 1);
         assert!((1..4).all(|seq| ledger.claim(again, seq)));
         ledger.report(2, None);
-        ledger.leave(again);
-        assert_eq!(ledger.untold(), 0, "it was told");
+        ledger.leave(again, true);
+        assert_eq!(ledger.unsettled(), 0, "it was told");
+    }
+
+    #[test]
+    fn what_is_acknowledged_after_its_delivery_was_given_up_is_forgotten_with_the_rest() {
+        let (mut ledger, call) = handed_over(1..4);
+        ledger.leave(call, false);
+        ledger.report(1, None);
+        ledger.report(2, Some(RDKafkaErrorCode::PurgeQueue));
+        assert_eq!((ledger.forget_untold(), ledger.forget_untold()), (1, 0));
+        assert_eq!((ledger.fate(1), ledger.held()), (None, 1));
+    }
+
+    #[test]
+    fn what_was_told_beside_a_failure_is_settled_with_the_failed_record() {
+        let (mut ledger, call) = handed_over(1..4);
+        ledger.report(1, Some(RDKafkaErrorCode::InvalidRecord));
+        ledger.report(2, None);
+        ledger.report(3, None);
+        ledger.leave(call, false);
+        assert_eq!(ledger.unsettled(), 2, "an end now leaves the engine with all three");
+        let (again, _) = ledger.enter(7, 1);
+        assert!(!ledger.claim(again, 1));
+        ledger.add(again, 1);
+        ledger.report(1, None);
+        ledger.leave(again, true);
+        assert_eq!((ledger.unsettled(), ledger.fate(3)), (0, None));
+    }
+
+    #[test]
+    fn what_was_told_out_of_turn_is_settled_as_far_as_the_next_delivery() {
+        let (mut ledger, first) = handed_over(1..3);
+        let calls: Vec<u64> = (3..6)
+            .map(|seq| {
+                let (call, _) = ledger.enter(7, seq);
+                ledger.add(call, seq);
+                call
+            })
+            .collect();
+        for seq in [1, 2, 3, 5] {
+            ledger.report(seq, None);
+        }
+        ledger.leave(calls[2], true);
+        ledger.leave(calls[0], true);
+        assert_eq!(ledger.unsettled(), 2, "those before are still waited for");
+        ledger.leave(first, true);
+        assert_eq!((ledger.unsettled(), ledger.fate(3)), (1, None), "up to the one that is still waited for");
+        ledger.report(4, None);
+        ledger.leave(calls[1], true);
+        assert_eq!(ledger.unsettled(), 0);
     }
 
     #[test]
@@ -283,7 +353,7 @@ mod tests {
         ledger.report(1, Some(RDKafkaErrorCode::PurgeQueue));
         assert_eq!(ledger.fate(1), Some(Fate::Failed(RDKafkaErrorCode::PurgeQueue)));
         assert!(ledger.broken());
-        ledger.leave(call);
+        ledger.leave(call, false);
         let (again, _) = ledger.enter(7, 1);
         assert!(!ledger.broken());
         assert!(!ledger.claim(again, 1), "given back");

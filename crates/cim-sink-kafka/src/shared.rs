@@ -163,6 +163,10 @@ impl Shared {
 
     /// Notes that the client gave a record back.
     pub(crate) fn failed(&self, class: Class, code: RDKafkaErrorCode) {
+        // The library's own codes are negative; with one of the protocol, a broker has answered.
+        if code as i32 > 0 {
+            self.link.answered();
+        }
         match code {
             RDKafkaErrorCode::PurgeInflight => self.may_be_doubled(1),
             // Never sent, unless it was taken back from a connection that broke.
@@ -203,5 +207,28 @@ impl Shared {
         gauge!(catalog::KAFKA_BROKERS, "sink" => self.name.clone()).set(connected);
         counter!(catalog::KAFKA_REBUILDS, "sink" => self.name.clone()).increment(0);
         self.may_be_doubled(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "test code: a failed step is the failure")]
+
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_an_answer_of_a_broker_and_a_loss_is_none() {
+        let settings = KafkaSettings::read(&serde_json::json!({ "brokers": ["a:1"] })).unwrap();
+        for (code, is_up) in [
+            (RDKafkaErrorCode::InvalidRecord, true),
+            (RDKafkaErrorCode::MessageSizeTooLarge, true),
+            (RDKafkaErrorCode::PurgeQueue, false),
+            (RDKafkaErrorCode::MessageTimedOut, false),
+        ] {
+            let shared = Shared::new("broker".to_owned(), &settings);
+            shared.link.begin();
+            shared.failed(Class::Log, code);
+            assert_eq!(shared.link.is_up(), is_up, "{code:?}");
+        }
     }
 }

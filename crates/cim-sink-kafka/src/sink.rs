@@ -267,17 +267,20 @@ impl KafkaSink {
         self.shared.lanes().iter().map(|lane| lane.ledger().held()).sum()
     }
 
-    /// Takes everything back from the client: whoever offered it will not offer it again.
+    /// Takes everything back from the client: whoever offered it will not offer it again. The client is one for both
+    /// classes, so the other one gets its records back as well, and sends them again.
     async fn take_back(&self, lane: &Lane) {
-        if lane.ledger().held() == 0 {
-            return;
+        if lane.ledger().held() > 0 {
+            let mut slot = self.shared.slot();
+            self.shared.order(|orders| orders.end = Some(End::Purge));
+            let gone = slot.wait_for(|_| lane.ledger().held() == 0);
+            if timeout(CLOSE_TIME, gone).await.is_err() {
+                tracing::warn!(sink = %self.shared.name, "the client is slow to give records back; they may be doubled");
+            }
         }
-        let mut slot = self.shared.slot();
-        self.shared.order(|orders| orders.end = Some(End::Purge));
-        let gone = slot.wait_for(|_| lane.ledger().held() == 0);
-        if timeout(CLOSE_TIME, gone).await.is_err() {
-            tracing::warn!(sink = %self.shared.name, "the client is slow to give records back; they may be doubled");
-        }
+        // Acknowledged after the engine was told that there is no hope.
+        let untold = lane.ledger().forget_untold();
+        self.shared.may_be_doubled(untold as u64);
     }
 }
 
@@ -299,6 +302,10 @@ impl Component for KafkaSink {
         }
         let held = self.held();
         if let Some(complaint) = self.shared.link.complaint() {
+            // Only a client finds out that brokers are back, and with nothing to deliver nobody else asks for one.
+            if matches!(*self.shared.slot().borrow(), Slot::Vacant) {
+                self.shared.order(|orders| orders.wanted = true);
+            }
             return Health::Degraded(format!("{complaint}; {held} records wait in the client"));
         }
         let complaint = self.shared.lanes().iter().find_map(|lane| lane.topic.complaint());

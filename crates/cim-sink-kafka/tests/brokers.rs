@@ -22,7 +22,7 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey as Api, RDKafkaRespErr};
 use rdkafka::{Offset, TopicPartitionList};
-use rig::{PATIENCE, Target, samples, texts};
+use rig::{PATIENCE, Target, samples, texts, until};
 
 type Mock = MockCluster<'static, DefaultProducerContext>;
 
@@ -228,6 +228,18 @@ async fn what_is_given_up_does_not_arrive() {
     rig.mock.broker_up(1).unwrap();
     rig.insist(&samples(25..30)).await;
     assert_eq!(rig.seen(), [[texts(1..5), texts(25..30)].concat()]);
+}
+
+/// Once a fallback has everything there is no client any more, and nothing that would make one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_return_of_the_brokers_is_told_although_nothing_is_delivered() {
+    let rig = Rig::new(1);
+    rig.deliver(&samples(1..5)).await.unwrap();
+    rig.mock.broker_down(1).unwrap();
+    rig.deliver(&samples(5..25)).await.unwrap_err();
+    cim_core::LogSink::abandon(&*rig.sink).await;
+    rig.mock.broker_up(1).unwrap();
+    until("the return", async || rig.sink.probe().await == Health::Ready).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -12,11 +12,11 @@ mod rig;
 
 use std::collections::BTreeSet;
 
-use cim_core::{Component as _, DeliveryError, DeliveryErrorKind as Kind, Undelivered};
+use cim_core::{Component as _, DeliveryError, DeliveryErrorKind as Kind, Health, Undelivered};
 use cim_sink_kafka::error_table;
 use cim_testkit::Sample;
 use cim_testkit::null_broker::{Api, Fault, NullBroker, code};
-use rig::{Target, samples, texts};
+use rig::{Target, samples, texts, until};
 
 /// `THROTTLING_QUOTA_EXCEEDED`, which brokers of 2.1 did not know.
 const THROTTLING_QUOTA_EXCEEDED: i16 = 89;
@@ -113,6 +113,8 @@ async fn refused_with(code: i16) -> DeliveryError {
     }
     let (alone, _) = alone.expect("a refusal of one record");
     assert_eq!((alone.kind(), alone.undelivered()), (error.kind(), &Undelivered::Only(vec![0])));
+    // Nothing has to follow: the broker is well.
+    until("the sink to be ready", async || stage.target.sink.probe().await == Health::Ready).await;
     stage.target.insist(&samples(7..9)).await;
     assert_eq!(stage.seen(), [texts(1..5), texts(6..9)].concat());
     error

@@ -9,8 +9,9 @@
 
 mod rig;
 
+use cim_core::{Component as _, Health};
 use cim_testkit::null_broker::{Api, Fault, NullBroker, code};
-use rig::{Target, samples, texts};
+use rig::{Target, counted, samples, texts, until};
 
 /// What the broker keeps, each partition in its order.
 fn seen(broker: &NullBroker, partitions: usize) -> Vec<Vec<String>> {
@@ -22,14 +23,20 @@ fn seen(broker: &NullBroker, partitions: usize) -> Vec<Vec<String>> {
     seen
 }
 
-/// The producer is replaced, by itself; nothing is lost, and the order is kept.
+const REBUILDS: &str = "cim_kafka_producer_rebuilds_total";
+const POSSIBLE_DUPLICATES: &str = "cim_kafka_possible_duplicates_total";
+
+/// The producer is replaced, by itself, and says so; nothing is lost, and the order is kept.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_producer_that_must_not_go_on_is_replaced() {
     for answer in [code::OUT_OF_ORDER_SEQUENCE, code::INVALID_PRODUCER_EPOCH, code::UNKNOWN_PRODUCER_ID] {
         let broker = NullBroker::start(&[("LOGS", 2), ("EVENT", 1)]).unwrap();
         broker.keep_records();
+        let counts = || [REBUILDS, POSSIBLE_DUPLICATES].map(|metric| counted(metric, "broker"));
+        let before = counts();
         let target = Target::new(broker.address().to_string(), &serde_json::json!({}));
         target.deliver(&samples(1..11)).await.unwrap();
+        assert_eq!(counts(), before, "{answer}");
         broker.next(Api::Produce, Fault::Error(answer));
         target.insist(&samples(11..31)).await;
         target.insist(&samples(31..41)).await;
@@ -39,5 +46,36 @@ async fn a_producer_that_must_not_go_on_is_replaced() {
         all.sort();
         all.dedup();
         assert_eq!(all, texts(1..41), "{answer}");
+        let [rebuilds, possible] = counts();
+        if answer == code::UNKNOWN_PRODUCER_ID {
+            // Not fatal: the client itself asks for new numbers, and the broker has stored nothing.
+            assert_eq!(rebuilds, before[0], "{answer}");
+            continue;
+        }
+        assert!(rebuilds > before[0], "{answer}: the replacement is not counted");
+        assert!(possible > before[1], "{answer}: the broker may have had what was sent again");
     }
+}
+
+/// The engine was told that there is no hope; then the broker came back and took what the client held. A fallback that gets it
+/// now doubles it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_arrived_after_its_delivery_was_given_up_is_counted_when_it_is_abandoned() {
+    let counts = || counted(POSSIBLE_DUPLICATES, "late");
+    assert_eq!(counts(), 0);
+    let topics = [("LOGS", 1), ("EVENT", 1)];
+    let broker = NullBroker::start(&topics).unwrap();
+    let address = broker.address();
+    let target = Target::named("late", address.to_string(), &serde_json::json!({}));
+    target.deliver(&samples(1..4)).await.unwrap();
+    drop(broker);
+    target.deliver(&samples(4..7)).await.expect_err("it was delivered to nobody");
+    let broker = NullBroker::start_at(address, &topics).unwrap();
+    broker.keep_records();
+    until("what the client held", async || broker.records("LOGS").len() == 3).await;
+    until("the end of the outage", async || target.sink.probe().await == Health::Ready).await;
+    cim_core::LogSink::abandon(&*target.sink).await;
+    assert_eq!(counts(), 3);
+    cim_core::LogSink::abandon(&*target.sink).await;
+    assert_eq!(counts(), 3, "they were counted twice");
 }

@@ -34,23 +34,21 @@ pub(crate) async fn send<R>(
         Ok(()) => wire.confirmed(ends.last().copied().unwrap_or_default()).await,
         broken => broken,
     };
-    let Err(error) = taken else {
-        flight.landed();
-        lane.delivered();
-        return Ok(());
-    };
-    let is_news = !wire.is_broken();
-    let taken = wire.break_off();
-    let first = ends.partition_point(|end| *end <= taken);
-    if first == batch.len() {
-        // It broke, but only after the last byte had been taken.
-        flight.landed();
-        return Ok(());
+    if let Err(error) = taken {
+        let is_news = !wire.is_broken();
+        let taken = wire.break_off();
+        let first = ends.partition_point(|end| *end <= taken);
+        // Otherwise it broke only after the last byte had been taken.
+        if first < batch.len() {
+            let what = format!("the connection to {peer} broke");
+            let error = DeliveryError::new(DeliveryErrorKind::Unavailable, what).with_source(error);
+            let error = error.only((first..batch.len()).collect());
+            return Err(if is_news { lane.broken(error) } else { error });
+        }
     }
-    let what = format!("the connection to {peer} broke");
-    let error = DeliveryError::new(DeliveryErrorKind::Unavailable, what).with_source(error);
-    let error = error.only((first..batch.len()).collect());
-    Err(if is_news { lane.broken(error) } else { error })
+    flight.landed();
+    lane.delivered();
+    Ok(())
 }
 
 async fn write<R>(

@@ -11,7 +11,6 @@ mod support;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use cim_core::{
     Class, DeliveryErrorKind, Identity, LogFormat, Neighbours, OrchestratorErrorKind, Peer, PeerQuery, Sink,
@@ -19,7 +18,7 @@ use cim_core::{
 };
 use cim_sink_tcp::{NodeAgentSettings, TcpSettings, TcpSink};
 use cim_testkit::{FakeOrchestrator, Sample, Subject};
-use support::{PATIENCE, Receiver, context};
+use support::{PATIENCE, Receiver, context, wait_for};
 
 /// A sink that looks for its agent, and who tells it.
 struct Rig {
@@ -60,11 +59,7 @@ impl Rig {
 
 /// Waits until a receiver has seen that many connections: its kernel takes records before it looks.
 fn connected(receiver: &Receiver, count: usize) {
-    let deadline = Instant::now() + PATIENCE;
-    while receiver.connects() != count {
-        assert!(Instant::now() < deadline, "{} connections in place of {count}", receiver.connects());
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    wait_for(&format!("{count} connections"), || receiver.connects() == count);
 }
 
 #[tokio::test]

@@ -7,12 +7,13 @@
     reason = "test code: a failed step is the failure, and each test program uses a part of it"
 )]
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use cim_core::{Class, DeliveryError, Identity, LogFormat, Sink, SinkContext, Undelivered};
 use cim_sink_kafka::{KafkaSettings, KafkaSink};
 use cim_testkit::{Sample, Subject};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -24,6 +25,11 @@ pub struct Target {
 impl Target {
     /// A sink towards these bootstrap servers; `more` joins its settings.
     pub fn new(servers: String, more: &serde_json::Value) -> Self {
+        Self::named("broker", servers, more)
+    }
+
+    /// The same under a name of its own, under which it counts.
+    pub fn named(name: &str, servers: String, more: &serde_json::Value) -> Self {
         let mut table = serde_json::json!({
             "brokers": servers.split(',').collect::<Vec<_>>(),
             "give_up_after": "1s",
@@ -33,7 +39,7 @@ impl Target {
         let identity =
             Identity { namespace: "ns1".to_owned(), pod: "pod-1".to_owned(), ..Identity::default() };
         let context = SinkContext {
-            name: "broker".to_owned(),
+            name: name.to_owned(),
             identity: Arc::new(identity),
             log_format: LogFormat::Text,
             neighbours: cim_core::Neighbours::default(),
@@ -57,6 +63,29 @@ impl Target {
                 rest = positions.iter().map(|at| rest[*at].clone()).collect();
             }
         }
+    }
+}
+
+/// What a sink of that name has counted under that name so far. Asked once before the sink counts, or it is not heard.
+pub fn counted(metric: &str, sink: &str) -> u64 {
+    static PAGE: OnceLock<PrometheusHandle> = OnceLock::new();
+    let page = PAGE.get_or_init(|| {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let page = recorder.handle();
+        metrics::set_global_recorder(recorder).expect("another recorder");
+        page
+    });
+    let series = format!("{metric}{{sink=\"{sink}\"}} ");
+    let text = page.render();
+    text.lines().find_map(|line| line.strip_prefix(&series)).map_or(0, |count| count.parse().unwrap())
+}
+
+/// Polls until the condition holds.
+pub async fn until(what: &str, condition: impl AsyncFn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition().await {
+        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 

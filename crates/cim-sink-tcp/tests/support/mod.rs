@@ -87,11 +87,7 @@ impl Receiver {
         if mood == Mood::Cutting {
             socket.set_recv_buffer_size(SMALL_BUFFER).unwrap();
         }
-        let deadline = Instant::now() + PATIENCE;
-        while let Err(error) = socket.bind(&self.address.into()) {
-            assert!(Instant::now() < deadline, "the port is taken: {error}");
-            std::thread::sleep(TICK);
-        }
+        wait_for("the port to be free", || socket.bind(&self.address.into()).is_ok());
         socket.listen(128).unwrap();
         self.set(mood);
         self.serve(socket.into());
@@ -237,6 +233,6 @@ pub fn wait_for(what: &str, condition: impl Fn() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !condition() {
         assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
-        std::thread::sleep(Duration::from_millis(2));
+        std::thread::sleep(TICK);
     }
 }

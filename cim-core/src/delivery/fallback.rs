@@ -1,0 +1,158 @@
+//! The sink used while the first one is down: from when on, what it gets, and how its use ends.
+//!
+//! Invariants: in mode `final` each record is given to one of the two for good; in mode `copy` the fallback gets copies, and
+//! what becomes of them decides nothing.
+
+use std::time::{Duration, Instant};
+
+use super::decision::{Decision, decide};
+use super::feed::{Feed, Next};
+use super::outlet::Outlet;
+use super::resolve::{Run, describe};
+use super::span::Selection;
+use super::worker::{Phase, Worker};
+use crate::books::DropReason;
+use crate::contract::{Durability, Health};
+use crate::settings::FallbackMode;
+
+/// How often a sink is asked whether it is back while there is nothing to deliver.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// The sink used while the first one is down.
+pub(crate) struct Fallback {
+    pub outlet: Outlet,
+    pub after: Duration,
+    pub mode: FallbackMode,
+}
+
+impl Worker {
+    /// Serves the queue through the fallback until the sink itself is due for another attempt. Nothing may be on its way.
+    /// False: stopped on the way.
+    pub(super) async fn serve_fallback(&mut self, feed: &mut Feed) -> bool {
+        let Some(fallback) = &self.fallback else { return true };
+        let profile = fallback.outlet.profile();
+        while self.phase() < Phase::Landing && self.primary_due.is_some_and(|due| Instant::now() < due) {
+            let span = match feed.next(&profile).await {
+                Next::Span(span) => span,
+                Next::Lost(through) => {
+                    self.queue.lose(self.member, through, DropReason::Damaged);
+                    continue;
+                }
+                Next::Empty => return true,
+            };
+            let all = Selection::All.of(&span);
+            let mut run = self.begin(span);
+            if !self.give_to_fallback(&mut run, all).await {
+                self.primary_due = None;
+            }
+            if !self.see_through(run).await {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Waits until the sink says that it works, from the moment on at which it would be tried again: with nothing to
+    /// deliver, nothing else ends the use of its fallback.
+    ///
+    /// # Cancel safety
+    /// May be dropped and called again.
+    pub(super) async fn sink_is_back(&self) {
+        if let Some(due) = self.primary_due {
+            tokio::time::sleep_until(due.into()).await;
+        }
+        while self.outlet.component().probe().await != Health::Ready {
+            tokio::time::sleep(ASK_AGAIN).await;
+        }
+    }
+
+    /// Whether the sink has failed for long enough.
+    pub(super) fn use_fallback(&self) -> bool {
+        let Some(fallback) = &self.fallback else { return false };
+        self.condition.failing_for().is_some_and(|failing| failing >= fallback.after)
+    }
+
+    /// Gives a group to the fallback for good (mode `final`). False: a part of it is still open, and is the run's next group.
+    pub(super) async fn give_to_fallback(&self, run: &mut Run, group: Vec<u64>) -> bool {
+        let others = std::mem::replace(&mut run.open, vec![group]);
+        if let Some(fallback) = self.fallback.as_ref().filter(|fallback| fallback.mode == FallbackMode::Final)
+        {
+            // What the sink still has of it must not arrive there as well.
+            let abandoned = self.before(Phase::Stop, self.outlet.abandon()).await;
+            if abandoned.is_some() {
+                self.offer(fallback, run).await;
+            }
+        }
+        let mut left: Vec<u64> = std::mem::replace(&mut run.open, others).into_iter().flatten().collect();
+        left.sort_unstable();
+        let all = left.is_empty();
+        run.open.extend((!all).then_some(left));
+        all
+    }
+
+    /// Delivers copies to the fallback, until then at most; everything stays held.
+    pub(super) async fn copy_until(&mut self, from: u64, until: Instant) {
+        let Some(fallback) = &self.fallback else { return };
+        let profile = fallback.outlet.profile();
+        let mut feed = Feed::new(std::sync::Arc::clone(&self.queue), from.max(self.seen_before));
+        let mut seen_before = self.seen_before;
+        while Instant::now() < until && self.phase() < Phase::Landing {
+            let span = match feed.next(&profile).await {
+                Next::Span(span) => span,
+                // Booked when the sink itself gets there.
+                Next::Lost(_) => continue,
+                Next::Empty => break,
+            };
+            let end = span.end();
+            let mut run = self.begin(span);
+            run.open.push(Selection::All.of(&run.span));
+            self.offer(fallback, &mut run).await;
+            if !run.open.is_empty() {
+                break;
+            }
+            seen_before = seen_before.max(end);
+        }
+        self.seen_before = seen_before;
+    }
+
+    /// Offers the open groups of a run to the fallback. What it refuses is halved, as with any sink, so that one record
+    /// holds up no other; what is open afterwards waits for the sink itself.
+    async fn offer(&self, fallback: &Fallback, run: &mut Run) {
+        let for_good = fallback.mode == FallbackMode::Final;
+        let unacknowledged = fallback.outlet.profile().durability == Durability::Unacknowledged;
+        while let Some(group) = run.open.pop() {
+            let Some(attempt) = self.attempt(&fallback.outlet, &run.span, &group, for_good).await else {
+                run.open.push(group);
+                return;
+            };
+            let taken = group.iter().filter(|seq| attempt.has_delivered(**seq));
+            let before = run.settlement.fallback.len();
+            run.settlement.fallback.extend(taken);
+            run.settlement.fallback_unacknowledged = unacknowledged;
+            if run.settlement.fallback.len() > before {
+                self.condition.falls_back();
+            }
+            if for_good && !self.set_undecodable_aside(run, attempt.broken).await {
+                run.open.extend(attempt.failed.map(|(_, open)| open));
+                return;
+            }
+            let Some((error, open)) = attempt.failed else { continue };
+            match decide(&error, group.len() == 1, 1, 0.0) {
+                Decision::Split => run.split(&open),
+                // The sink itself gets it later.
+                Decision::DeadLetter if !for_good => {}
+                Decision::DeadLetter if self.dead_letters.is_some() => {
+                    let (kind, text) = (error.kind().as_str(), describe(&error));
+                    if !self.set_aside(run, open, kind, &text).await {
+                        return;
+                    }
+                }
+                // Without a place for letters a record that the sink may well take would be lost.
+                Decision::DeadLetter | Decision::Retry(_) | Decision::Suspend(_) => {
+                    run.open.push(open);
+                    return;
+                }
+            }
+        }
+    }
+}
