@@ -102,9 +102,11 @@ fn diff_shows_what_the_last_change_changed_and_rollback_has_the_application_take
     let shown: Value = serde_json::from_str(&answer(&pod, &["diff", "app.json"])).unwrap();
     assert_eq!(shown, json!([{"op": "replace", "path": "/a/b", "value": "<x>&"}]));
     let history = answer(&pod, &["history"]);
-    pod.daemon.signal("TERM");
-    pod.daemon.ended();
-    pod.daemon.start_again();
+    until("it is remembered", || {
+        let memory = std::fs::read_to_string(pod.daemon.home().join("spool/configuration.json"));
+        memory.is_ok_and(|memory| memory.contains(r#""before":{"app.json""#))
+    });
+    pod.daemon.kill_and_restart();
     assert_eq!(answer(&pod, &["history"]), history, "the next process tells the same");
     let shown: Value = serde_json::from_str(&answer(&pod, &["diff", "app.json"])).unwrap();
     assert_eq!(shown[0]["value"], "<x>&");

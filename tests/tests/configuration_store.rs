@@ -87,7 +87,7 @@ fn a_store_that_runs_full_between_push_and_result_takes_the_result_once_there_is
         while etcd.member(0).etcdctl(&["put", &format!("fill/{filled}"), &"x".repeat(100_000)]).is_ok() {
             filled += 1;
         }
-        assert!(readiness(&pod).contains(" watching; "), "nothing waits yet: {}", readiness(&pod));
+        until("nothing waits yet", || readiness(&pod).contains(" watching; "));
 
         let mut wire = pod.daemon.connect();
         let result = format!(r#"{{"change-set-key":"{}","revision":"1","status":"success"}}"#, key(1));

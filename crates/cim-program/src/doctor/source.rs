@@ -4,7 +4,7 @@
 //! written.
 
 use cim_core::configuration::{DocumentId, MapLevel, OWN_DOCUMENT, commit_key, status_key};
-use cim_core::{Health, Identity, Registry};
+use cim_core::{Health, Identity, Registry, SourceErrorKind};
 use tokio::time::timeout;
 
 use super::LIMIT;
@@ -25,7 +25,11 @@ pub(super) async fn check(settings: &Settings, registry: &Registry, identity: &I
     let keys = [commit_key(identity, MapLevel::Ms, false), status_key(identity, &own)];
     let reading = async {
         for key in &keys {
-            source.read(key).await.map_err(|error| format!("{key}: {}", chain(&error)))?;
+            source.read(key).await.map_err(|error| match error.kind() {
+                // The rights of one key are not those of the other.
+                SourceErrorKind::Unauthorized => format!("{key}: {}", chain(&error)),
+                _ => chain(&error),
+            })?;
         }
         Ok::<(), String>(())
     };
