@@ -119,30 +119,14 @@ impl Driver {
         view: Arc<Mutex<ConfigurationView>>,
     ) -> Self {
         let memory = plan.dir.as_deref().map(Memory::load).unwrap_or_default().in_pod(&plan.identity.uid);
-        let rules = Rules { confirm: plan.confirmation.as_ref().map(Confirmation::time), ..plan.rules };
-        let mut desk = Desk::new(plan.identity.clone(), rules, plan.on_failure, memory.settled());
         let is_lasting = plan.source.as_ref().is_some_and(|source| source.has_lasting_revisions());
-        desk.set_lasting_revisions(is_lasting);
-        if memory.own_map {
-            desk.set_own_map(true);
-        }
-        if memory.registration.is_some() {
-            // The application registers once in its life, and this process is not the first one it meets.
-            desk.application_ready(false);
-        }
+        let (desk, commits) = remembered(&plan, &memory, is_lasting);
         intake.registered(memory.container());
         let scope = ConfigScope {
             namespace: plan.identity.namespace.clone(),
             microservice: plan.identity.microservice.clone(),
         };
         let nf_revision = memory.nf_revision.clone().or_else(|| plan.nf_revision.clone());
-        let now = Now { mono: Duration::ZERO, wall_ms: crate::clock::now_ms() };
-        let mut commits = Commits::new(memory.marks.clone(), memory.written.clone());
-        for unstored in &memory.unstored {
-            let Some((document, report)) = unstored.clone().report(&plan.identity, now) else { continue };
-            desk.await_storing(document);
-            commits.push(report);
-        }
         let mut this = Self {
             desk,
             day_one: DayOne::new(plan.day_one, nf_revision).restored(memory.day_one),
@@ -363,6 +347,29 @@ impl Driver {
         }
         self.note();
     }
+}
+
+/// Where an earlier process left off.
+fn remembered(plan: &Plan, memory: &Memory, is_lasting: bool) -> (Desk, Commits) {
+    let rules = Rules { confirm: plan.confirmation.as_ref().map(Confirmation::time), ..plan.rules };
+    let mut desk = Desk::new(plan.identity.clone(), rules, plan.on_failure, memory.settled());
+    desk.set_lasting_revisions(is_lasting);
+    if memory.own_map {
+        desk.set_own_map(true);
+    }
+    if memory.registration.is_some() {
+        // The application registers once in its life, and this process is not the first one it meets.
+        desk.application_ready(false);
+    }
+    let now = Now { mono: Duration::ZERO, wall_ms: crate::clock::now_ms() };
+    let mut commits = Commits::new(memory.marks.clone(), memory.written.clone());
+    for unstored in &memory.unstored {
+        if let Some((document, report)) = unstored.clone().report(&plan.identity, now) {
+            desk.await_storing(document);
+            commits.push(report);
+        }
+    }
+    (desk, commits)
 }
 
 /// The next thing the source tells; never, without a source.
