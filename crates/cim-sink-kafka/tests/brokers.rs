@@ -217,15 +217,21 @@ async fn an_outage_doubles_nothing() {
     assert_eq!(rig.sink.probe().await, Health::Ready);
 }
 
-/// What a fallback took does not arrive at the broker as well.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_given_up_does_not_arrive() {
+/// A sink that gave up what its broker did not take: a fallback has it. The broker is back.
+async fn after_a_fallback() -> Rig {
     let rig = Rig::new(1);
     rig.deliver(&samples(1..5)).await.unwrap();
     rig.mock.broker_down(1).unwrap();
     rig.deliver(&samples(5..25)).await.unwrap_err();
     cim_core::LogSink::abandon(&*rig.sink).await;
     rig.mock.broker_up(1).unwrap();
+    rig
+}
+
+/// What a fallback took does not arrive at the broker as well.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_given_up_does_not_arrive() {
+    let rig = after_a_fallback().await;
     rig.insist(&samples(25..30)).await;
     assert_eq!(rig.seen(), [[texts(1..5), texts(25..30)].concat()]);
 }
@@ -233,12 +239,7 @@ async fn what_is_given_up_does_not_arrive() {
 /// Once a fallback has everything there is no client any more, and nothing that would make one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_return_of_the_brokers_is_told_although_nothing_is_delivered() {
-    let rig = Rig::new(1);
-    rig.deliver(&samples(1..5)).await.unwrap();
-    rig.mock.broker_down(1).unwrap();
-    rig.deliver(&samples(5..25)).await.unwrap_err();
-    cim_core::LogSink::abandon(&*rig.sink).await;
-    rig.mock.broker_up(1).unwrap();
+    let rig = after_a_fallback().await;
     until("the return", async || rig.sink.probe().await == Health::Ready).await;
 }
 

@@ -1,6 +1,5 @@
 //! Processes that end while a result is on its way, stores that are set back, and pods that begin with what is still a change.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,18 +10,14 @@ use cim_testkit::MemorySource;
 use tokio::time::sleep;
 
 use super::application::Manner;
-use super::{COMMIT, LEASE, Pod, key, until};
-
-fn on(dir: &Path) -> impl FnOnce(&mut Plan) {
-    let dir = dir.to_owned();
-    move |plan| plan.dir = Some(dir)
-}
+use super::remembered::{on_spool, through_an_old_count};
+use super::{LEASE, Pod, key, until};
 
 #[tokio::test(start_paused = true)]
 async fn a_result_that_waits_for_the_store_outlives_the_process() {
     let (dir, left) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let store = MemorySource::new("store");
-    let pod = Pod::over(Arc::clone(&store), Manner::Works, on(dir.path()));
+    let pod = on_spool(&store, dir.path());
     pod.register().await;
     pod.change(6);
     pod.commits(6).await;
@@ -38,7 +33,7 @@ async fn a_result_that_waits_for_the_store_outlives_the_process() {
     assert_eq!(pod.committed(), Some(6));
     store.reopen();
     store.set_down(None);
-    let next = Pod::over(Arc::clone(&store), Manner::Works, on(left.path()));
+    let next = on_spool(&store, left.path());
     next.commits(7).await;
     next.change(8);
     next.commits(8).await;
@@ -89,19 +84,10 @@ async fn in_a_store_that_was_set_back_no_change_is_taken_for_one_of_an_earlier_c
     let spool = tempfile::tempdir().unwrap();
     let store = MemorySource::new("store");
     let before = store.snapshot();
-    let start = || Pod::over(Arc::clone(&store), Manner::Works, on(spool.path()));
-    let pod = start();
-    pod.register().await;
-    for revision in 56..=57 {
-        pod.change(revision);
-        pod.commits(revision).await;
-    }
-    pod.stop().await;
-    // The map is made anew, which a process that starts after that sees; the old result was judged and removed.
-    store.reopen();
-    store.delete(COMMIT.as_bytes());
+    through_an_old_count(&store, spool.path()).await;
+    // The map is made anew, which a process that starts after that sees.
     store.put_leased(key(1), "[]", LEASE);
-    let next = start();
+    let next = on_spool(&store, spool.path());
     next.commits(1).await;
     // All of it is lost: the store begins before any of this.
     store.set_back(&before);

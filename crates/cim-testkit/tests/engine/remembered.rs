@@ -16,8 +16,21 @@ use super::{COMMIT, LEASE, Pod, key, until};
 const MEMORY: &str = "configuration.json";
 
 /// A pod over that store, on what the one before left.
-fn on_spool(store: &Arc<MemorySource>, spool: &Path) -> Pod {
+pub fn on_spool(store: &Arc<MemorySource>, spool: &Path) -> Pod {
     Pod::over(Arc::clone(store), Manner::Works, |plan| plan.dir = Some(spool.to_owned()))
+}
+
+/// A process that ends with changes 56 and 57 of a map settled, and judged: the config server removes a result then.
+pub async fn through_an_old_count(store: &Arc<MemorySource>, spool: &Path) {
+    let pod = on_spool(store, spool);
+    pod.register().await;
+    for revision in 56..=57 {
+        pod.change(revision);
+        pod.commits(revision).await;
+    }
+    pod.stop().await;
+    store.reopen();
+    store.delete(COMMIT.as_bytes());
 }
 
 #[tokio::test(start_paused = true)]
@@ -135,16 +148,7 @@ async fn a_map_that_was_made_anew_counts_from_one_and_none_of_its_changes_is_tak
     let spool = tempfile::tempdir().unwrap();
     let store = MemorySource::new("store");
     let start = || on_spool(&store, spool.path());
-    let pod = start();
-    pod.register().await;
-    for revision in 56..=57 {
-        pod.change(revision);
-        pod.commits(revision).await;
-    }
-    pod.stop().await;
-    store.reopen();
-    // The config server removes the result of a change that it judged.
-    store.delete(COMMIT.as_bytes());
+    through_an_old_count(&store, spool.path()).await;
     for revision in 1..=2 {
         store.put_leased(key(revision), "[]", LEASE);
     }
