@@ -16,8 +16,12 @@ const FOUNDATION: [&str; 4] = ["cim-core", "cim-wire", "cim-spool", "cim-exposit
 const TEST_SUPPORT: [&str; 2] = ["cim-testkit", "cim-services"];
 /// Crates that may know every other one. The examples are none: they show what a crate of one's own needs.
 const ASSEMBLIES: [&str; 4] = ["cim-bin", "cim-program", "cim-tests", "cim-bench"];
-/// The one file that calls the system without a safe wrapper.
-const UNSAFE: &str = "crates/cim-sink-tcp/src/send_queue.rs";
+/// The files that call what has no safe wrapper, each for one thing: bytes not yet confirmed, memory given back, a vector unit.
+const UNSAFE: [&str; 3] = [
+    "crates/cim-sink-tcp/src/send_queue.rs",
+    "crates/cim-program/src/unused_memory.rs",
+    "crates/cim-wire/src/plain.rs",
+];
 
 #[test]
 fn arrows_point_to_the_foundation_only() {
@@ -107,7 +111,7 @@ fn features_are_decided_in_one_file() {
 }
 
 #[test]
-fn every_crate_keeps_to_the_lints_and_unsafe_code_stands_in_one_file() {
+fn every_crate_keeps_to_the_lints_and_unsafe_code_stands_in_three_files() {
     let metadata = MetadataCommand::new().no_deps().exec().unwrap();
     let root = std::fs::read_to_string(metadata.workspace_root.join("Cargo.toml")).unwrap();
     assert!(root.contains("unsafe_code = \"deny\""), "the lints of the workspace allow unsafe code");
@@ -124,7 +128,8 @@ fn every_crate_keeps_to_the_lints_and_unsafe_code_stands_in_one_file() {
         } else if path.extension().is_some_and(|ending| ending == "rs") {
             let text = std::fs::read_to_string(&path).unwrap();
             let allows = text.contains(concat!("allow(", "unsafe_code"));
-            assert!(!allows || path.ends_with(UNSAFE), "{} allows unsafe code", path.display());
+            let is_known = UNSAFE.iter().any(|known| path.ends_with(known));
+            assert!(!allows || is_known, "{} allows unsafe code", path.display());
         }
     }
 }

@@ -24,11 +24,19 @@ struct Hits {
     numbers: Vec<u32>,
 }
 
+/// The filters that name one event and have the same lists.
+#[derive(Debug, Default)]
+struct Shape {
+    /// The combinations of values that are wanted.
+    combinations: HashMap<Box<[u8]>, Hits>,
+    /// Some filter wants answers.
+    asks: bool,
+}
+
 /// The filters that name one event.
 #[derive(Debug, Default)]
 struct Wanted {
-    /// For each shape, the combinations of values that are wanted.
-    combinations: [HashMap<Box<[u8]>, Hits>; SHAPES],
+    shapes: [Shape; SHAPES],
     /// Filters with too many combinations, and their numbers.
     others: Vec<(u32, Filter)>,
 }
@@ -61,10 +69,12 @@ impl Index {
     pub fn matches(&self, traits: &Traits<'_>, scratch: &mut Vec<u8>, numbers: &mut Vec<u32>) -> bool {
         let Some(wanted) = traits.event.and_then(|event| self.events.get(event)) else { return false };
         let mut plain = false;
-        for (shape, combinations) in wanted.combinations.iter().enumerate() {
-            if !combinations.is_empty()
-                && key(shape, traits.others, scratch)
-                && let Some(hits) = combinations.get(scratch.as_slice())
+        for (lists, shape) in wanted.shapes.iter().enumerate() {
+            // Once a plain filter matches, other plain ones change nothing.
+            if !shape.combinations.is_empty()
+                && (shape.asks || !plain)
+                && key(lists, traits.others, scratch)
+                && let Some(hits) = shape.combinations.get(scratch.as_slice())
             {
                 plain |= hits.plain;
                 numbers.extend_from_slice(&hits.numbers);
@@ -89,10 +99,11 @@ impl Index {
         let shape = shape(lists);
         for event in filter.local_event_name.iter().flatten() {
             let wanted = self.events.entry(event.as_bytes().into()).or_default();
-            match wanted.combinations.get_mut(shape) {
-                Some(combinations) if spread => {
+            match wanted.shapes.get_mut(shape) {
+                Some(shape) if spread => {
+                    shape.asks |= filter.acknowledge;
                     for key in &keys {
-                        combinations.entry(key.clone()).or_default().add(number, filter.acknowledge);
+                        shape.combinations.entry(key.clone()).or_default().add(number, filter.acknowledge);
                     }
                 }
                 // A filter may name an event twice.

@@ -4,11 +4,15 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
+use std::mem::MaybeUninit;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+use rustix::event::epoll;
 
 use crate::error::{BenchError, Result};
 
@@ -52,7 +56,7 @@ impl Pump {
     }
 }
 
-/// The least that can stand between a publisher and a TCP receiver: what it reads it writes.
+/// The least that can stand between a publisher and a TCP receiver: epoll, read, write.
 ///
 /// Starts it on a port of its own; it serves one connection and ends with the process.
 ///
@@ -64,15 +68,49 @@ pub fn relay(target: SocketAddr) -> Result<SocketAddr> {
     let mut onward = TcpStream::connect(target).map_err(BenchError::io("connect to the receiver"))?;
     onward.set_nodelay(true).map_err(BenchError::io("set TCP_NODELAY"))?;
     std::thread::spawn(move || {
-        if let Ok((stream, _)) = listener.accept() {
+        if let Ok(stream) = listener.accept().and_then(|(stream, _)| Polled::new(stream)) {
             let _ = answer(stream, |bytes| onward.write_all(bytes));
         }
     });
     Ok(address)
 }
 
+/// A stream that is read when epoll says so, as every server does that has more than one.
+struct Polled {
+    stream: TcpStream,
+    ready: OwnedFd,
+}
+
+impl Polled {
+    fn new(stream: TcpStream) -> std::io::Result<Self> {
+        let ready = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        epoll::add(&ready, &stream, epoll::EventData::new_u64(0), epoll::EventFlags::IN)?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, ready })
+    }
+}
+
+impl Read for Polled {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let mut events = [const { MaybeUninit::<epoll::Event>::uninit() }; 1];
+        epoll::wait(&self.ready, &mut events, None)?;
+        self.stream.read(buffer)
+    }
+}
+
+impl Write for Polled {
+    fn write(&mut self, buffer: &[u8]) -> std::io::Result<usize> {
+        self.stream.write(buffer)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.stream.flush()
+    }
+}
+
 /// Answers PING and counts.
 fn serve(stream: TcpStream, received: &AtomicU64) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
     answer(stream, |bytes| {
         received.fetch_add(bytes.len() as u64, Ordering::Release);
         Ok(())
@@ -80,8 +118,10 @@ fn serve(stream: TcpStream, received: &AtomicU64) -> std::io::Result<()> {
 }
 
 /// Answers a read that ends in PING with PONG, and gives everything to `take` first.
-fn answer(mut stream: TcpStream, mut take: impl FnMut(&[u8]) -> std::io::Result<()>) -> std::io::Result<()> {
-    let _ = stream.set_nodelay(true);
+fn answer(
+    mut stream: impl Read + Write,
+    mut take: impl FnMut(&[u8]) -> std::io::Result<()>,
+) -> std::io::Result<()> {
     stream.write_all(b"INFO {\"max_payload\":1048576}\r\n")?;
     let mut buffer = vec![0u8; BLOCK];
     loop {

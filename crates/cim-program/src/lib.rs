@@ -39,4 +39,5 @@ mod said;
 pub mod settings;
 pub mod subscriptions;
 pub mod switches;
+mod unused_memory;
 pub mod who;

@@ -11,13 +11,13 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cim_core::{
     Class, Component, DeliveryErrorKind, Health, Identity, LogFormat, Sink, Undelivered, async_trait,
 };
 use cim_sink_stdout::{Outlet, StdoutSink};
-use cim_testkit::{CannotExpress, Fault, Harness, Sample, Subject};
+use cim_testkit::{CannotExpress, Fault, Harness, Sample, Subject, until};
 
 fn identity() -> Identity {
     Identity { namespace: "ns1".to_owned(), pod: "pod-1".to_owned(), ..Identity::default() }
@@ -238,15 +238,11 @@ async fn a_stalled_reader_blocks_nothing_but_the_delivery() {
     let batch = samples(1..3);
     let waiting = tokio::time::timeout(Duration::from_millis(50), subject.deliver(&batch)).await;
     assert!(waiting.is_err(), "a delivery ended while the reader was stalled");
-    let deadline = Instant::now() + Duration::from_secs(10);
-    loop {
-        if let Health::Degraded(text) = sink.probe().await {
-            assert!(text.contains("has not read for"), "{text}");
-            break;
-        }
-        assert!(Instant::now() < deadline, "the health page never said that the reader stopped");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let says_so = async || match sink.probe().await {
+        Health::Degraded(text) => text.contains("has not read for"),
+        Health::Ready => false,
+    };
+    until("the health page says that the reader stopped", Duration::from_secs(10), says_so).await;
     sink.close().await.unwrap();
     assert_eq!(subject.deliver(&batch).await.unwrap_err().kind(), DeliveryErrorKind::Closed);
     harness.heal().await;

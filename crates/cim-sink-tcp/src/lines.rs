@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use cim_core::{Batch, DeliveryError, DeliveryErrorKind};
 
-use crate::connection::Connection;
+use crate::connection::{Connection, is_full};
 use crate::lane::Lane;
 use crate::receivers::Receivers;
 
@@ -59,11 +59,15 @@ async fn write<R>(
     encode: impl Fn(&R, &mut Vec<u8>),
 ) -> std::io::Result<()> {
     page.clear();
+    let mut before = connection.wire().written();
     for record in batch {
         encode(record, page);
         page.push(b'\n');
-        ends.push(connection.wire().written().saturating_add(page.len() as u64));
-        connection.write_full(page).await?;
+        ends.push(before.saturating_add(page.len() as u64));
+        if is_full(page) {
+            connection.write_page(page).await?;
+            before = connection.wire().written();
+        }
     }
     connection.write_last(page).await?;
     connection.flush().await

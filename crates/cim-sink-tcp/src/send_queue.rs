@@ -1,6 +1,6 @@
 //! How many bytes of a connection the other side's kernel has not confirmed yet.
 //!
-//! Owns the one unsafe call of the workspace. Left out: when to ask. Invariant: a number of 0 means that every byte
+//! Owns the question to the kernel. Left out: when to ask. Invariant: a number of 0 means that every byte
 //! written so far has been taken by the peer's kernel; what its process has read nobody can tell.
 
 use std::io;

@@ -44,6 +44,7 @@ mod seeded;
 mod skip;
 mod source;
 mod subject;
+mod until;
 
 pub use auditor::{Death, Ruling};
 pub use canned_http::CannedHttp;
@@ -73,6 +74,7 @@ pub use source::{
     SourceProperty, SourceViolation, check_source, check_source_in_test, first_source_violation,
 };
 pub use subject::Subject;
+pub use until::until;
 
 /// Runs every property of the contract against an orchestrator: one line, one test per property.
 ///

@@ -123,11 +123,7 @@ fn success(revision: i32) -> String {
 
 /// Waits in virtual time.
 async fn until(what: &str, condition: impl Fn() -> bool) {
-    let limit = Instant::now() + LEASE * 2;
-    while !condition() {
-        assert!(Instant::now() < limit, "never: {what}");
-        sleep(Duration::from_millis(20)).await;
-    }
+    cim_testkit::until(what, LEASE * 2, async || condition()).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,7 +1,9 @@
 //! JSON strings as the original wrote them.
 //!
-//! Owns escaping for output; leaves out objects and reading. Invariant: the output is the inside of a valid JSON
+//! Owns escaping for output; leaves out objects and reading, and which bytes need no escape (`plain`). Invariant: the output is the inside of a valid JSON
 //! string for any bytes, equal to that of Go's `encoding/json` with HTML escaping on.
+
+use crate::plain::{MAYBE_SEPARATOR, ascii_prefix, plain_prefix};
 
 /// Appends `bytes` as a JSON string, with its quotes.
 #[inline]
@@ -69,86 +71,8 @@ fn push_valid(bytes: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// First byte of U+2028 and U+2029, and of other characters of three bytes.
-const MAYBE_SEPARATOR: u8 = 0xe2;
-
 fn hex_digit(nibble: u8) -> u8 {
     if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 }
-}
-
-/// Bytes looked at in one step of a long plain run: wide enough for the vector unit.
-const STEP: usize = 32;
-
-/// How many bytes from the start are ASCII that is copied as it is.
-fn ascii_prefix(bytes: &[u8]) -> usize {
-    let (steps, tail) = bytes.as_chunks::<STEP>();
-    let clean = clean_steps::<true>(steps);
-    let rest = steps.get(clean).map_or(tail, |step| step.as_slice());
-    clean * STEP + plain_words::<true>(rest)
-}
-
-/// How many bytes from the start are copied as they are. A short look comes first, since escapes come close
-/// together where they come at all.
-fn plain_prefix(bytes: &[u8]) -> usize {
-    let (near, far) = bytes.split_at_checked(STEP).unwrap_or((bytes, &[]));
-    let at = plain_words::<false>(near);
-    if at < near.len() {
-        return at;
-    }
-    let (steps, tail) = far.as_chunks::<STEP>();
-    let clean = clean_steps::<false>(steps);
-    let rest = steps.get(clean).map_or(tail, |step| step.as_slice());
-    at + clean * STEP + plain_words::<false>(rest)
-}
-
-/// How many steps from the start are plain throughout.
-#[inline]
-fn clean_steps<const ASCII: bool>(steps: &[[u8; STEP]]) -> usize {
-    // Without a branch inside, so that the compiler makes vector code of it.
-    let is_clean =
-        |step: &&[u8; STEP]| !step.iter().fold(false, |found, byte| found | !is_plain::<ASCII>(*byte));
-    steps.iter().take_while(is_clean).count()
-}
-
-/// How many bytes from the start are plain, eight at a time.
-#[inline]
-fn plain_words<const ASCII: bool>(bytes: &[u8]) -> usize {
-    let (words, tail) = bytes.as_chunks::<8>();
-    for (index, word) in words.iter().enumerate() {
-        let found = escapes_in::<ASCII>(u64::from_le_bytes(*word));
-        if found != 0 {
-            return index * 8 + (found.trailing_zeros() / 8) as usize;
-        }
-    }
-    words.len() * 8 + tail.iter().take_while(|byte| is_plain::<ASCII>(**byte)).count()
-}
-
-/// Marks bytes that are not plain by their highest bit. The lowest mark is exact; a mark above it may be false.
-#[inline]
-const fn escapes_in<const ASCII: bool>(word: u64) -> u64 {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x80 * ONES;
-    const fn zeros(word: u64) -> u64 {
-        word.wrapping_sub(ONES) & !word
-    }
-    let control = word.wrapping_sub(0x20 * ONES) & !word;
-    // Pairs that differ in one bit: `"` and `&` in 4, `<` and `>` in 2.
-    let quote_or_and = zeros((word | (4 * ONES)) ^ (0x26 * ONES));
-    let angle = zeros((word | (2 * ONES)) ^ (0x3e * ONES));
-    let backslash = zeros(word ^ (0x5c * ONES));
-    let separator = if ASCII { word } else { zeros(word ^ (0xe2 * ONES)) };
-    (control | quote_or_and | angle | backslash | separator) & HIGH
-}
-
-#[inline]
-const fn is_plain<const ASCII: bool>(byte: u8) -> bool {
-    (byte >= 0x20)
-        & (byte != b'"')
-        & (byte != b'\\')
-        & (byte != b'<')
-        & (byte != b'>')
-        & (byte != b'&')
-        & if ASCII { byte < 0x80 } else { byte != MAYBE_SEPARATOR }
 }
 
 #[cfg(test)]

@@ -39,6 +39,7 @@ mod log;
 mod log_encoder;
 mod log_json;
 mod pair;
+mod plain;
 pub mod publish_answer;
 mod source_headers;
 mod timestamp;

@@ -115,12 +115,7 @@ pub fn hangs_up(stream: &mut TcpStream, within: Duration) -> bool {
     ended
 }
 
-/// Looks every few milliseconds until it is so.
+/// Waits for what the other end does.
 pub async fn until(what: &str, is_so: impl Fn() -> bool) {
-    let mut look = tokio::time::interval(Duration::from_millis(2));
-    let begun = std::time::Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
-        look.tick().await;
-    }
+    cim_testkit::until(what, PATIENCE, async || is_so()).await;
 }

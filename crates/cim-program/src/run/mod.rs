@@ -36,7 +36,10 @@ use crate::said::{self, HttpAddresses};
 use crate::settings::{Infra, Loaded, Request};
 use crate::switches::Switches;
 use crate::who::{self, Who};
-use crate::{backends, configuration, dead_pods, engine, infra, limits, listeners, own_document, own_spool};
+use crate::{
+    backends, configuration, dead_pods, engine, infra, limits, listeners, own_document, own_spool,
+    unused_memory,
+};
 use ending::Cause;
 use serve::{Pages, serve_control, serve_external, serve_nats, serve_pages};
 use signals::Signals;
@@ -99,6 +102,7 @@ pub fn run(files: Vec<PathBuf>) -> Result<u8, Failure> {
             process.follow_events(settings, &who.identity, &registry);
         }
         dead_pods::follow(process.cim.supervisor(), &loaded);
+        unused_memory::follow(process.cim.supervisor());
         said::start(&loaded, &who, &process.face.addresses, &process.http);
         wishes.into_iter().for_each(|wishes| process.follow_map(wishes));
         let reload = Reload::new(files, in_force, switches, application, who, neighbours);

@@ -80,13 +80,9 @@ pub fn counted(metric: &str, sink: &str) -> u64 {
     text.lines().find_map(|line| line.strip_prefix(&series)).map_or(0, |count| count.parse().unwrap())
 }
 
-/// Polls until the condition holds.
+/// Waits as long as a broker may take.
 pub async fn until(what: &str, condition: impl AsyncFn() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !condition().await {
-        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    cim_testkit::until(what, PATIENCE, condition).await;
 }
 
 pub fn samples(range: std::ops::Range<u64>) -> Vec<Sample> {

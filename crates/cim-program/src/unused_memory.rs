@@ -1,0 +1,120 @@
+//! Memory that only the start needed is given back.
+//!
+//! Most of a program is read once, at its start; a sidecar then idles beside its application for weeks with all of it in
+//! its resident memory, because the kernel maps what is cached around each page that is touched. What is given back comes
+//! from the page cache again when it is needed, and the kernel may give that memory to others meanwhile. The same is true of
+//! what the allocator keeps of the start.
+//!
+//! Owns when that happens and which mappings it is about. The invariant: only mappings that hold nothing but what is in
+//! their file are touched.
+
+use std::ops::Range;
+use std::time::Duration;
+use std::{fs, io};
+
+use cim_core::supervisor::{OnPanic, Supervisor};
+use rustix::mm::{Advice, madvise};
+use tokio::time::sleep;
+
+/// The start, the registration of the application and the first connections are over by then.
+const FIRST: Duration = Duration::from_secs(10);
+/// Afterwards: what was needed now and then is given back as well. Some hundred page faults each time, under a millisecond.
+const EVERY: Duration = Duration::from_secs(600);
+
+/// Gives it back for as long as the process works.
+pub fn follow(supervisor: &Supervisor) {
+    supervisor.task("unused memory", OnPanic::Restart, || async {
+        let mut pause = FIRST;
+        loop {
+            sleep(pause).await;
+            pause = EVERY;
+            if let Err(error) = give_back() {
+                tracing::debug!(%error, "pages of the program cannot be given back");
+            }
+            trim_heap();
+        }
+    });
+}
+
+/// # Errors
+/// The system does not tell of the mappings, or refuses.
+fn give_back() -> io::Result<()> {
+    unaltered(&fs::read_to_string("/proc/self/smaps")?).into_iter().try_for_each(forget)
+}
+
+/// Mappings of files that were never written to, from the text of `smaps` (proc_pid_smaps(5)).
+fn unaltered(smaps: &str) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    let mut current = None;
+    for line in smaps.lines() {
+        let mut words = line.split_ascii_whitespace();
+        match words.next() {
+            // After relocation, tables of addresses are as unwritable as text; they alone have pages of their own.
+            Some("Anonymous:") if words.next() == Some("0") => found.extend(current.take()),
+            Some(first) if !first.ends_with(':') => current = program_file(first, words),
+            _ => {}
+        }
+    }
+    found
+}
+
+/// The addresses of a mapping that holds a file which cannot be written to through it.
+fn program_file<'l>(addresses: &str, mut words: impl Iterator<Item = &'l str>) -> Option<Range<usize>> {
+    let rights = words.next()?;
+    // Offset, device and inode stand between.
+    let is_file = words.nth(3).is_some_and(|path| path.starts_with('/'));
+    let (start, end) = addresses.split_once('-')?;
+    let range = usize::from_str_radix(start, 16).ok()?..usize::from_str_radix(end, 16).ok()?;
+    (is_file && matches!(rights, "r--p" | "r-xp")).then_some(range)
+}
+
+#[allow(unsafe_code, reason = "no safe wrapper of this call exists; see the comment at the call")]
+fn forget(mapping: Range<usize>) -> io::Result<()> {
+    // SAFETY: the mapping is private, of a file, without a right to write and without a page of its own, so each of its
+    // pages reads afterwards exactly as before (madvise(2), MADV_DONTNEED). A range that was unmapped since is refused;
+    // one that was mapped anew since then could lose bytes, but program files are loaded at the start only.
+    unsafe { madvise(std::ptr::without_provenance_mut(mapping.start), mapping.len(), Advice::LinuxDontNeed) }
+        .map_err(Into::into)
+}
+
+/// Whole pages that nothing is allocated on.
+#[allow(unsafe_code, reason = "a function of the C library; see the comment at the call")]
+fn trim_heap() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: any thread may call it at any time (malloc_trim(3), MT-Safe); it takes no pointer and nothing that is in use.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_equals_its_file_is_found() {
+        let smaps = "\
+1000-3000 r-xp 00001000 fe:00 77 /bin/cim\nRss: 8 kB\nAnonymous: 0 kB\nVmFlags: rd ex mr mw me\n\
+3000-4000 r--p 00003000 fe:00 77 /bin/cim\nRss: 4 kB\nAnonymous: 4 kB\n\
+4000-5000 rw-p 00004000 fe:00 77 /bin/cim\nAnonymous: 0 kB\n\
+5000-6000 r--p 00000000 00:00 0\nAnonymous: 0 kB\n\
+6000-7000 r--p 00000000 00:00 0 [vvar]\nAnonymous: 0 kB\n\
+7000-8000 r--s 00000000 fe:00 78 /shared\nAnonymous: 0 kB\n\
+9000-a000 r--p 00000000 fe:00 79 /lib/with a space\nAnonymous: 0 kB\n";
+        assert_eq!(unaltered(smaps), [0x1000..0x3000, 0x9000..0xa000]);
+        assert!(unaltered("").is_empty());
+    }
+
+    #[test]
+    fn the_program_goes_on_with_fewer_pages() {
+        let resident = || {
+            let status = fs::read_to_string("/proc/self/status").unwrap();
+            let line = status.lines().find_map(|line| line.strip_prefix("RssFile:")).unwrap();
+            line.trim_end_matches("kB").trim().parse::<u64>().unwrap()
+        };
+        let before = resident();
+        give_back().unwrap();
+        let after = resident();
+        assert!(after < before, "{after} kB, {before} kB before");
+    }
+}
