@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use rustix::net::RecvFlags;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, Interest, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -77,23 +77,26 @@ impl Connection {
         &self.wire
     }
 
-    /// Whether the peer has ended or reset the connection, as far as the runtime has heard. Reads away what it says.
+    /// Whether the peer has ended or reset the connection, as far as this kernel knows. Reads away what it says.
     pub(crate) async fn has_ended(&mut self) -> bool {
         if self.wire.is_broken() {
             return true;
         }
         let mut scratch = [0; 1024];
         for _ in 0..PATIENT_READS {
-            let socket = self.channel.socket();
-            let peek = || {
-                let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-                rustix::net::recv(socket, &mut scratch[..1], flags).map_err(io::Error::from)
-            };
-            // Without a system call where the peer has said nothing, which is nearly always.
-            match socket.try_io(Interest::READABLE, peek) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+            let peeked = rustix::net::recv(
+                self.channel.socket(),
+                &mut scratch[..1],
+                RecvFlags::PEEK | RecvFlags::DONTWAIT,
+            );
+            match peeked {
+                Err(rustix::io::Errno::AGAIN) => return false,
                 Err(_) | Ok((_, 0)) => return true,
                 Ok(_) => {}
+            }
+            // The runtime may not have heard of those bytes yet; without this the read would not even try.
+            if self.channel.socket().readable().await.is_err() {
+                return true;
             }
             // One poll: behind TLS the bytes may be no data at all.
             let mut buffer = ReadBuf::new(&mut scratch);

@@ -13,6 +13,9 @@ const PAUSE: Duration = Duration::from_millis(5);
 ///
 /// # Panics
 /// It does not hold within `patience`.
+///
+/// # Cancel safety
+/// May be dropped at any await point.
 pub async fn until(what: &str, patience: Duration, condition: impl AsyncFn() -> bool) {
     let deadline = Instant::now() + patience;
     while !condition().await {
