@@ -42,37 +42,54 @@ fn give_back() -> io::Result<()> {
     unaltered(&fs::read_to_string("/proc/self/smaps")?).into_iter().try_for_each(forget)
 }
 
-/// Mappings of files that were never written to, from the text of `smaps` (proc_pid_smaps(5)).
+/// A part of a file in memory that cannot be written to through it.
+struct Mapping<'s> {
+    range: Range<usize>,
+    file: &'s str,
+    is_code: bool,
+    /// No page of it differs from the file. After relocation, tables of addresses are as unwritable as code; they alone do.
+    is_unaltered: bool,
+}
+
+/// Code, and what touches it of the same file, as far as it was never written to, from the text of `smaps`
+/// (proc_pid_smaps(5)). A file that somebody reads by a mapping of his own, and may unmap at any time, touches no code.
 fn unaltered(smaps: &str) -> Vec<Range<usize>> {
-    let mut found = Vec::new();
+    let mut mappings: Vec<Mapping<'_>> = Vec::new();
     let mut current = None;
     for line in smaps.lines() {
         let mut words = line.split_ascii_whitespace();
         match words.next() {
-            // After relocation, tables of addresses are as unwritable as text; they alone have pages of their own.
-            Some("Anonymous:") if words.next() == Some("0") => found.extend(current.take()),
-            Some(first) if !first.ends_with(':') => current = program_file(first, words),
+            Some("Anonymous:") => mappings
+                .extend(current.take().map(|of| Mapping { is_unaltered: words.next() == Some("0"), ..of })),
+            Some(first) if !first.ends_with(':') => current = mapping(first, words),
             _ => {}
         }
     }
-    found
+    let touches = |one: &Mapping<'_>, code: &Mapping<'_>| {
+        let (one_range, code_range) = (&one.range, &code.range);
+        let is_beside = one_range.end == code_range.start || code_range.end == one_range.start;
+        code.is_code && code.file == one.file && is_beside
+    };
+    let is_program = |one: &&Mapping<'_>| one.is_code || mappings.iter().any(|code| touches(one, code));
+    let unaltered = mappings.iter().filter(|one| one.is_unaltered).filter(is_program);
+    unaltered.map(|one| one.range.clone()).collect()
 }
 
-/// The addresses of a mapping that holds a file which cannot be written to through it.
-fn program_file<'l>(addresses: &str, mut words: impl Iterator<Item = &'l str>) -> Option<Range<usize>> {
-    let rights = words.next()?;
+/// The mapping that a line describes, if it is a file's.
+fn mapping<'s>(addresses: &str, mut words: impl Iterator<Item = &'s str>) -> Option<Mapping<'s>> {
+    let rights = words.next().filter(|rights| matches!(*rights, "r--p" | "r-xp"))?;
     // Offset, device and inode stand between.
-    let is_file = words.nth(3).is_some_and(|path| path.starts_with('/'));
+    let file = words.nth(3).filter(|path| path.starts_with('/'))?;
     let (start, end) = addresses.split_once('-')?;
     let range = usize::from_str_radix(start, 16).ok()?..usize::from_str_radix(end, 16).ok()?;
-    (is_file && matches!(rights, "r--p" | "r-xp")).then_some(range)
+    Some(Mapping { range, file, is_code: rights == "r-xp", is_unaltered: false })
 }
 
 #[allow(unsafe_code, reason = "no safe wrapper of this call exists; see the comment at the call")]
 fn forget(mapping: Range<usize>) -> io::Result<()> {
     // SAFETY: the mapping is private, of a file, without a right to write and without a page of its own, so each of its
-    // pages reads afterwards exactly as before (madvise(2), MADV_DONTNEED). A range that was unmapped since is refused;
-    // one that was mapped anew since then could lose bytes, but program files are loaded at the start only.
+    // pages reads afterwards exactly as before (madvise(2), MADV_DONTNEED). It belongs to a program or library that is loaded,
+    // and nothing here unloads one, so nobody else got these addresses since they were read.
     unsafe { madvise(std::ptr::without_provenance_mut(mapping.start), mapping.len(), Advice::LinuxDontNeed) }
         .map_err(Into::into)
 }
@@ -94,14 +111,17 @@ mod tests {
     #[test]
     fn only_what_equals_its_file_is_found() {
         let smaps = "\
-1000-3000 r-xp 00001000 fe:00 77 /bin/cim\nRss: 8 kB\nAnonymous: 0 kB\nVmFlags: rd ex mr mw me\n\
+1000-2000 r--p 00000000 fe:00 77 /bin/cim\nAnonymous: 0 kB\n\
+2000-3000 r-xp 00001000 fe:00 77 /bin/cim\nRss: 8 kB\nAnonymous: 0 kB\nVmFlags: rd ex mr mw me\n\
 3000-4000 r--p 00003000 fe:00 77 /bin/cim\nRss: 4 kB\nAnonymous: 4 kB\n\
 4000-5000 rw-p 00004000 fe:00 77 /bin/cim\nAnonymous: 0 kB\n\
-5000-6000 r--p 00000000 00:00 0\nAnonymous: 0 kB\n\
-6000-7000 r--p 00000000 00:00 0 [vvar]\nAnonymous: 0 kB\n\
-7000-8000 r--s 00000000 fe:00 78 /shared\nAnonymous: 0 kB\n\
-9000-a000 r--p 00000000 fe:00 79 /lib/with a space\nAnonymous: 0 kB\n";
-        assert_eq!(unaltered(smaps), [0x1000..0x3000, 0x9000..0xa000]);
+5000-6000 r-xp 00000000 00:00 0\nAnonymous: 0 kB\n\
+6000-7000 r-xp 00000000 00:00 0 [vdso]\nAnonymous: 0 kB\n\
+7000-8000 r-xs 00000000 fe:00 78 /shared\nAnonymous: 0 kB\n\
+9000-a000 r--p 00000000 fe:00 77 /bin/cim\nAnonymous: 0 kB\n\
+a000-b000 r-xp 00000000 fe:00 79 /lib/with a space\nAnonymous: 0 kB\n\
+b000-c000 r--p 00001000 fe:00 79 /lib/with a space\nAnonymous: 0 kB\n";
+        assert_eq!(unaltered(smaps), [0x1000..0x2000, 0x2000..0x3000, 0xa000..0xb000, 0xb000..0xc000]);
         assert!(unaltered("").is_empty());
     }
 

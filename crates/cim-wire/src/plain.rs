@@ -114,3 +114,23 @@ const fn is_plain<const ASCII: bool>(byte: u8) -> bool {
     let is_low = if ASCII { byte.cast_signed() < 0x20 } else { (byte < 0x20) | (byte == MAYBE_SEPARATOR) };
     !(is_low | ((byte & !4) == b'"') | ((byte & !2) == b'<') | (byte == b'\\'))
 }
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn every_form_finds_the_same(bytes in proptest::collection::vec(
+            prop_oneof![60 => 0x20_u8..0x80, 1 => any::<u8>()], 0..200)) {
+            let at = |ascii: bool| bytes.iter().take_while(|byte| {
+                if ascii { is_plain::<true>(**byte) } else { is_plain::<false>(**byte) }
+            }).count();
+            // `clean_steps` is the form of this machine; the other one runs where there is no AVX2.
+            prop_assert_eq!(clean_steps::<true>(&bytes), clean_steps_any::<true>(&bytes));
+            prop_assert_eq!(clean_steps::<false>(&bytes), clean_steps_any::<false>(&bytes));
+            prop_assert_eq!((ascii_prefix(&bytes), plain_prefix(&bytes)), (at(true), at(false)));
+        }
+    }
+}

@@ -6,13 +6,14 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use cim_core::{Class, Identity, LogFormat, Neighbours, Sink, SinkContext};
 use cim_sink_tcp::{TcpSettings, TcpSink};
 use cim_testkit::{Sample, Subject};
+use rustix::event::{PollFd, PollFlags, poll};
 use socket2::{Domain, SockRef, Socket, Type};
 
 /// Longest wait for anything that is expected.
@@ -43,10 +44,27 @@ struct State {
     stop: bool,
 }
 
+/// What its threads share.
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.lock());
+        self.changed.notify_all();
+    }
+}
+
 /// The receiver.
 pub struct Receiver {
     pub address: SocketAddr,
-    state: Arc<Mutex<State>>,
+    state: Arc<Shared>,
     answer: Option<Answer>,
     acceptor: Mutex<Option<JoinHandle<()>>>,
 }
@@ -57,15 +75,15 @@ impl Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let state = State { mood: Mood::Reading, streams: Vec::new(), connects: 0, stop: false };
-        let receiver =
-            Self { address, state: Arc::new(Mutex::new(state)), answer, acceptor: Mutex::default() };
+        let state = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
+        let receiver = Self { address, state, answer, acceptor: Mutex::default() };
         receiver.serve(listener);
         receiver
     }
 
     fn serve(&self, listener: TcpListener) {
         listener.set_nonblocking(true).unwrap();
-        self.state.lock().unwrap().stop = false;
+        self.state.change(|state| state.stop = false);
         let (state, answer) = (Arc::clone(&self.state), self.answer);
         let acceptor = std::thread::spawn(move || accept(&listener, &state, answer));
         *self.acceptor.lock().unwrap() = Some(acceptor);
@@ -73,7 +91,7 @@ impl Receiver {
 
     /// Closes every connection and the port; returns when all of it is closed.
     pub fn vanish(&self) {
-        self.state.lock().unwrap().stop = true;
+        self.state.change(|state| state.stop = true);
         if let Some(acceptor) = self.acceptor.lock().unwrap().take() {
             acceptor.join().unwrap();
         }
@@ -94,17 +112,17 @@ impl Receiver {
     }
 
     pub fn set(&self, mood: Mood) {
-        self.state.lock().unwrap().mood = mood;
+        self.state.change(|state| state.mood = mood);
     }
 
     /// What came in so far, per connection, oldest first.
     pub fn streams(&self) -> Vec<Vec<u8>> {
-        self.state.lock().unwrap().streams.clone()
+        self.state.lock().streams.clone()
     }
 
     /// Connections so far.
     pub fn connects(&self) -> usize {
-        self.state.lock().unwrap().connects
+        self.state.lock().connects
     }
 }
 
@@ -114,15 +132,15 @@ impl Drop for Receiver {
     }
 }
 
-fn accept(listener: &TcpListener, state: &Arc<Mutex<State>>, answer: Option<Answer>) {
+fn accept(listener: &TcpListener, state: &Arc<Shared>, answer: Option<Answer>) {
     let mut readers = Vec::new();
     loop {
         // Looked at before accepting: who has connected by then is heard.
-        let stop = state.lock().unwrap().stop;
+        let stop = state.lock().stop;
         match listener.accept() {
             Ok((stream, _)) => {
                 let place = {
-                    let mut state = state.lock().unwrap();
+                    let mut state = state.lock();
                     state.connects += 1;
                     state.streams.push(Vec::new());
                     state.streams.len() - 1
@@ -132,7 +150,7 @@ fn accept(listener: &TcpListener, state: &Arc<Mutex<State>>, answer: Option<Answ
             }
             Err(error) if error.kind() != ErrorKind::WouldBlock => panic!("cannot accept: {error}"),
             Err(_) if stop => break,
-            Err(_) => std::thread::sleep(TICK),
+            Err(_) => await_readable(listener),
         }
     }
     for reader in readers {
@@ -140,27 +158,23 @@ fn accept(listener: &TcpListener, state: &Arc<Mutex<State>>, answer: Option<Answ
     }
 }
 
-fn read(mut stream: TcpStream, place: usize, state: &Mutex<State>, answer: Option<Answer>) {
+fn read(mut stream: TcpStream, place: usize, state: &Shared, answer: Option<Answer>) {
     stream.set_read_timeout(Some(TICK)).unwrap();
     let mut understood = 0;
     let mut buffer = vec![0; 256 << 10];
     loop {
+        let stalled = |state: &mut State| state.mood == Mood::Stalled && !state.stop;
         let (mood, stop) = {
-            let state = state.lock().unwrap();
+            let state = state.changed.wait_while(state.lock(), stalled).unwrap();
             (state.mood, state.stop)
         };
-        match mood {
-            Mood::Stalled if !stop => {
-                std::thread::sleep(TICK);
-                continue;
-            }
-            Mood::Cutting if !stop => return cut(&stream, place, state),
-            _ => {}
+        if mood == Mood::Cutting && !stop {
+            return cut(&stream, place, state);
         }
         match stream.read(&mut buffer) {
             Ok(0) => return,
             Ok(count) => {
-                let mut state = state.lock().unwrap();
+                let mut state = state.lock();
                 state.streams[place].extend_from_slice(&buffer[..count]);
                 if let Some(answer) = answer {
                     while let Some((count, text)) = answer(&state.streams[place][understood..]) {
@@ -177,24 +191,31 @@ fn read(mut stream: TcpStream, place: usize, state: &Mutex<State>, answer: Optio
 }
 
 /// Waits until the sender can send no more, keeps what this kernel has confirmed, and resets the connection.
-fn cut(stream: &TcpStream, place: usize, state: &Mutex<State>) {
+fn cut(stream: &TcpStream, place: usize, state: &Shared) {
     let mut buffer = vec![0; 1 << 20];
     let (mut taken, mut since) = (0, Instant::now());
-    while taken == 0 || since.elapsed() < Duration::from_millis(50) {
-        if state.lock().unwrap().stop {
-            return;
-        }
+    wait_for("the sender to be stuck", || {
         // Peeking leaves the window closed.
         let now = stream.peek(&mut buffer).unwrap_or(0);
         if now != taken {
             (taken, since) = (now, Instant::now());
         }
-        std::thread::sleep(TICK);
+        state.lock().stop || (taken > 0 && since.elapsed() >= Duration::from_millis(50))
+    });
+    if state.lock().stop {
+        return;
     }
     SockRef::from(stream).set_linger(Some(Duration::ZERO)).unwrap();
-    let mut state = state.lock().unwrap();
+    let mut state = state.lock();
     state.streams[place].extend_from_slice(&buffer[..taken]);
     state.stop = true;
+}
+
+/// Returns when somebody connects, or after a moment.
+fn await_readable(listener: &TcpListener) {
+    let tick = rustix::time::Timespec::try_from(TICK).unwrap();
+    let mut waits = [PollFd::new(listener, PollFlags::IN)];
+    let _ = poll(&mut waits, Some(&tick));
 }
 
 /// Who the tests are.
@@ -228,11 +249,7 @@ pub fn numbered(range: std::ops::Range<u64>) -> Vec<Sample> {
     range.map(|seq| Sample::numbered(seq, "app")).collect()
 }
 
-/// Polls until the condition holds.
-pub fn wait_for(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !condition() {
-        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
-        std::thread::sleep(TICK);
-    }
+/// Waits for what another thread or the kernel does.
+pub fn wait_for(what: &str, condition: impl FnMut() -> bool) {
+    cim_services::until(what, PATIENCE, condition);
 }
