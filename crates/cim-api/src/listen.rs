@@ -16,8 +16,9 @@ use thiserror::Error;
 use crate::idle::IdleStream;
 use crate::security::AnyStream;
 
-/// Connections the kernel holds before they are accepted.
-const BACKLOG: i32 = 128;
+/// Connections the kernel holds before they are accepted, as many as the NATS listener has. When they are too few, the
+/// kernel drops what comes behind a burst, and a probe then comes a second later.
+const BACKLOG: i32 = 1024;
 
 /// A listening socket could not be opened.
 #[derive(Debug, Error)]
