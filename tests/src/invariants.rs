@@ -35,6 +35,14 @@ impl Footprint {
         };
         Self { descriptors: count("fd"), threads: count("task") }
     }
+
+    /// After an outage of all brokers: the client of Kafka then begins anew at the addresses that it was given (KIP-899), and
+    /// keeps a connection to each beside those to the brokers.
+    #[must_use]
+    pub fn bootstrapped_again(mut self, addresses: usize) -> Self {
+        self.descriptors += addresses;
+        self
+    }
 }
 
 /// The program is watched from here on, for tests whose load is not [`crate::load::Load`].

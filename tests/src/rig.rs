@@ -202,7 +202,7 @@ impl<'k> Rig<'k> {
         let before = Footprint::of(&daemon);
         let mut rig = Self { kafka, daemon, topics, load, before, patience: PATIENCE };
         rig.wait_delivered(1_000);
-        rig.before = Footprint::of(&rig.daemon);
+        rig.before = Footprint::of(&rig.daemon).bootstrapped_again(kafka.brokers().len());
         rig
     }
 
