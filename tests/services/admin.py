@@ -39,6 +39,9 @@ def main(bootstrap: str, request: dict) -> None:
             ]
             resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)
             finish(admin.incremental_alter_configs([resource], request_timeout=PATIENCE))
+        case "truncate":
+            oldest = TopicPartition(topic, 0, request["before"])
+            finish(admin.delete_records([oldest], request_timeout=PATIENCE))
         case "describe":
             partitions = admin.list_topics(timeout=PATIENCE).topics[topic].partitions.values()
             print(json.dumps([

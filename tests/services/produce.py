@@ -1,7 +1,7 @@
 """Writes records to a topic: produce.py BOOTSTRAP TOPIC, with a line of JSON for each record on standard input.
 
-A line is {"value": hex, "headers": [[name, hex or null], ...], "partition": number or absent}. Speaks through confluent-kafka,
-and returns when all in-sync replicas have the records, in their order.
+A line is {"value": hex, "headers": [[name, hex or null], ...], "key": text or null, "partition": number or absent}. Speaks
+through confluent-kafka, and returns when all in-sync replicas have the records, in their order.
 """
 
 import json
@@ -17,7 +17,7 @@ def main(bootstrap: str, topic: str) -> None:
         record = json.loads(line)
         headers = [(name, None if value is None else bytes.fromhex(value)) for name, value in record["headers"]]
         place = {"partition": record["partition"]} if "partition" in record else {}
-        arguments = {"value": bytes.fromhex(record["value"]), "headers": headers, **place}
+        arguments = {"value": bytes.fromhex(record["value"]), "headers": headers, "key": record["key"], **place}
         while True:
             try:
                 producer.produce(topic, on_delivery=lambda error, _: errors.append(error) if error else None, **arguments)

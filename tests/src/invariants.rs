@@ -36,6 +36,15 @@ impl Footprint {
         Self { descriptors: count("fd"), threads: count("task") }
     }
 
+    /// Of a program that has just started, once it delivers to one broker: its client has five threads with a pipe each, and
+    /// two connections; each class has an open file of its spool, and another where it is read.
+    #[must_use]
+    pub fn delivering_to_kafka(mut self) -> Self {
+        self.descriptors += 16;
+        self.threads += 6;
+        self
+    }
+
     /// After an outage of all brokers: the client of Kafka then begins anew at the addresses that it was given (KIP-899), and
     /// keeps a connection to each beside those to the brokers.
     #[must_use]

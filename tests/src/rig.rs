@@ -193,16 +193,20 @@ impl<'k> Rig<'k> {
     #[must_use]
     pub fn over(kafka: &'k Kafka, daemon: Daemon, topics: Topics, plan: Plan) -> Self {
         let load = Load::start(daemon.nats(), plan);
-        Self::around(kafka, daemon, topics, load)
-    }
-
-    /// The same over a program that could not deliver so far what an application has published: it heals now.
-    #[must_use]
-    pub fn around(kafka: &'k Kafka, daemon: Daemon, topics: Topics, load: Load) -> Self {
         let before = Footprint::of(&daemon);
         let mut rig = Self { kafka, daemon, topics, load, before, patience: PATIENCE };
         rig.wait_delivered(1_000);
         rig.before = Footprint::of(&rig.daemon).bootstrapped_again(kafka.brokers().len());
+        rig
+    }
+
+    /// The same over a program that could not deliver so far what an application has published: it heals now. `started`: what
+    /// it used before the application came.
+    #[must_use]
+    pub fn around(kafka: &'k Kafka, daemon: Daemon, topics: Topics, load: Load, started: Footprint) -> Self {
+        let before = started.delivering_to_kafka().bootstrapped_again(kafka.brokers().len());
+        let rig = Self { kafka, daemon, topics, load, before, patience: PATIENCE };
+        rig.wait_delivered(1_000);
         rig
     }
 

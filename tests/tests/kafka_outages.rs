@@ -12,7 +12,7 @@
 use std::time::{Duration, Instant};
 
 use cim_services::{Kafka, KafkaPlan, Record, Version};
-use cim_testkit::null_broker::{Api, Fault, KeptRecord, NullBroker};
+use cim_testkit::null_broker::{Api, Fault, KeptRecord, NullBroker, code};
 use cim_tests::check::Findings;
 use cim_tests::invariants::{Footprint, assert_held};
 use cim_tests::load::{Load, Plan};
@@ -83,6 +83,42 @@ fn the_oldest_broker_is_served_alike() {
 /// K14: the protocol of Kafka 2.1, by a broker that speaks nothing newer and checks every batch. Answers are lost on the way.
 #[test]
 fn the_oldest_protocol_is_spoken_alike() {
+    over_null_broker(|broker, load| {
+        for _ in 0..3 {
+            broker.next(Api::Produce, Fault::LostAnswer);
+            load.wait_for(1_000);
+        }
+        broker.disconnect();
+    });
+}
+
+/// K6: what a broker says while its cluster is not well.
+#[test]
+fn a_cluster_that_is_not_well_is_asked_again() {
+    let told =
+        [code::NOT_LEADER, code::LEADER_NOT_AVAILABLE, code::REQUEST_TIMED_OUT, code::NOT_ENOUGH_REPLICAS];
+    over_null_broker(|broker, load| {
+        for code in told {
+            broker.next(Api::Produce, Fault::Error(code));
+            load.wait_for(500);
+        }
+    });
+}
+
+/// K9: what ends a producer. The next one sends again what the first had not been told of.
+#[test]
+fn a_producer_that_the_broker_rejects_is_replaced() {
+    over_null_broker(|broker, load| {
+        for code in [code::OUT_OF_ORDER_SEQUENCE, code::INVALID_PRODUCER_EPOCH, code::PRODUCER_FENCED] {
+            broker.next(Api::Produce, Fault::Error(code));
+            load.wait_for(500);
+        }
+        broker.forget_producers();
+    });
+}
+
+/// What the fault does to a program under load, with a broker that checks the sequences of every batch.
+fn over_null_broker(fault: impl FnOnce(&NullBroker, &Load)) {
     let topics = Topics::unused();
     let broker =
         NullBroker::start(&[(&topics.logs, LOG_PARTITIONS), (&topics.events, EVENT_PARTITIONS)]).unwrap();
@@ -91,11 +127,7 @@ fn the_oldest_protocol_is_spoken_alike() {
     let load = Load::start(daemon.nats(), Plan::default());
     until("deliveries", || daemon.metric("cim_records_delivered_total") > 1_000.0);
     let before = Footprint::of(&daemon).bootstrapped_again(1);
-    for _ in 0..3 {
-        broker.next(Api::Produce, Fault::LostAnswer);
-        load.wait_for(1_000);
-    }
-    broker.disconnect();
+    fault(&broker, &load);
     load.wait_for(2_000);
     let slowest = load.slowest_pong();
     let published = load.stop();
@@ -130,10 +162,11 @@ fn brokers_that_are_absent_at_the_start_are_waited_for() {
     let topics = Topics::create(&kafka);
     kafka.broker(0).kill();
     let daemon = Daemon::start(&settings(&kafka.bootstrap(), &topics, ""));
+    let started = Footprint::of(&daemon);
     let load = Load::start(daemon.nats(), Plan::default());
     load.run_for(Duration::from_secs(5));
     kafka.broker(0).restart();
-    let _ = Rig::around(&kafka, daemon, topics, load).finish();
+    let _ = Rig::around(&kafka, daemon, topics, load, started).finish();
 }
 
 /// Seconds of processor time of the program so far, in user mode and in the kernel.

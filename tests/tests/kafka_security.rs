@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use cim_services::kafka::Listener;
 use cim_services::{Authority, Home, Kafka, KafkaPlan};
+use cim_tests::invariants::Footprint;
 use cim_tests::load::{Load, Plan};
 use cim_tests::rig::{Rig, Topics, settings};
 use cim_tests::{Daemon, has_time, skip};
@@ -48,8 +49,8 @@ fn sasl(mechanism: &str, password_file: &Path) -> String {
 }
 
 /// The load of a program that could not deliver at first is delivered in the end.
-fn healed(kafka: &Kafka, daemon: Daemon, topics: Topics, load: Load) {
-    let _ = Rig::around(kafka, daemon, topics, load).patience(HEALING).finish();
+fn healed(kafka: &Kafka, daemon: Daemon, topics: Topics, load: Load, started: Footprint) {
+    let _ = Rig::around(kafka, daemon, topics, load, started).patience(HEALING).finish();
 }
 
 fn degraded(daemon: &Daemon) {
@@ -71,6 +72,7 @@ fn rights_that_are_granted_later_heal_one_topic_while_the_other_flows() {
     let topics = Topics::create(&kafka);
     kafka.allow(USER, "write", &topics.events);
     let daemon = Daemon::start(&settings(&kafka.addresses(Listener::Sasl), &topics, &sasl("PLAIN", &file)));
+    let started = Footprint::of(&daemon);
     let load = Load::start(daemon.nats(), Plan::default());
     let events = || daemon.metric("cim_records_delivered_total{route=\"events\"");
     cim_services::until("events", HEALING, || events() > 100.0);
@@ -86,7 +88,7 @@ fn rights_that_are_granted_later_heal_one_topic_while_the_other_flows() {
     cim_services::until("readiness to tell of the refusal", HEALING, told);
     load.wait_for(4_000);
     kafka.allow(USER, "write", &topics.logs);
-    healed(&kafka, daemon, topics, load);
+    healed(&kafka, daemon, topics, load, started);
 }
 
 /// K10.
@@ -101,12 +103,13 @@ fn a_wrong_password_is_replaced_in_its_file() {
     let Some(kafka) = KafkaPlan::new().sasl(&[(USER, PASSWORD)]).start() else { return };
     let topics = Topics::create(&kafka);
     let daemon = Daemon::start(&settings(&kafka.addresses(Listener::Sasl), &topics, &sasl("PLAIN", &file)));
+    let started = Footprint::of(&daemon);
     let load = Load::start(daemon.nats(), Plan::default());
     degraded(&daemon);
     std::fs::write(&file, PASSWORD).unwrap();
     let stderr = daemon.stderr();
     assert!(!stderr.contains("wrong\""), "the password is in the diagnostics: {stderr}");
-    healed(&kafka, daemon, topics, load);
+    healed(&kafka, daemon, topics, load, started);
 }
 
 /// K10: the broker changes the password first, then the file follows.

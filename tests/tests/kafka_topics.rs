@@ -12,7 +12,7 @@
 use std::time::Duration;
 
 use cim_services::Kafka;
-use cim_tests::invariants::{assert_books, assert_ready, drain, letters};
+use cim_tests::invariants::{Vigil, letters};
 use cim_tests::load::Plan;
 use cim_tests::rig::{LOG_PARTITIONS, Rig, Topics, assert_clean, settings};
 use cim_tests::{Daemon, has_time, until};
@@ -107,16 +107,16 @@ fn records_that_the_broker_finds_invalid_go_to_the_dead_letters_with_its_reason(
     wire.publish("EVENT", &event("first"));
     wire.flush();
     until("the first event", || daemon.metric("cim_records_delivered_total{route=\"events\"") > 0.5);
+    // The connection that asks PING, and the file of the dead letters.
+    let vigil = Vigil::over(&daemon).with(2, 0);
     for n in 0..5 {
         wire.publish("LOG", format!("line {n}").as_bytes());
         wire.publish("EVENT", &event(&format!("event {n}")));
     }
     wire.flush();
-    drain(&daemon, Duration::from_secs(120));
-    assert_books(&daemon);
-    assert_eq!(daemon.metric("cim_records_dead_lettered_total") as usize, 5);
     // Nothing follows the last refusal, and the broker is well.
-    assert_ready(&daemon);
+    vigil.assert_held(&daemon, Duration::from_secs(120));
+    assert_eq!(daemon.metric("cim_records_dead_lettered_total") as usize, 5);
     let letters = letters(&daemon);
     assert_eq!(letters.len(), 5);
     for (reason, error) in letters {

@@ -12,8 +12,10 @@ use std::net::TcpStream;
 use std::os::unix::fs::{FileExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use cim_testkit::null_broker::NullBroker;
 use cim_tests::{Daemon, binary, skip, until};
 
 const FILES: &str = "spool.dir = \"{home}/spool\"\n[sinks.files]\ntype = \"file\"\ndir = \"{home}/logs\"\n\
@@ -24,8 +26,10 @@ struct Group(PathBuf);
 
 impl Group {
     fn new(controller: &str, settings: &[(&str, &str)]) -> Option<Self> {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
         let parent = Path::new("/sys/fs/cgroup").join(controller);
-        let dir = parent.join(format!("cim-test-{}-{controller}", std::process::id()));
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let dir = parent.join(format!("cim-test-{}-{controller}-{count}", std::process::id()));
         let group = Self(dir);
         let made = std::fs::create_dir(&group.0).and_then(|()| {
             settings.iter().try_for_each(|(name, value)| std::fs::write(group.0.join(name), value))
@@ -165,6 +169,28 @@ fn without_threads_the_start_fails_and_says_why() {
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2), "{text}");
     assert!(text.contains("thread"), "{text}");
+}
+
+#[test]
+fn a_thread_that_the_system_does_not_give_at_first_is_asked_for_again() {
+    let Some(group) = Group::new("pids", &[]) else { return };
+    let broker = NullBroker::start(&[("LOGS", 1), ("EVENT", 1)]).unwrap();
+    let daemon = group.start(&format!(
+        "spool.dir = \"{{home}}/spool\"\n[sinks.broker]\ntype = \"kafka\"\nbrokers = [\"{}\"]\n\
+         [routes.logs]\nsink = \"broker\"\n[routes.events]\nsink = \"broker\"\n",
+        broker.address()
+    ));
+    std::fs::write(group.0.join("pids.max"), group.value("pids.current")).unwrap();
+    publish(&daemon, 0, 100);
+    until("the status page to tell of the thread", || {
+        daemon
+            .get("/statusz")
+            .is_some_and(|page| page.contains("cannot start the thread of the kafka client"))
+    });
+    std::fs::write(group.0.join("pids.max"), "max").unwrap();
+    until("delivery", || daemon.metric("cim_records_held") < 0.5);
+    assert!(daemon.books_balance());
+    assert!((daemon.metric("cim_records_delivered_total") - 100.0).abs() < 0.5);
 }
 
 #[test]

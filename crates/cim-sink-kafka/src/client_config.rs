@@ -66,7 +66,7 @@ const USUAL: &[(&str, &str)] = &[
 ];
 
 /// Everything a client is made from, any number of times.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Recipe {
     settings: KafkaSettings,
     client_id: String,

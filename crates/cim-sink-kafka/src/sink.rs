@@ -47,7 +47,7 @@ pub struct KafkaSink {
     encoders: Encoders,
     headers: Option<Headers>,
     partitioning: Partitioning,
-    /// What the thread is made with; taken by the first delivery.
+    /// What the thread is made with, until there is one.
     recipe: Mutex<Option<Recipe>>,
     started: AtomicBool,
 }
@@ -256,10 +256,15 @@ impl KafkaSink {
             return Ok(());
         }
         let mut recipe = self.recipe.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(recipe) = recipe.take() else { return Ok(()) };
-        self.started.store(true, Memory::Release);
-        keeper::start(Arc::clone(&self.shared), recipe)
-            .map_err(|error| unavailable("cannot start the thread of the kafka client").with_source(error))
+        if let Some(kept) = recipe.clone() {
+            // Kept when there is no thread to be had: the next delivery asks again.
+            keeper::start(Arc::clone(&self.shared), kept).map_err(|error| {
+                unavailable("cannot start the thread of the kafka client").with_source(error)
+            })?;
+            *recipe = None;
+            self.started.store(true, Memory::Release);
+        }
+        Ok(())
     }
 
     /// Records that the client has and has not reported on.

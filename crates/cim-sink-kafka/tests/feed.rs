@@ -64,6 +64,7 @@ impl FeedHarness for KafkaHarness {
         let outgoing = |record: &FeedRecord| Outgoing {
             headers: record.headers.iter().map(|(name, value)| (name.clone(), Some(value.clone()))).collect(),
             value: record.value.clone(),
+            key: None,
         };
         let records: Vec<_> = records.iter().map(outgoing).collect();
         let (kafka, topic) = (&self.target.kafka, &self.topic);

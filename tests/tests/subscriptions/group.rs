@@ -141,6 +141,42 @@ fn a_member_that_joins_and_leaves_costs_no_event_and_repeats_only_what_was_on_it
     assert!(!stage.daemon.stderr().contains("panicked"));
 }
 
+/// K13: members come and go before the group has settled.
+#[test]
+fn a_group_that_never_settles_costs_no_event() {
+    if !has_time("a group of consumers is shared out eight times") {
+        return;
+    }
+    let Some(kafka) = Kafka::shared() else { return };
+    let stage = Stage::start(kafka);
+    kafka.grow_topic(&stage.topic, 3);
+    let mut wire = stage.daemon.connect();
+    wire.subscribe("EVENT-NOTIFICATION");
+    stage.subscribe(r#"{"localEventName":["A"]}"#);
+    let listening = Listening::start(wire);
+    let mut read = Vec::new();
+    for round in 0..8 {
+        let member = Member::join(kafka, &stage.topic, &stage.topic, "cooperative-sticky");
+        for part in 0..4 {
+            let from = 40 * round + 10 * part;
+            kafka.produce(&stage.topic, &events("A", from..from + 10));
+        }
+        // Every other one leaves without a word, and is missed when its session is over.
+        let its = if round % 2 == 0 { member.leave() } else { member.kill() };
+        read.extend(numbers(&its));
+    }
+    cim_services::until("every event", Duration::from_secs(90), || {
+        is_complete(&[&listening.heard(), &read], 320)
+    });
+    cim_services::until("the group to be one again", Duration::from_secs(60), || {
+        let group = group(kafka, &stage);
+        group.members.len() == 1 && group.state == "STABLE"
+    });
+    assert!(!stage.daemon.stderr().contains("panicked"));
+    assert!(stage.daemon.metric("cim_part_restarts_total") < 0.5, "the reader was started again");
+    let _ = listening.end(|| kafka.produce(&stage.topic, &events("A", 320..321)));
+}
+
 /// The original shared partitions out by another protocol; its last member is missed by the broker only after its session.
 #[test]
 fn a_group_that_a_client_of_another_protocol_left_behind_is_gone_on_with() {

@@ -16,3 +16,4 @@ mod calls;
 mod delivery;
 mod faults;
 mod group;
+mod topic;

@@ -39,6 +39,11 @@ impl Kafka {
         self.admin(json!({"do": "delete", "topic": name}));
     }
 
+    /// Removes the records of its first partition below that offset.
+    pub fn truncate_topic(&self, name: &str, before: u64) {
+        self.admin(json!({"do": "truncate", "topic": name, "before": before}));
+    }
+
     /// Gives a topic more partitions.
     pub fn grow_topic(&self, name: &str, partitions: usize) {
         self.admin(json!({"do": "grow", "topic": name, "partitions": partitions}));

@@ -19,6 +19,8 @@ pub struct Outgoing {
     pub headers: Vec<(String, Option<Vec<u8>>)>,
     /// Its value.
     pub value: Vec<u8>,
+    /// Its key, if it has one.
+    pub key: Option<String>,
 }
 
 impl Outgoing {
@@ -26,7 +28,7 @@ impl Outgoing {
     #[must_use]
     pub fn new(headers: &[(&str, &str)], value: &[u8]) -> Self {
         let header = |(name, value): &(&str, &str)| ((*name).to_owned(), Some(value.as_bytes().to_vec()));
-        Self { headers: headers.iter().map(header).collect(), value: value.to_vec() }
+        Self { headers: headers.iter().map(header).collect(), value: value.to_vec(), key: None }
     }
 }
 
@@ -34,10 +36,10 @@ impl Kafka {
     /// Writes records to a topic, in their order.
     pub fn produce(&self, topic: &str, records: &[Outgoing]) {
         let mut lines = String::new();
-        for Outgoing { headers, value } in records {
+        for Outgoing { headers, value, key } in records {
             let headers: Vec<_> =
                 headers.iter().map(|(name, value)| (name, value.as_deref().map(hex))).collect();
-            let _ = writeln!(lines, "{}", json!({ "value": hex(value), "headers": headers }));
+            let _ = writeln!(lines, "{}", json!({ "value": hex(value), "headers": headers, "key": key }));
         }
         let mut command = Command::new(tool("venv/bin/python"));
         command.args(["-c", include_str!("../../produce.py"), &self.bootstrap(), topic]);

@@ -107,6 +107,18 @@ fn the_rest_goes_where_it_belongs() {
 }
 
 #[test]
+fn under_the_name_of_the_original_records_have_no_headers() {
+    let headers = |as_original| {
+        let around = Surroundings { as_original, ..Surroundings::default() };
+        let original = original(Some(json!({})), Some(json!({"kafka_brokers": ["k:9092"]})));
+        let value = Value::Object(original.map(&|_| false, &registry(true), around).layer.value);
+        value["sinks"]["xgvela-kafka"]["headers"].clone()
+    };
+    assert_eq!(headers(true), json!(false));
+    assert_eq!(headers(false), Value::Null);
+}
+
+#[test]
 fn spilled_lines_are_sent_again_where_that_is_wanted() {
     for (wanted, mode) in [("true", json!("copy")), ("false", Value::Null), ("TRUE", Value::Null)] {
         let infra = json!({"logging_svc_url": "fb:5175", "enable_retrx": wanted});
