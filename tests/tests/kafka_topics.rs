@@ -26,12 +26,13 @@ fn a_topic_deleted_and_made_again_loses_only_what_was_in_it() {
     let Some(kafka) = Kafka::single() else { return };
     let rig = Rig::start(&kafka);
     kafka.delete_topic(&rig.topics.logs);
-    let before = rig.daemon.metric("cim_records_delivered_total{route=\"logs\"") as usize;
     let events = rig.daemon.metric("cim_records_delivered_total{route=\"events\"");
     rig.run_for(10);
     rig.wait_degraded(Duration::from_secs(30));
     let events_meanwhile = rig.daemon.metric("cim_records_delivered_total{route=\"events\"") - events;
     assert!(events_meanwhile > 100.0, "the other topic was held up: {events_meanwhile} events in 10 s");
+    // The broker acknowledges records for a moment after it has said that the topic is gone.
+    let before = rig.daemon.metric("cim_records_delivered_total{route=\"logs\"") as usize;
     kafka.create_topic(&rig.topics.logs, LOG_PARTITIONS);
     rig.wait_delivered(10_000);
     let settled = rig.patience(Duration::from_secs(120)).settle();
@@ -40,6 +41,9 @@ fn a_topic_deleted_and_made_again_loses_only_what_was_in_it() {
     let lost = std::mem::take(&mut outcome.logs.lost);
     assert!(lost.iter().all(|line| *line < before), "{before} were delivered before, {lost:?} are not there");
     assert_clean(&settled.daemon, &outcome);
+    let told = settled.daemon.stderr();
+    let told: Vec<_> = told.lines().filter(|line| line.contains("does not exist")).collect();
+    assert_eq!(told.len(), 1, "an absent topic is told once: {told:#?}");
 }
 
 /// K8.
