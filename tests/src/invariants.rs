@@ -36,11 +36,11 @@ impl Footprint {
         Self { descriptors: count("fd"), threads: count("task") }
     }
 
-    /// Of a program that has just started, once it delivers to one broker: its client has five threads with a pipe each, and
-    /// two connections; each class has an open file of its spool, and another where it is read.
+    /// Of a program that has just started, once it delivers to one broker: its client has four threads, which wake each other
+    /// by descriptors, and a connection; the spool of a class is read, and a thread or two do blocking work.
     #[must_use]
     pub fn delivering_to_kafka(mut self) -> Self {
-        self.descriptors += 16;
+        self.descriptors += 10;
         self.threads += 6;
         self
     }
