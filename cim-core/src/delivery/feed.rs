@@ -57,7 +57,11 @@ impl Feed {
             match self.queue.take(self.at, profile.max_records, profile.max_bytes) {
                 Taken::Empty => return Next::Empty,
                 Taken::Skip(to) => self.at = to,
-                Taken::Frames(frames) => return self.span(frames, profile),
+                Taken::Frames(frames) => {
+                    // The sink keeps up: no file is held open for a time when it does not.
+                    self.reader = None;
+                    return self.span(frames, profile);
+                }
                 Taken::OnDisk => self.read_ahead(profile.max_bytes).await,
             }
         }
