@@ -202,6 +202,20 @@ fn the_manifest_has_the_rights_that_the_configuration_needs_and_no_other() {
     let used = format!("routes.logs.sink = \"agent\"\n{agent}");
     assert_eq!(has(&manifest(&used, &[])), (true, true));
 
+    assert!(!manifest(agent, &[]).contains("clusterroles\""));
+    assert!(manifest(agent, &["--topology-gateway"]).contains("\"clusterroles\""));
+    let original = home.path().join("NatsSubFb");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_cim"), &original).unwrap();
+    let output = std::process::Command::new(original)
+        .args(["manifest", "--rbac"])
+        .env_clear()
+        .env("CIM_LEGACY_ROOT", home.path())
+        .current_dir(home.path())
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("\"clusterroles\""), "without common-infra.json the cluster is asked: {text}");
+
     let nobody = used.replace("\"kubernetes\"", "\"standalone\"");
     std::fs::write(home.path().join("cim.toml"), nobody).unwrap();
     let output = cim(home.path(), &["validate", "--config", "cim.toml"]).output().unwrap();

@@ -1,11 +1,12 @@
 """Writes records to a topic: produce.py BOOTSTRAP TOPIC, with a line of JSON for each record on standard input.
 
-A line is {"value": hex, "headers": [[name, hex or null], ...], "key": text or null, "partition": number or absent}. Speaks
-through confluent-kafka, and returns when all in-sync replicas have the records, in their order.
+A line is {"value": hex, "headers": [[name, hex or null], ...], "key": text or null, "age_ms": number,
+"partition": number or absent}. Speaks through confluent-kafka, and returns when all in-sync replicas have the records, in their order.
 """
 
 import json
 import sys
+import time
 
 from confluent_kafka import Producer
 
@@ -16,8 +17,9 @@ def main(bootstrap: str, topic: str) -> None:
     for line in sys.stdin:
         record = json.loads(line)
         headers = [(name, None if value is None else bytes.fromhex(value)) for name, value in record["headers"]]
+        written = int(time.time() * 1000) - record["age_ms"]
         place = {"partition": record["partition"]} if "partition" in record else {}
-        arguments = {"value": bytes.fromhex(record["value"]), "headers": headers, "key": record["key"], **place}
+        arguments = {"value": bytes.fromhex(record["value"]), "headers": headers, "key": record["key"], "timestamp": written, **place}
         while True:
             try:
                 producer.produce(topic, on_delivery=lambda error, _: errors.append(error) if error else None, **arguments)

@@ -56,7 +56,7 @@ fn number(behind: Option<(&str, &str)>, line: &str) -> usize {
 
 /// Records that may be on their way to a sink at once: what it had acknowledged of these stays with it when another sink takes
 /// over.
-const IN_FLIGHT: usize = 4 * 2_048;
+const IN_FLIGHT: usize = 5 * 2_048;
 
 /// A class of a load that a fault divided between a topic and files.
 #[derive(Debug)]

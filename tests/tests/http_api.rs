@@ -292,6 +292,25 @@ fn text_logs_are_those_of_the_container_that_registered_as_long_as_there_is_only
     written_by("two have registered: CONNECT counts again", "wire");
 }
 
+#[test]
+fn text_logs_keep_the_name_of_the_container_that_registered_over_a_kill() {
+    let mut daemon = Daemon::start(
+        "spool.dir = \"{home}/spool\"\n[sinks.files]\ntype = \"file\"\ndir = \"{home}/logs\"\n[routes.logs]\nsink = \"files\"\n",
+    );
+    assert!(daemon.register().starts_with("HTTP/1.1 200"));
+    daemon.kill_and_restart();
+    // CONNECT says `wire`.
+    let mut client = daemon.connect();
+    client.publish("LOG", b"after the kill");
+    client.flush();
+    until("the line", || daemon.metric("cim_records_delivered_total") > 0.5);
+    let names: Vec<_> = std::fs::read_dir(daemon.home().join("logs"))
+        .unwrap()
+        .map(|file| file.unwrap().file_name())
+        .collect();
+    assert!(names.iter().any(|name| name.to_string_lossy().contains("_app-")), "{names:?}");
+}
+
 /// Each begins a request and says no more, so that every one of them costs as much as it can.
 #[test]
 fn ten_thousand_connections_cost_a_little_memory_and_nobody_else_notices() {

@@ -13,7 +13,7 @@ use cim_testkit::Death;
 use cim_tests::application::{Application, Manners, Told};
 use cim_tests::cluster::{Berth, PATIENCE};
 use cim_tests::world::{Talk, World, audited, change};
-use cim_tests::{Daemon, rig};
+use cim_tests::{Daemon, invariants, rig};
 use serde_json::Value;
 
 /// Seconds the config server gives a change; 180 where nobody waits for it.
@@ -50,6 +50,7 @@ fn a_pod_lives_through_changes_notifications_and_a_kill_of_its_sidecar_and_ends_
     assert_eq!(world.app.revisions(), [2, 3]);
     let explained = rig::explained_duplicates(&world.daemon);
 
+    invariants::assert_books(&world.daemon);
     let published = world.end(talk);
     // The kill costs what is under way its answer, and nothing else does.
     assert!(published.lines > 100 && published.uncertain.len() <= 2, "{published:?}");

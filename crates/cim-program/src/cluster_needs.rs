@@ -4,7 +4,7 @@
 //! the program may ask for with these settings is in here, so that a manifest made from it is enough and no more.
 
 use crate::engine;
-use crate::settings::{OnExhausted, Settings};
+use crate::settings::{Loaded, OnExhausted};
 
 /// What is used beside the identity of the pod, its documents and notices, which always are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,12 +13,15 @@ pub struct ClusterNeeds {
     pub restart: bool,
     /// Log agents of the own node are looked for.
     pub node_agents: bool,
+    /// The service that has `common-infra.json` is looked for.
+    pub topology_gateway: bool,
 }
 
 impl ClusterNeeds {
-    /// The needs of these settings.
+    /// The needs of this configuration.
     #[must_use]
-    pub fn of(settings: &Settings) -> Self {
+    pub fn of(loaded: &Loaded) -> Self {
+        let settings = &loaded.settings;
         let asks = |sink: &str| {
             let table = settings.sinks.get(sink);
             table.and_then(|table| table.members.get("node_agent")).is_some_and(|agent| !agent.is_null())
@@ -26,6 +29,7 @@ impl ClusterNeeds {
         Self {
             restart: settings.configuration.day_one.on_exhausted == OnExhausted::Restart,
             node_agents: engine::used(settings).into_iter().any(asks),
+            topology_gateway: loaded.lacks_infra,
         }
     }
 }

@@ -18,7 +18,7 @@ pub enum Partitioning {
 }
 
 /// Records that go to one partition before the next one has its turn: enough for requests that carry many records, few enough
-/// that a window of large ones (4 MiB) still reaches several partitions and their brokers.
+/// that a window of large ones (7.5 MiB) still reaches several partitions and their brokers.
 const RUN: u64 = 256;
 
 /// A record key and its hash, which is the same for all records of a pod.

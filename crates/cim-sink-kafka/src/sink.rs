@@ -67,13 +67,13 @@ impl KafkaSink {
         }
     }
 
-    /// Four batches of at most 1 MiB are on their way at once: with one, the broker would idle while the next is made. A
-    /// batch holds few enough records that four of them stay below 8 MiB with what the client adds to each.
+    /// Five batches of at most 1.5 MiB are on their way at once: as much as the queue of the client holds, so that a broker that
+    /// takes its time is never without work. A batch holds few enough records that what the client adds to each stays below that.
     fn profile() -> SinkProfile {
         SinkProfile {
             max_records: 2_048,
-            max_bytes: 1 << 20,
-            max_in_flight: 4,
+            max_bytes: 3 << 19,
+            max_in_flight: 5,
             ordering: Ordering::Ordered,
             durability: Durability::Remote,
             deliver_timeout: None,

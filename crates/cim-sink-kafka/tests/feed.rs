@@ -65,6 +65,7 @@ impl FeedHarness for KafkaHarness {
             headers: record.headers.iter().map(|(name, value)| (name.clone(), Some(value.clone()))).collect(),
             value: record.value.clone(),
             key: None,
+            age_ms: 0,
         };
         let records: Vec<_> = records.iter().map(outgoing).collect();
         let (kafka, topic) = (&self.target.kafka, &self.topic);

@@ -187,11 +187,16 @@ fn another_filter_counts_from_the_next_event_and_without_subscriptions_nothing_i
 fn reading_may_begin_some_time_ago() {
     let Some(kafka) = Kafka::shared() else { return };
     let stage = Stage::start_with(kafka, "start_ago = \"1h\"\n", &[]);
-    kafka.produce(&stage.topic, &events("A", 0..3));
+    // Two hours old, half an hour, and fresh.
+    let mut records = events("A", 0..6);
+    records.iter_mut().for_each(|record| record.age_ms = 30 * 60 * 1000);
+    records[..3].iter_mut().for_each(|record| record.age_ms = 2 * 60 * 60 * 1000);
+    kafka.produce(&stage.topic, &records);
     let mut wire = stage.daemon.connect();
     wire.subscribe("EVENT-NOTIFICATION");
     stage.subscribe(r#"{"localEventName":["A"]}"#);
-    for number in 0..3 {
+    kafka.produce(&stage.topic, &events("A", 6..8));
+    for number in 3..8 {
         assert_eq!(wire.message(), number.to_string().as_bytes());
     }
 }

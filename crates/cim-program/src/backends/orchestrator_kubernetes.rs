@@ -26,8 +26,8 @@ pub const KIND: OrchestratorKind = OrchestratorKind {
 
 /// What is used of the cluster.
 pub fn features(needs: ClusterNeeds) -> Features {
-    let ClusterNeeds { restart, node_agents } = needs;
-    Features { restart, node_agents, topology_gateway: false, ..Features::ALL }
+    let ClusterNeeds { restart, node_agents, topology_gateway } = needs;
+    Features { restart, node_agents, topology_gateway, ..Features::ALL }
 }
 
 /// What the API server grants, and what time it has.

@@ -32,6 +32,10 @@ pub(super) struct Manifest {
     /// configuration names them.
     #[arg(long)]
     node_agents: bool,
+    /// Also the right to find the service that has `common-infra.json`, for pods under the name of the original that have
+    /// neither the file nor the annotation that names the service.
+    #[arg(long)]
+    topology_gateway: bool,
     #[command(flatten)]
     workloads: Workloads,
 }
@@ -71,8 +75,9 @@ pub(super) fn answer(manifest: &Manifest, files: &[PathBuf]) -> Result<Answer, F
 
 fn rights(manifest: &Manifest, files: &[PathBuf]) -> Result<String, Failure> {
     let loaded = load(&Request::of_process(files.to_vec()), &backends::registry());
-    let mut needs = ClusterNeeds::of(&loaded.map_err(Failure::cannot_start)?.settings);
+    let mut needs = ClusterNeeds::of(&loaded.map_err(Failure::cannot_start)?);
     needs.node_agents |= manifest.node_agents;
+    needs.topology_gateway |= manifest.topology_gateway;
     backends::rbac(&manifest.namespace, &manifest.service_account, needs).map_err(Failure::failed)
 }
 

@@ -11,7 +11,7 @@ use super::LIMIT;
 use super::finding::Finding;
 use crate::backends;
 use crate::cluster_needs::ClusterNeeds;
-use crate::settings::Settings;
+use crate::settings::{Loaded, Settings};
 
 /// A right that the configuration needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,9 +57,9 @@ pub(super) async fn identity(
 }
 
 /// Asks for rights and time; `None` without a cluster.
-pub(super) async fn report(settings: &Settings) -> Option<Result<ClusterReport, String>> {
-    let needs = ClusterNeeds::of(settings);
-    match timeout(LIMIT, backends::cluster_report(settings, needs)).await {
+pub(super) async fn report(loaded: &Loaded) -> Option<Result<ClusterReport, String>> {
+    let needs = ClusterNeeds::of(loaded);
+    match timeout(LIMIT, backends::cluster_report(&loaded.settings, needs)).await {
         Ok(report) => report,
         Err(_) => Some(Err(format!("has not answered within {LIMIT:?}"))),
     }

@@ -75,7 +75,7 @@ async fn all(loaded: Arc<Loaded>, registry: &Registry) -> Vec<Finding> {
         findings
     };
     let (local, hosts, parts, cluster) =
-        tokio::join!(local, hosts::check(settings), parts, cluster::report(settings));
+        tokio::join!(local, hosts::check(settings), parts, cluster::report(&loaded));
     let mut findings = local.unwrap_or_else(|error| vec![Finding::fail("this host", error.to_string())]);
     findings.extend(hosts);
     findings.extend(parts);

@@ -66,6 +66,8 @@ pub struct Loaded {
     pub credentials: Option<Credentials>,
     /// What works but deserves a word.
     pub warnings: Vec<Located>,
+    /// Under the name of the original, no file tells where the infrastructure is: the cluster is asked.
+    pub lacks_infra: bool,
     /// Every file that was read: a change of one of them is a reason to load again.
     pub files: Vec<PathBuf>,
     merged: Value,
@@ -107,7 +109,8 @@ impl Sources {
         warnings.extend(advice(&settings, &merged, &places, registry));
         let mut files = self.files.clone();
         files.extend(settings.nats.auth.iter().flat_map(credentials::files));
-        Ok(Loaded { settings, credentials, warnings, files, merged, places })
+        let lacks_infra = self.lack_infra();
+        Ok(Loaded { settings, credentials, warnings, lacks_infra, files, merged, places })
     }
 
     /// All layers, with warnings and problems that are known before the values are looked at.

@@ -21,6 +21,8 @@ pub struct Outgoing {
     pub value: Vec<u8>,
     /// Its key, if it has one.
     pub key: Option<String>,
+    /// How old its time says that it is, in milliseconds.
+    pub age_ms: u64,
 }
 
 impl Outgoing {
@@ -28,7 +30,7 @@ impl Outgoing {
     #[must_use]
     pub fn new(headers: &[(&str, &str)], value: &[u8]) -> Self {
         let header = |(name, value): &(&str, &str)| ((*name).to_owned(), Some(value.as_bytes().to_vec()));
-        Self { headers: headers.iter().map(header).collect(), value: value.to_vec(), key: None }
+        Self { headers: headers.iter().map(header).collect(), value: value.to_vec(), key: None, age_ms: 0 }
     }
 }
 
@@ -36,10 +38,14 @@ impl Kafka {
     /// Writes records to a topic, in their order.
     pub fn produce(&self, topic: &str, records: &[Outgoing]) {
         let mut lines = String::new();
-        for Outgoing { headers, value, key } in records {
+        for Outgoing { headers, value, key, age_ms } in records {
             let headers: Vec<_> =
                 headers.iter().map(|(name, value)| (name, value.as_deref().map(hex))).collect();
-            let _ = writeln!(lines, "{}", json!({ "value": hex(value), "headers": headers, "key": key }));
+            let _ = writeln!(
+                lines,
+                "{}",
+                json!({ "value": hex(value), "headers": headers, "key": key, "age_ms": age_ms })
+            );
         }
         let mut command = Command::new(tool("venv/bin/python"));
         command.args(["-c", include_str!("../../produce.py"), &self.bootstrap(), topic]);
