@@ -192,10 +192,10 @@ impl<'k> Rig<'k> {
     /// The same over a program that runs already.
     #[must_use]
     pub fn over(kafka: &'k Kafka, daemon: Daemon, topics: Topics, plan: Plan) -> Self {
+        let started = Footprint::of(&daemon);
         let load = Load::start(daemon.nats(), plan);
-        let before = Footprint::of(&daemon);
-        let mut rig = Self { kafka, daemon, topics, load, before, patience: PATIENCE };
-        rig.wait_delivered(1_000);
+        let mut rig = Self::around(kafka, daemon, topics, load, started);
+        // It has all it needs before the fault.
         rig.before = Footprint::of(&rig.daemon).bootstrapped_again(kafka.brokers().len());
         rig
     }

@@ -267,10 +267,12 @@ fn no_credentials_are_told_that_were_not_configured() {
     assert!(!answer.contains("admin"), "{answer}");
 }
 
+const FILES: &str =
+    "[sinks.files]\ntype = \"file\"\ndir = \"{home}/logs\"\n[routes.logs]\nsink = \"files\"\n";
+
 #[test]
 fn text_logs_are_those_of_the_container_that_registered_as_long_as_there_is_only_one() {
-    let files = "[sinks.files]\ntype = \"file\"\ndir = \"{home}/logs\"\n[routes.logs]\nsink = \"files\"\n";
-    let daemon = Daemon::start(files);
+    let daemon = Daemon::start(FILES);
     let mut client = daemon.connect();
     let mut written_by = |line: &str, container: &str| {
         client.publish("LOG", line.as_bytes());
@@ -294,9 +296,7 @@ fn text_logs_are_those_of_the_container_that_registered_as_long_as_there_is_only
 
 #[test]
 fn text_logs_keep_the_name_of_the_container_that_registered_over_a_kill() {
-    let mut daemon = Daemon::start(
-        "spool.dir = \"{home}/spool\"\n[sinks.files]\ntype = \"file\"\ndir = \"{home}/logs\"\n[routes.logs]\nsink = \"files\"\n",
-    );
+    let mut daemon = Daemon::start(&format!("spool.dir = \"{{home}}/spool\"\n{FILES}"));
     assert!(daemon.register().starts_with("HTTP/1.1 200"));
     daemon.kill_and_restart();
     // CONNECT says `wire`.

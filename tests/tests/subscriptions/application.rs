@@ -1,5 +1,6 @@
 //! The program with a topic of events, and an application that subscribes: on NATS first, then over HTTP.
 
+use cim_services::kafka::Group;
 use cim_services::{Kafka, Outgoing};
 use cim_testkit::notification_headers;
 use cim_tests::rig::{Topics, settings};
@@ -57,6 +58,11 @@ impl Stage {
             std::time::Duration::from_secs(40),
             || self.status()["feed"] == state,
         );
+    }
+
+    /// The group in which it reads, which is called after its pod.
+    pub fn group(&self, kafka: &Kafka) -> Group {
+        kafka.group(&self.topic, &self.topic)
     }
 
     /// What the status page says.

@@ -6,14 +6,27 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use cim_services::Kafka;
-use cim_services::kafka::{Group, Member};
+use cim_services::kafka::Member;
 use cim_tests::{Wire, has_time, until};
 
 use crate::application::{Stage, events};
 
-/// The group of the program, which is called after its pod.
-fn group(kafka: &Kafka, stage: &Stage) -> Group {
-    kafka.group(&stage.topic, &stage.topic)
+/// A topic of three partitions, and an application that listens to the events of one name.
+fn shared_out(kafka: &Kafka) -> (Stage, Listening) {
+    let stage = Stage::start(kafka);
+    kafka.grow_topic(&stage.topic, 3);
+    let mut wire = stage.daemon.connect();
+    wire.subscribe("EVENT-NOTIFICATION");
+    stage.subscribe(r#"{"localEventName":["A"]}"#);
+    (stage, Listening::start(wire))
+}
+
+/// Waits until the program is the only member of its group again.
+fn alone_again(kafka: &Kafka, stage: &Stage, patience: Duration) {
+    cim_services::until("the group to be one again", patience, || {
+        let group = stage.group(kafka);
+        group.members.len() == 1 && group.state == "STABLE"
+    });
 }
 
 #[test]
@@ -24,7 +37,7 @@ fn the_group_is_called_after_the_pod_and_its_place_is_what_the_application_took(
     wire.subscribe("EVENT-NOTIFICATION");
     kafka.produce(&stage.topic, &events("A", 0..4));
     stage.subscribe(r#"{"localEventName":["A"]}"#);
-    let at_first = group(kafka, &stage);
+    let at_first = stage.group(kafka);
     assert_eq!((at_first.state.as_str(), at_first.strategy.as_str()), ("STABLE", "cooperative-sticky"));
     assert_eq!(
         at_first.members,
@@ -37,13 +50,13 @@ fn the_group_is_called_after_the_pod_and_its_place_is_what_the_application_took(
     for number in 4..14 {
         assert_eq!(wire.message(), number.to_string().as_bytes());
     }
-    until("the place of what was taken", || group(kafka, &stage).committed == [Some(14)]);
+    until("the place of what was taken", || stage.group(kafka).committed == [Some(14)]);
     drop(wire);
     kafka.produce(&stage.topic, &events("A", 14..20));
     stage.wait_read(16);
     // What is read and not taken stays uncommitted; the last question comes after everything that could commit it was done.
     until("the events to wait", || stage.daemon.metric("cim_subscription_waiting_bytes") > 0.5);
-    assert_eq!(group(kafka, &stage).committed, [Some(14)]);
+    assert_eq!(stage.group(kafka).committed, [Some(14)]);
 }
 
 /// An application that listens for as long as the test lasts.
@@ -97,12 +110,7 @@ fn a_member_that_joins_and_leaves_costs_no_event_and_repeats_only_what_was_on_it
         return;
     }
     let Some(kafka) = Kafka::shared() else { return };
-    let stage = Stage::start(kafka);
-    kafka.grow_topic(&stage.topic, 3);
-    let mut wire = stage.daemon.connect();
-    wire.subscribe("EVENT-NOTIFICATION");
-    stage.subscribe(r#"{"localEventName":["A"]}"#);
-    let listening = Listening::start(wire);
+    let (stage, listening) = shared_out(kafka);
     // Each portion goes to a partition that the producer picks.
     let produce = |range: std::ops::Range<usize>| {
         for from in range.step_by(20) {
@@ -115,7 +123,7 @@ fn a_member_that_joins_and_leaves_costs_no_event_and_repeats_only_what_was_on_it
 
     let member = Member::join(kafka, &stage.topic, &stage.topic, "cooperative-sticky");
     cim_services::until("the topic to be shared", Duration::from_secs(40), || {
-        let group = group(kafka, &stage);
+        let group = stage.group(kafka);
         member.assigned() > 0 && group.members.len() == 2 && group.state == "STABLE"
     });
     produce(60..160);
@@ -124,16 +132,13 @@ fn a_member_that_joins_and_leaves_costs_no_event_and_repeats_only_what_was_on_it
     });
     let read = numbers(&member.leave());
     assert!(!read.is_empty(), "the other member was given partitions without an event");
-    cim_services::until("the group to be one again", Duration::from_secs(40), || {
-        let group = group(kafka, &stage);
-        group.members.len() == 1 && group.state == "STABLE"
-    });
+    alone_again(kafka, &stage, Duration::from_secs(40));
     produce(160..220);
     cim_services::until("the events after it", Duration::from_secs(40), || {
         is_complete(&[&listening.heard(), &read], 220)
     });
     until("the place of what was taken", || {
-        group(kafka, &stage).committed.iter().flatten().sum::<u64>() == 220
+        stage.group(kafka).committed.iter().flatten().sum::<u64>() == 220
     });
     let heard = listening.end(|| kafka.produce(&stage.topic, &events("A", 220..221)));
     let twice = heard.len() + read.len() - 221;
@@ -148,12 +153,7 @@ fn a_group_that_never_settles_costs_no_event() {
         return;
     }
     let Some(kafka) = Kafka::shared() else { return };
-    let stage = Stage::start(kafka);
-    kafka.grow_topic(&stage.topic, 3);
-    let mut wire = stage.daemon.connect();
-    wire.subscribe("EVENT-NOTIFICATION");
-    stage.subscribe(r#"{"localEventName":["A"]}"#);
-    let listening = Listening::start(wire);
+    let (stage, listening) = shared_out(kafka);
     let mut read = Vec::new();
     for round in 0..8 {
         let member = Member::join(kafka, &stage.topic, &stage.topic, "cooperative-sticky");
@@ -168,10 +168,7 @@ fn a_group_that_never_settles_costs_no_event() {
     cim_services::until("every event", Duration::from_secs(90), || {
         is_complete(&[&listening.heard(), &read], 320)
     });
-    cim_services::until("the group to be one again", Duration::from_secs(60), || {
-        let group = group(kafka, &stage);
-        group.members.len() == 1 && group.state == "STABLE"
-    });
+    alone_again(kafka, &stage, Duration::from_secs(60));
     assert!(!stage.daemon.stderr().contains("panicked"));
     assert!(stage.daemon.metric("cim_part_restarts_total") < 0.5, "the reader was started again");
     let _ = listening.end(|| kafka.produce(&stage.topic, &events("A", 320..321)));
@@ -185,7 +182,7 @@ fn a_group_that_a_client_of_another_protocol_left_behind_is_gone_on_with() {
     kafka.produce(&stage.topic, &events("A", 0..5));
     let old = Member::join(kafka, &stage.topic, &stage.topic, "range");
     cim_services::until("the old member to read", Duration::from_secs(40), || old.values().len() == 5);
-    assert_eq!(group(kafka, &stage).strategy, "range");
+    assert_eq!(stage.group(kafka).strategy, "range");
     assert_eq!(numbers(&old.kill()), [0, 1, 2, 3, 4]);
     kafka.produce(&stage.topic, &events("A", 5..10));
     let mut wire = stage.daemon.connect();
@@ -195,5 +192,5 @@ fn a_group_that_a_client_of_another_protocol_left_behind_is_gone_on_with() {
     for number in 5..10 {
         assert_eq!(wire.message(), number.to_string().as_bytes());
     }
-    assert_eq!(group(kafka, &stage).strategy, "cooperative-sticky");
+    assert_eq!(stage.group(kafka).strategy, "cooperative-sticky");
 }

@@ -17,7 +17,7 @@ fn ended_after_five(kafka: &Kafka, configuration: &[(&str, &str)]) -> Stage {
     for number in 0..5 {
         assert_eq!(wire.message(), number.to_string().as_bytes());
     }
-    until("their place", || kafka.group(&stage.topic, &stage.topic).committed == [Some(5)]);
+    until("their place", || stage.group(kafka).committed == [Some(5)]);
     stage.daemon.signal("TERM");
     assert_eq!(stage.daemon.ended(), Some(0));
     stage
@@ -46,7 +46,7 @@ fn a_place_that_the_topic_does_not_keep_any_longer_goes_on_with_its_oldest_recor
     for number in 10..18 {
         assert_eq!(wire.message(), number.to_string().as_bytes());
     }
-    until("their place", || kafka.group(&stage.topic, &stage.topic).committed == [Some(18)]);
+    until("their place", || stage.group(kafka).committed == [Some(18)]);
     assert!(!stage.daemon.stderr().contains("panicked"));
 }
 
@@ -86,8 +86,6 @@ fn a_compacted_topic_is_read_over_its_gaps() {
     );
     assert!(heard.windows(2).all(|pair| pair[0] < pair[1]), "in order, and none twice: {heard:?}");
     assert!(heard.len() < next + 3 - 5 - 20, "there was no gap to read over: {heard:?}");
-    until("their place", || {
-        kafka.group(&stage.topic, &stage.topic).committed == [Some(u64::try_from(next).unwrap() + 3)]
-    });
+    until("their place", || stage.group(kafka).committed == [Some(u64::try_from(next).unwrap() + 3)]);
     assert!(!stage.daemon.stderr().contains("panicked"));
 }
