@@ -39,7 +39,7 @@ pub use cim_services::tool;
 pub use cim_testkit::has_time;
 pub use daemon::Daemon;
 pub use injection::Injection;
-pub use mount::Mount;
+pub use mount::{Inodes, Mount};
 pub use wire::{Wire, publication};
 
 /// Longest wait for anything that is expected.

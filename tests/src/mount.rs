@@ -47,10 +47,29 @@ impl Mount {
         &self.0
     }
 
+    /// Makes files until no other one can be made; they are there for as long as the value is.
+    #[must_use]
+    pub fn use_up_inodes(&self) -> Inodes {
+        let files = (0..).map(|n| self.0.join(format!("other{n}")));
+        Inodes(files.take_while(|file| std::fs::write(file, b"").is_ok()).collect())
+    }
+
     /// Mounts it again with another option.
     pub fn remount(&self, option: &str) {
         let options = format!("remount,{option}");
         assert!(Command::new("mount").args(["-o", &options]).arg(&self.0).status().unwrap().success());
+    }
+}
+
+/// Files that are in the way of others.
+#[derive(Debug)]
+pub struct Inodes(Vec<PathBuf>);
+
+impl Drop for Inodes {
+    fn drop(&mut self) {
+        for file in &self.0 {
+            let _ = std::fs::remove_file(file);
+        }
     }
 }
 

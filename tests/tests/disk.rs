@@ -204,23 +204,45 @@ fn a_read_only_remount_under_the_log_files_is_waited_for() {
 }
 
 #[test]
+fn a_registration_that_cannot_be_saved_is_taken_said_and_saved_later() {
+    let home = tempfile::tempdir().unwrap();
+    let Some(mount) = Mount::new(&home.path().join("spool"), "size=256m,nr_inodes=40") else { return };
+    let mut daemon = Daemon::start_in(home, FILES, Daemon::spawn);
+    let says = |daemon: &Daemon, what: &str| {
+        daemon.get("/readyz").unwrap().contains(&format!("[+] configuration: {what}"))
+    };
+    let told = |daemon: &Daemon, what: &str| daemon.stderr().matches(what).count();
+    let taken = mount.use_up_inodes();
+    for _ in 0..20 {
+        assert!(daemon.register().starts_with("HTTP/1.1 200"), "an application works without a disk");
+        assert!(says(&daemon, "degraded: registration and results are in memory only"));
+    }
+    drop(taken);
+    until("the registration to be saved", || says(&daemon, "no source"));
+    assert_eq!(
+        (told(&daemon, "cannot be saved"), told(&daemon, "is saved again")),
+        (1, 1),
+        "{}",
+        daemon.stderr()
+    );
+    daemon.kill_and_restart();
+    let subscriptions = daemon.get("/api/v1/_operations/event/subscriptions").unwrap();
+    assert!(subscriptions.starts_with("HTTP/1.1 200"), "it needs not register again");
+}
+
+#[test]
 fn used_up_inodes_are_as_a_full_disk() {
     let home = tempfile::tempdir().unwrap();
     let Some(mount) = Mount::new(&home.path().join("spool"), "size=256m,nr_inodes=40") else { return };
     let daemon = Daemon::start_in(home, &FILES.replace("{home}/logs", "/proc/stuck"), Daemon::spawn);
     let mut wire = daemon.connect();
     publish(&mut wire, 0, 100);
-    let mut taken = 0;
-    while std::fs::write(mount.path().join(format!("other{taken}")), b"").is_ok() {
-        taken += 1;
-    }
+    let taken = mount.use_up_inodes();
     // More than one segment takes.
     for part in 1..200 {
         publish(&mut wire, part * 100, (part + 1) * 100);
     }
-    for n in 0..taken {
-        std::fs::remove_file(mount.path().join(format!("other{n}"))).unwrap();
-    }
+    drop(taken);
     daemon.edit("/proc/stuck", &daemon.home().join("logs").display().to_string());
     daemon.signal("HUP");
     until("delivery", || daemon.metric("cim_records_held") < 0.5);

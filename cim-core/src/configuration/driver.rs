@@ -8,6 +8,7 @@
 mod hearing;
 mod own_map;
 mod results;
+mod saving;
 mod steps;
 mod upkeep;
 
@@ -20,7 +21,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
-use self::upkeep::Waiting;
+use self::saving::Saving;
 use super::Order;
 use super::change::{PushStep, Undone, Verdict};
 use super::checks::Documents;
@@ -102,12 +103,7 @@ pub(crate) struct Driver {
     view: Arc<Mutex<ConfigurationView>>,
     started: Instant,
     upkeep_at: Option<Instant>,
-    saving: bool,
-    unsaved: bool,
-    /// Who waits for the next time it is saved.
-    next_save: Waiting,
-    /// Who waits for what is being saved.
-    this_save: Waiting,
+    saving: Saving,
 }
 
 impl Driver {
@@ -159,10 +155,7 @@ impl Driver {
             view,
             started: Instant::now(),
             upkeep_at: None,
-            saving: false,
-            unsaved: false,
-            next_save: Waiting::default(),
-            this_save: Waiting::default(),
+            saving: Saving::new(),
             memory,
             plan,
         };
@@ -232,15 +225,14 @@ impl Driver {
     fn wake(&self) -> Instant {
         let desk = [self.desk.wake(), self.commits.wake(), self.day_one.wake()].into_iter().flatten().min();
         let far = Instant::now() + Duration::from_secs(3600);
-        let upkeep = self.upkeep_at.filter(|_| !self.saving);
-        [desk.map(|at| self.at(at)), upkeep].into_iter().flatten().fold(far, Instant::min)
+        [desk.map(|at| self.at(at)), self.next_upkeep()].into_iter().flatten().fold(far, Instant::min)
     }
 
     /// Does whatever there is to be done now.
     fn turn(&mut self) {
         let now = self.now();
         // First, because where nothing is remembered the next changes may go at once.
-        if !self.next_save.documents.is_empty() && !self.saving {
+        if !self.saving.next.documents.is_empty() && !self.saving.is_under_way() {
             self.save();
         }
         loop {
@@ -268,7 +260,7 @@ impl Driver {
                 self.work.push(Box::pin(work::report(Arc::clone(&source), line, outcome)));
             }
         }
-        if self.upkeep_at.is_some_and(|at| at <= Instant::now()) && !self.saving {
+        if self.next_upkeep().is_some_and(|at| at <= Instant::now()) {
             self.upkeep();
         }
     }

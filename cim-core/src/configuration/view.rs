@@ -61,6 +61,9 @@ pub struct ConfigurationView {
     /// What went wrong with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub day_one_reason: Option<String>,
+    /// Why the registration and what is known of changes is in memory only, and not in the spool; absent: it is in both.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unsaved: Option<String>,
     /// Results that are not stored yet, those of the start among them.
     pub commits_waiting: usize,
     /// Those that belong to a change.

@@ -1,8 +1,10 @@
 //! The subscriptions of the application, by id, kept in one small file of the spool directory.
 //!
 //! Owns ids, limits and the file. Left out: what a filter means. Invariants: no id is given out twice at a time; what a call
-//! has answered is in the file; a file that cannot be read costs the subscriptions, never the start.
+//! has answered is in the file; a file that cannot be read costs the subscriptions, never the start; what was subscribed to in
+//! one pod is not subscribed to in another one of its name.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -41,24 +43,29 @@ pub enum BookError {
 #[derive(Debug, Default)]
 pub struct Book {
     filters: BTreeMap<String, Filter>,
+    pod_uid: String,
     file: Option<PathBuf>,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Page<'b> {
     format: u32,
-    subscriptions: std::borrow::Cow<'b, BTreeMap<String, Filter>>,
+    /// `metadata.uid` of the pod they were made in; empty when unknown.
+    #[serde(default)]
+    pod_uid: Cow<'b, str>,
+    subscriptions: Cow<'b, BTreeMap<String, Filter>>,
 }
 
 impl Book {
-    /// What an earlier run left in that directory; without one nothing is kept.
+    /// What an earlier run left in that directory, if that was in the pod of that uid; empty: nobody knows it. Without a directory
+    /// nothing is kept.
     #[must_use]
-    pub fn open(dir: Option<&Path>) -> Self {
+    pub fn open(dir: Option<&Path>, pod_uid: &str) -> Self {
         let Some(dir) = dir else { return Self::default() };
         let file = dir.join(FILE);
-        let filters = match read(&file) {
-            Ok(filters) => filters,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
+        let (found, before) = match read(&file) {
+            Ok(page) => (page.subscriptions.into_owned(), page.pod_uid.into_owned()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Default::default(),
             Err(error) => {
                 let aside = dir.join(format!("{FILE}.unreadable"));
                 tracing::error!(
@@ -66,10 +73,20 @@ impl Book {
                     "the subscriptions of an earlier run cannot be read; the application has to subscribe again"
                 );
                 let _ = std::fs::rename(&file, aside);
-                BTreeMap::new()
+                Default::default()
             }
         };
-        Self { filters, file: Some(file) }
+        let known = if pod_uid.is_empty() { &before } else { pod_uid };
+        let is_ours = before.is_empty() || before == *known;
+        if !is_ours && !found.is_empty() {
+            tracing::info!(
+                subscriptions = found.len(),
+                uid = before,
+                "what another pod of this name had subscribed to is left out; the application of this one subscribes itself"
+            );
+        }
+        let filters = if is_ours { found } else { BTreeMap::new() };
+        Self { filters, pod_uid: known.to_owned(), file: Some(file) }
     }
 
     /// All of them, by id.
@@ -78,11 +95,16 @@ impl Book {
         &self.filters
     }
 
-    /// Adds a subscription and returns its id.
+    /// Adds a subscription and returns its id. An application that asks for answers and posts the same again, at each start perhaps,
+    /// gets the one it has: with two of them it would get every event twice.
     ///
     /// # Errors
     /// [`BookError`]; nothing changed then.
     pub fn create(&mut self, filter: Filter) -> Result<String, BookError> {
+        let is_same = |(_, known): &(&String, &Filter)| filter.acknowledge && **known == filter;
+        if let Some((id, _)) = self.filters.iter().find(is_same) {
+            return Ok(id.clone());
+        }
         let id = self.free_id();
         self.change(|filters| filters.insert(id.clone(), filter))?;
         Ok(id)
@@ -119,7 +141,8 @@ impl Book {
         let before = self.filters.len();
         let mut filters = self.filters.clone();
         make(&mut filters);
-        let page = Page { format: FORMAT, subscriptions: std::borrow::Cow::Borrowed(&filters) };
+        let (pod_uid, subscriptions) = (Cow::Borrowed(&*self.pod_uid), Cow::Borrowed(&filters));
+        let page = Page { format: FORMAT, pod_uid, subscriptions };
         let text = serde_json::to_vec(&page).map_err(|error| BookError::Store(error.into()))?;
         // Whoever is full already may still remove.
         if filters.len() >= before && (filters.len() > MAX_SUBSCRIPTIONS || text.len() > MAX_BYTES) {
@@ -150,21 +173,25 @@ impl Book {
     }
 }
 
-fn read(file: &Path) -> io::Result<BTreeMap<String, Filter>> {
+fn read(file: &Path) -> io::Result<Page<'static>> {
     if std::fs::metadata(file)?.len() > 2 * MAX_BYTES as u64 {
         return Err(io::Error::other("the file is too large"));
     }
-    let page: Page<'_> = serde_json::from_slice(&std::fs::read(file)?)?;
+    let page: Page<'static> = serde_json::from_slice(&std::fs::read(file)?)?;
     if page.format != FORMAT {
         return Err(io::Error::other(format!("format {} is not known here", page.format)));
     }
-    Ok(page.subscriptions.into_owned())
+    Ok(page)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use proptest::prelude::*;
+
+    const UID: &str = "uid-1";
 
     fn filter(name: &str) -> Filter {
         Filter { local_event_name: Some(vec![name.to_owned()]), ..Filter::default() }
@@ -194,7 +221,7 @@ mod tests {
         #[test]
         fn the_book_is_a_map_that_outlives_restarts(steps in prop::collection::vec(step(), 1..40)) {
             let dir = tempfile::tempdir().unwrap();
-            let mut book = Book::open(Some(dir.path()));
+            let mut book = Book::open(Some(dir.path()), UID);
             let mut model = BTreeMap::new();
             for step in steps {
                 let at = |number: usize| model.keys().nth(number % model.len().max(1)).cloned();
@@ -216,7 +243,7 @@ mod tests {
                         prop_assert!(matches!(book.remove("1"), Err(BookError::Unknown)));
                         prop_assert!(matches!(book.replace("1", filter("a")), Err(BookError::Unknown)));
                     }
-                    Step::Restart => book = Book::open(Some(dir.path())),
+                    Step::Restart => book = Book::open(Some(dir.path()), UID),
                 }
                 prop_assert_eq!(book.filters(), &model);
             }
@@ -240,7 +267,7 @@ mod tests {
         assert!(matches!(book.create(filter(&large)), Err(BookError::Full)));
         assert!(book.filters().is_empty());
         let dir = tempfile::tempdir().unwrap();
-        let mut book = Book::open(Some(&dir.path().join("absent")));
+        let mut book = Book::open(Some(&dir.path().join("absent")), UID);
         assert!(matches!(book.create(filter("a")), Err(BookError::Store(_))));
         assert!(book.filters().is_empty());
     }
@@ -252,8 +279,39 @@ mod tests {
             ["", "{", "[]", r#"{"format":2,"subscriptions":{}}"#, r#"{"format":1,"subscriptions":7}"#]
         {
             std::fs::write(dir.path().join(FILE), content).unwrap();
-            assert!(Book::open(Some(dir.path())).filters().is_empty(), "{content}");
+            assert!(Book::open(Some(dir.path()), UID).filters().is_empty(), "{content}");
             assert!(!dir.path().join(FILE).exists(), "{content}");
         }
+    }
+
+    #[test]
+    fn subscriptions_are_those_of_their_own_pod() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = |uid| Book::open(Some(dir.path()), uid);
+        let id = open("").create(filter("a")).unwrap();
+        assert_eq!(open("uid-1").filters().len(), 1, "nobody knows where they were made");
+        let other = open("uid-1").create(filter("b")).unwrap();
+        assert_eq!(open("").filters().keys().collect::<BTreeSet<_>>(), BTreeSet::from([&id, &other]));
+        assert_eq!(
+            open("").pod_uid,
+            "uid-1",
+            "what is known is not forgotten for a start that does not know it"
+        );
+        assert_eq!(open("uid-2").filters().len(), 0);
+        assert_eq!(open("uid-1").filters().len(), 2, "looking takes nothing away");
+        open("uid-2").create(filter("c")).unwrap();
+        assert_eq!((open("uid-1").filters().len(), open("uid-2").filters().len()), (0, 1));
+    }
+
+    #[test]
+    fn the_same_with_answers_is_one_subscription_however_often_it_is_posted() {
+        let mut book = Book::default();
+        let with_answers = |name| Filter { acknowledge: true, ..filter(name) };
+        let id = book.create(with_answers("a")).unwrap();
+        assert_eq!(book.create(with_answers("a")).unwrap(), id);
+        assert_ne!(book.create(with_answers("b")).unwrap(), id);
+        let plain = book.create(filter("a")).unwrap();
+        assert_ne!(book.create(filter("a")).unwrap(), plain, "as recorded");
+        assert_eq!(book.filters().len(), 4);
     }
 }

@@ -94,10 +94,11 @@ impl fmt::Debug for Subscriptions {
 }
 
 impl Subscriptions {
-    /// What an earlier run left in that directory. Nothing is read before [`Subscriptions::follow`].
+    /// What an earlier run left in that directory, if that was in the pod of that uid; empty: nobody knows it. Nothing is read
+    /// before [`Subscriptions::follow`].
     #[must_use]
-    pub fn open(dir: Option<&Path>) -> Self {
-        let book = Book::open(dir);
+    pub fn open(dir: Option<&Path>, pod_uid: &str) -> Self {
+        let book = Book::open(dir, pod_uid);
         let current = Arc::new(watch::Sender::new(Current::of(&book)));
         Self {
             book: Arc::new(Mutex::new(book)),

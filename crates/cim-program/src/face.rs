@@ -212,17 +212,28 @@ impl Face {
         Readiness { name: "orchestrator".to_owned(), ready: true, text }
     }
 
-    /// A source that cannot be reached never makes the pod unready: the configuration it has is still in force.
+    /// A source that cannot be reached never makes the pod unready: the configuration it has is still in force. Nor does a file
+    /// that cannot be written.
     fn configuration(&self) -> Readiness {
-        let text = match self.engine.borrow().as_ref().map(|(configuration, _)| configuration.view()) {
+        let view = self.engine.borrow().as_ref().map(|(configuration, _)| configuration.view());
+        let text = match &view {
             None => "degraded: it is not known yet who this pod is; events are held".to_owned(),
             Some(view) => match (view.watching, &view.trouble) {
                 (None, _) => "no source".to_owned(),
-                (Some(true), _) => self.watching(&view),
+                (Some(true), _) => self.watching(view),
                 (Some(false), trouble) => {
                     format!("degraded: not watching: {}", trouble.as_deref().unwrap_or("no reason is known"))
                 }
             },
+        };
+        let text = match view.and_then(|view| view.unsaved) {
+            None => text,
+            Some(why) => {
+                let rest = text.trim_start_matches("degraded: ");
+                format!(
+                    "degraded: registration and results are in memory only, a restart forgets them: {why}; {rest}"
+                )
+            }
         };
         Readiness { name: "configuration".to_owned(), ready: true, text }
     }

@@ -50,7 +50,9 @@ pub fn at_once(orchestrator: &dyn Orchestrator, given: &Identity, spool: Option<
 fn remembered(given: &Identity, spool: &Path) -> Option<Identity> {
     let text = std::fs::read(spool.join(FILE)).ok()?;
     let known: Identity = serde_json::from_slice(&text).ok()?;
-    let is_ours = known.namespace == given.namespace && known.pod == given.pod;
+    // A pod that follows another one of its name, on the same volume, is not that one.
+    let is_another = [&known.uid, &given.uid].iter().all(|uid| !uid.is_empty()) && known.uid != given.uid;
+    let is_ours = known.namespace == given.namespace && known.pod == given.pod && !is_another;
     // What the environment gives is that of this run.
     let Identity { own_nf, own_nf_type, .. } = given.clone();
     is_ours.then_some(Identity { own_nf, own_nf_type, ..known })

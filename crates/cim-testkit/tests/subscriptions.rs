@@ -59,7 +59,7 @@ impl Stage {
 
     fn start_with(letters: Option<Letters>) -> Self {
         let (feed, hand, subscriptions) =
-            (MemoryFeed::new(), Arc::new(Hand::default()), Subscriptions::open(None));
+            (MemoryFeed::new(), Arc::new(Hand::default()), Subscriptions::open(None, ""));
         let supervisor = Supervisor::new(tokio::runtime::Handle::current());
         let source: Arc<dyn EventSource> = Arc::new(feed.clone());
         let outlet = Arc::clone(&hand) as Arc<dyn Outlet>;

@@ -149,6 +149,40 @@ fn subscriptions_outlive_the_process_and_need_no_second_registration() {
 }
 
 #[test]
+fn another_pod_on_the_volume_of_the_one_before_begins_without_registration_and_subscriptions() {
+    let mut daemon = Daemon::start(&format!("{SPOOL}[identity]\nuid = \"uid-1\"\n"));
+    let _ = daemon.register();
+    let subscribed = |daemon: &Daemon| daemon.call("POST", PATH, br#"{"localEventName":["A"]}"#);
+    assert!(subscribed(&daemon).starts_with("HTTP/1.1 200"));
+    daemon.edit("uid-1", "uid-2");
+    daemon.kill_and_restart();
+    assert!(subscribed(&daemon).starts_with("HTTP/1.1 404"), "nobody has registered in this pod");
+    let _ = daemon.register();
+    assert_eq!(json(&daemon.get(PATH).unwrap()), serde_json::json!({}));
+    assert!(subscribed(&daemon).starts_with("HTTP/1.1 200"));
+    daemon.kill_and_restart();
+    assert_eq!(json(&daemon.get(PATH).unwrap()).as_object().unwrap().len(), 1, "its own it keeps");
+}
+
+#[test]
+fn an_application_that_asks_for_answers_and_posts_the_same_at_each_start_has_one_subscription() {
+    let mut daemon = Daemon::start(SPOOL);
+    let _ = daemon.register();
+    let posted =
+        |daemon: &Daemon, body: &[u8]| json(&daemon.call("POST", PATH, body))["subscriptionId"].clone();
+    let with_answers = br#"{"localEventName":["A"],"acknowledge":true}"#;
+    let first = posted(&daemon, with_answers);
+    daemon.kill_and_restart();
+    assert_eq!(posted(&daemon, with_answers), first);
+    let plain = br#"{"localEventName":["A"]}"#;
+    assert_ne!(
+        posted(&daemon, plain),
+        posted(&daemon, plain),
+        "without answers each is one more, as recorded"
+    );
+}
+
+#[test]
 fn clients_at_the_same_time_get_different_ids_and_all_of_them_are_kept() {
     let daemon = Daemon::start(SPOOL);
     let _ = daemon.register();

@@ -76,7 +76,7 @@ impl Driver {
         match order {
             Order::Register { registration, done } => {
                 self.register(registration);
-                self.next_save.registrations.push(done);
+                self.saving.next.registrations.push(done);
                 self.upkeep_at = Some(Instant::now());
             }
             Order::Show { done } => {
@@ -137,7 +137,7 @@ impl Driver {
             Ok(outcome) => {
                 let Some(report) = self.commits.stored(line) else { return };
                 if let Some(settled) = &report.settled {
-                    self.next_save.documents.push(settled.key.document.clone());
+                    self.saving.next.documents.push(settled.key.document.clone());
                     if let Some(announcement) = Announcement::of_result(&report.outcome) {
                         self.announce(&announcement);
                     }
@@ -161,7 +161,7 @@ impl Driver {
     pub(super) fn lost(&mut self, report: &Report) {
         self.desk.counts_mut().commit_failures += 1;
         if let Some(settled) = &report.settled {
-            self.next_save.documents.push(settled.key.document.clone());
+            self.saving.next.documents.push(settled.key.document.clone());
         }
         let key = report.outcome.commit.as_ref().map(|commit| commit.key.as_str()).unwrap_or_default();
         tracing::error!(key, "a result could not be stored before the time of its change ran out");

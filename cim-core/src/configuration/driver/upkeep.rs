@@ -4,28 +4,18 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
-use super::super::key::DocumentId;
 use super::super::unstored::Unstored;
 use super::super::view::{ConfigurationView, DocumentView, UnstoredView};
 use super::super::work::Done;
 use super::Driver;
+use super::saving::Waiting;
 
 /// How often the view is renewed and the file is saved, when there is a reason.
 const UPKEEP: Duration = Duration::from_millis(250);
 /// Time for results that are on their way when the engine ends.
 const LAST_COMMITS: Duration = Duration::from_secs(2);
-
-/// Who waits until it is saved.
-#[derive(Debug, Default)]
-pub(super) struct Waiting {
-    /// Applications that registered.
-    pub registrations: Vec<oneshot::Sender<()>>,
-    /// Documents whose last result is stored, or given up: the next change of each waits.
-    pub documents: Vec<DocumentId>,
-}
 
 impl Driver {
     /// Something changed that can be seen.
@@ -35,20 +25,28 @@ impl Driver {
 
     /// Something changed that has to be remembered.
     pub(super) fn dirty(&mut self) {
-        self.unsaved = true;
+        self.saving.due();
         self.note();
     }
 
     /// Something changed that is said only once, and has to be remembered before anything can happen to this process.
     pub(super) fn urgent(&mut self) {
-        self.unsaved = true;
+        self.saving.urgent();
         self.upkeep_at = Some(Instant::now());
+    }
+
+    /// When there is something to renew or to save; not while a save is under way.
+    pub(super) fn next_upkeep(&self) -> Option<Instant> {
+        let next = [self.upkeep_at, self.saving.again_at()].into_iter().flatten().min();
+        next.filter(|_| !self.saving.is_under_way())
     }
 
     pub(super) fn upkeep(&mut self) {
         self.upkeep_at = None;
         self.show();
-        self.save();
+        if self.saving.is_turn(Instant::now()) {
+            self.save();
+        }
     }
 
     pub(super) fn show(&self) {
@@ -80,6 +78,7 @@ impl Driver {
             registered: self.desk.is_ready(),
             day_one: Some(self.day_one.state()),
             day_one_reason: self.day_one.reason().map(ToOwned::to_owned),
+            unsaved: self.saving.trouble().map(ToOwned::to_owned),
             commits_waiting: self.commits.waiting(),
             unstored: unstored.collect(),
             documents: documents.collect(),
@@ -90,14 +89,10 @@ impl Driver {
     }
 
     pub(super) fn save(&mut self) {
-        // Who comes while this is being written is not in it, and waits for the next time.
-        self.this_save = std::mem::take(&mut self.next_save);
-        let is_needed = self.unsaved || !self.this_save.registrations.is_empty();
+        let is_needed = self.saving.begin();
         let Some(dir) = self.plan.dir.clone().filter(|_| is_needed) else {
             return self.was_saved(Ok(()));
         };
-        self.unsaved = false;
-        self.saving = true;
         self.remember();
         let memory = self.memory.clone();
         let write = tokio::task::spawn_blocking(move || memory.save(&dir));
@@ -119,13 +114,11 @@ impl Driver {
     }
 
     pub(super) fn was_saved(&mut self, outcome: std::io::Result<()>) {
-        self.saving = false;
-        if let Err(error) = outcome {
-            tracing::error!(%error, "what is known of configuration cannot be saved; a restart repeats some of it");
-            self.dirty();
+        let (Waiting { registrations, documents }, is_news) = self.saving.ended(outcome, Instant::now());
+        if is_news {
+            // Before anybody is told: who asks then sees that it is in memory only.
+            self.show();
         }
-        // Who waits is told either way: what cannot be saved now is in memory, and nobody could do more about it.
-        let Waiting { registrations, documents } = std::mem::take(&mut self.this_save);
         for done in registrations {
             let _ = done.send(());
         }
@@ -144,7 +137,7 @@ impl Driver {
         let is_open = |this: &Self| {
             // A save that is under way would put an older file in the place of the last one.
             let stores = this.commits.waiting() > 0 && this.plan.source.is_some();
-            this.announcing > 0 || this.saving || stores
+            this.announcing > 0 || this.saving.is_under_way() || stores
         };
         while is_open(self) && Instant::now() < until {
             self.turn();
@@ -158,7 +151,11 @@ impl Driver {
         if let Some(dir) = &self.plan.dir
             && let Err(error) = self.memory.save(dir)
         {
-            tracing::error!(%error, "what is known of configuration cannot be saved");
+            tracing::error!(
+                %error,
+                "the registration of the application and what is known of its configuration cannot be saved; the next process \
+                 begins with what was saved before"
+            );
         }
         if let Some(source) = &self.plan.source
             && let Err(error) = source.close().await

@@ -176,7 +176,7 @@ impl Process {
             external,
             answers: switches.answers.subscribe(),
             ends: switches.ends.subscribe(),
-            subscriptions: Subscriptions::open(loaded.settings.spool.dir.as_deref()),
+            subscriptions: Subscriptions::open(loaded.settings.spool.dir.as_deref(), &who.identity.uid),
             orchestrator: Arc::clone(&plan.orchestrator),
             diagnostics: switches.diagnostics.clone(),
             http: Arc::default(),
