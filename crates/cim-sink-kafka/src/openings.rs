@@ -48,14 +48,22 @@ impl Openings {
         }
     }
 
-    /// What may be sent to the partition now; `fate` is asked for its first record while that is alone.
-    pub(crate) fn enter(&mut self, partition: i32, fate: impl FnOnce(u64) -> Option<Fate>) -> Entry {
+    /// What record `seq` is to wait for before it is sent to the partition; `fate` is asked for its first record while that is alone.
+    pub(crate) fn enter(
+        &mut self,
+        partition: i32,
+        seq: u64,
+        fate: impl FnOnce(u64) -> Option<Fate>,
+    ) -> Entry {
         let opening = self.at(partition);
         match *opening {
             Opening::Open => Entry::Open,
             Opening::Closed => Entry::Alone,
-            Opening::First(seq) => match fate(seq) {
-                Some(Fate::Held) => Entry::Wait(seq),
+            // It was given back when nobody waited for it, and is offered again: what the ledger holds of it now is not on its
+            // way, but stands behind this very record or is it.
+            Opening::First(first) if first >= seq => Entry::Alone,
+            Opening::First(first) => match fate(first) {
+                Some(Fate::Held) => Entry::Wait(first),
                 Some(Fate::Failed(code)) => {
                     *opening = Opening::Closed;
                     Entry::Failed(code)
@@ -89,15 +97,15 @@ mod tests {
         let (mut openings, mut ledger) = (Openings::default(), Ledger::default());
         openings.under((1, 0));
         let (call, _) = ledger.enter(7, 1);
-        assert_eq!(openings.enter(3, |seq| ledger.fate(seq)), Entry::Alone);
+        assert_eq!(openings.enter(3, 2, |seq| ledger.fate(seq)), Entry::Alone);
         ledger.add(call, 1);
         openings.sent(3, 1);
-        assert_eq!(openings.enter(3, |seq| ledger.fate(seq)), Entry::Wait(1));
-        assert_eq!(openings.enter(2, |seq| ledger.fate(seq)), Entry::Alone);
+        assert_eq!(openings.enter(3, 2, |seq| ledger.fate(seq)), Entry::Wait(1));
+        assert_eq!(openings.enter(2, 2, |seq| ledger.fate(seq)), Entry::Alone);
         ledger.report(1, None);
-        assert_eq!(openings.enter(3, |seq| ledger.fate(seq)), Entry::Open);
+        assert_eq!(openings.enter(3, 2, |seq| ledger.fate(seq)), Entry::Open);
         openings.under((2, 0));
-        assert_eq!(openings.enter(3, |seq| ledger.fate(seq)), Entry::Alone);
+        assert_eq!(openings.enter(3, 2, |seq| ledger.fate(seq)), Entry::Alone);
     }
 
     #[test]
@@ -107,7 +115,25 @@ mod tests {
         ledger.add(call, 1);
         openings.sent(0, 1);
         ledger.report(1, Some(RDKafkaErrorCode::InvalidRecord));
-        assert_eq!(openings.enter(0, |seq| ledger.fate(seq)), Entry::Failed(RDKafkaErrorCode::InvalidRecord));
-        assert_eq!(openings.enter(0, |seq| ledger.fate(seq)), Entry::Alone);
+        assert_eq!(
+            openings.enter(0, 2, |seq| ledger.fate(seq)),
+            Entry::Failed(RDKafkaErrorCode::InvalidRecord)
+        );
+        assert_eq!(openings.enter(0, 2, |seq| ledger.fate(seq)), Entry::Alone);
+    }
+
+    #[test]
+    fn a_first_record_that_is_offered_again_does_not_wait_for_itself() {
+        let (mut openings, mut ledger) = (Openings::default(), Ledger::default());
+        let (call, _) = ledger.enter(7, 1);
+        ledger.add(call, 1);
+        openings.sent(0, 1);
+        ledger.leave(call, false);
+        ledger.report(1, Some(RDKafkaErrorCode::InvalidRecord));
+        let (again, _) = ledger.enter(7, 1);
+        ledger.add(again, 1);
+        assert_eq!(openings.enter(0, 1, |seq| ledger.fate(seq)), Entry::Alone);
+        openings.sent(0, 1);
+        assert_eq!(openings.enter(0, 2, |seq| ledger.fate(seq)), Entry::Wait(1));
     }
 }

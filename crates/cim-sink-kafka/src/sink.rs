@@ -160,7 +160,7 @@ impl KafkaSink {
         let partition = self.partition(record, partitions);
         let mut first = false;
         loop {
-            match press.openings.enter(partition, |seq| lane.ledger().fate(seq)) {
+            match press.openings.enter(partition, seq, |seq| lane.ledger().fate(seq)) {
                 Entry::Open => break,
                 Entry::Alone => break first = true,
                 Entry::Wait(seq) => delivery.reported(seq).await?,
