@@ -123,3 +123,34 @@ pub async fn told(identity: &mut Option<oneshot::Receiver<Identity>>) -> Identit
     }
     std::future::pending().await
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "test code: a failed step is the failure")]
+
+    use super::*;
+
+    fn pod(name: &str, uid: &str) -> Identity {
+        Identity {
+            namespace: "ns1".to_owned(),
+            pod: name.to_owned(),
+            uid: uid.to_owned(),
+            ..Identity::default()
+        }
+    }
+
+    #[test]
+    fn what_an_earlier_run_learned_holds_for_its_own_pod_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let learned = Identity { microservice: "shop".to_owned(), ..pod("shop-0", "uid-1") };
+        remember(&learned, dir.path());
+        for (given, is_ours) in [
+            (pod("shop-0", "uid-1"), true),
+            (pod("shop-0", ""), true),
+            (pod("shop-0", "uid-2"), false),
+            (pod("shop-1", "uid-1"), false),
+        ] {
+            assert_eq!(remembered(&given, dir.path()), is_ours.then(|| learned.clone()), "{given:?}");
+        }
+    }
+}
