@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::day_one::DayOneState;
 use super::key::{DocumentId, MapLevel};
 use super::unstored::Unstored;
-use crate::contract::{ChangeStatus, Level};
+use crate::contract::{ChangeStatus, Identity, Level};
 
 /// Its name in the spool directory.
 pub const FILE: &str = "configuration.json";
@@ -102,7 +102,7 @@ impl Memory {
     /// said nothing yet and began with the maps of today; what the last one settled, the store still tells.
     #[must_use]
     pub fn in_pod(self, uid: &str) -> Self {
-        let is_another = !uid.is_empty() && !self.pod_uid.is_empty() && self.pod_uid != uid;
+        let is_another = Identity::are_of_two_pods(&self.pod_uid, uid);
         let here = Self { pod_uid: uid.to_owned(), ..self };
         if !is_another {
             return here;

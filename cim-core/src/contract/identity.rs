@@ -45,6 +45,13 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// Whether these are the `metadata.uid` of two pods: of one of the same name and the one that followed it on its volume, for
+    /// example. No where one of them is empty, for nobody knows it then.
+    #[must_use]
+    pub fn are_of_two_pods(uid: &str, other: &str) -> bool {
+        ![uid, other].iter().any(|uid| uid.is_empty()) && uid != other
+    }
+
     /// What the JSON form of a log line carries.
     #[must_use]
     pub fn log_context(&self) -> cim_wire::LogContext {

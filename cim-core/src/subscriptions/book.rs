@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::filter::Filter;
-use crate::contract::Level;
+use crate::contract::{Identity, Level};
 
 /// Its name in the spool directory.
 pub const FILE: &str = "subscriptions.json";
@@ -76,17 +76,17 @@ impl Book {
                 Default::default()
             }
         };
-        let known = if pod_uid.is_empty() { &before } else { pod_uid };
-        let is_ours = before.is_empty() || before == *known;
-        if !is_ours && !found.is_empty() {
+        let is_another = Identity::are_of_two_pods(&before, pod_uid);
+        if is_another && !found.is_empty() {
             tracing::info!(
                 subscriptions = found.len(),
                 uid = before,
                 "what another pod of this name had subscribed to is left out; the application of this one subscribes itself"
             );
         }
-        let filters = if is_ours { found } else { BTreeMap::new() };
-        Self { filters, pod_uid: known.to_owned(), file: Some(file) }
+        let filters = if is_another { BTreeMap::new() } else { found };
+        let pod_uid = if pod_uid.is_empty() { before } else { pod_uid.to_owned() };
+        Self { filters, pod_uid, file: Some(file) }
     }
 
     /// All of them, by id.

@@ -51,7 +51,7 @@ fn remembered(given: &Identity, spool: &Path) -> Option<Identity> {
     let text = std::fs::read(spool.join(FILE)).ok()?;
     let known: Identity = serde_json::from_slice(&text).ok()?;
     // A pod that follows another one of its name, on the same volume, is not that one.
-    let is_another = [&known.uid, &given.uid].iter().all(|uid| !uid.is_empty()) && known.uid != given.uid;
+    let is_another = Identity::are_of_two_pods(&known.uid, &given.uid);
     let is_ours = known.namespace == given.namespace && known.pod == given.pod && !is_another;
     // What the environment gives is that of this run.
     let Identity { own_nf, own_nf_type, .. } = given.clone();
