@@ -43,16 +43,24 @@ impl<'s> Delivery<'s> {
         let mut ledger = self.lane.ledger();
         let new: Vec<usize> =
             (0..).zip(seqs).filter(|(_, seq)| !ledger.claim(self.call, **seq)).map(|(at, _)| at).collect();
+        let takes = ledger.takes(self.epoch);
+        drop(ledger);
         if new.is_empty() {
             return Ok(new);
         }
-        if ledger.broken() {
-            return Err(unavailable("an earlier batch has failed; this one must not overtake it"));
-        }
-        if !ledger.takes(self.epoch) {
+        self.check_order()?;
+        if !takes {
             return Err(unavailable("records of another epoch are still on their way"));
         }
         Ok(new)
+    }
+
+    /// Whether records of it may be given to the client: nothing that stands before them has been given back.
+    pub(crate) fn check_order(&self) -> Result<(), DeliveryError> {
+        if self.lane.ledger().broken() {
+            return Err(unavailable("a record before these was given back; they must not overtake it"));
+        }
+        Ok(())
     }
 
     /// Waits until no record of the delivery is held any more.
@@ -174,4 +182,30 @@ pub(crate) fn unavailable(what: &str) -> DeliveryError {
 
 pub(crate) fn closed() -> DeliveryError {
     DeliveryError::new(DeliveryErrorKind::Closed, "the kafka sink is closed")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "test code: a failed step is the failure")]
+
+    use cim_core::Class;
+
+    use super::*;
+    use crate::settings::KafkaSettings;
+
+    #[test]
+    fn what_stands_behind_a_record_that_was_given_back_waits_for_it() {
+        let settings = KafkaSettings::read(&serde_json::json!({ "brokers": ["a:1"] })).unwrap();
+        let shared = Shared::new("broker".to_owned(), &settings);
+        let lane = shared.lane(Class::Log);
+        let before = Delivery::begin(&shared, lane, 7, 1);
+        assert_eq!(before.claim(&[1, 2]).unwrap(), [0, 1]);
+        lane.ledger().add(before.call, 2);
+        drop(before);
+        let again = Delivery::begin(&shared, lane, 7, 1);
+        assert_eq!(again.claim(&[1, 2, 3]).unwrap(), [0, 2], "the client holds the second");
+        again.check_order().unwrap();
+        lane.ledger().lose_all(RDKafkaErrorCode::PurgeQueue);
+        again.check_order().unwrap_err();
+    }
 }

@@ -12,7 +12,7 @@ use rdkafka::producer::{Producer as _, PurgeConfig};
 
 use crate::client_config::Recipe;
 use crate::reports::{Client, Reports};
-use crate::shared::{End, Shared, Slot};
+use crate::shared::{End, Live, Shared, Slot};
 
 /// How long the thread listens for events before it looks at its orders.
 const SLICE: Duration = Duration::from_millis(50);
@@ -46,7 +46,7 @@ fn run(shared: &Arc<Shared>, mut recipe: Recipe) {
             Ok(client) => {
                 let client = Arc::new(client);
                 shared.link.begin();
-                shared.put(Slot::Live(Arc::clone(&client), shared.rebuilds() + 1));
+                shared.put(Slot::Live(Live { client: Arc::clone(&client), life: shared.rebuilds() + 1 }));
                 let end = serve(shared, &client, &mut recipe);
                 shared.put(Slot::Vacant);
                 wind_down(shared, client, end);

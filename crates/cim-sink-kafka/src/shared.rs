@@ -46,13 +46,20 @@ impl Lane {
     }
 }
 
+/// A client, and the number that tells it from those before.
+#[derive(Clone)]
+pub(crate) struct Live {
+    pub client: Arc<Client>,
+    pub life: u64,
+}
+
 /// The client of the moment.
 #[derive(Clone)]
 pub(crate) enum Slot {
     /// None; one is made when a delivery asks for it.
     Vacant,
-    /// Ready to take records; the number tells it from those before.
-    Live(Arc<Client>, u64),
+    /// Ready to take records.
+    Live(Live),
     /// It could not be made, and why.
     Broken(String),
 }
@@ -85,6 +92,8 @@ pub(crate) struct Shared {
     logs: Lane,
     events: Lane,
     slot: watch::Sender<Slot>,
+    /// The life of the client that may take records; 0 for none.
+    door: Mutex<u64>,
     orders: Mutex<Orders>,
     bell: Condvar,
     closed: AtomicBool,
@@ -103,6 +112,7 @@ impl Shared {
             logs: lane(&settings.logs_topic),
             events: lane(&settings.events_topic),
             slot: watch::Sender::new(Slot::Vacant),
+            door: Mutex::new(0),
             orders: Mutex::default(),
             bell: Condvar::new(),
             closed: AtomicBool::new(false),
@@ -125,8 +135,18 @@ impl Shared {
         self.slot.subscribe()
     }
 
+    /// Fills the slot, or empties it. When this returns, the client that was there takes nothing any more.
     pub(crate) fn put(&self, slot: Slot) {
+        let life = if let Slot::Live(live) = &slot { live.life } else { 0 };
+        *self.door.lock().unwrap_or_else(PoisonError::into_inner) = life;
         let _ = self.slot.send_replace(slot);
+    }
+
+    /// Runs `give` while the client of that life may take records. `None`: it may not. Without this, a delivery that found
+    /// the client before it began to give records back would put one behind those, and on the wire before them.
+    pub(crate) fn while_open<T>(&self, life: u64, give: impl FnOnce() -> T) -> Option<T> {
+        let open = self.door.lock().unwrap_or_else(PoisonError::into_inner);
+        (*open == life).then(give)
     }
 
     /// Gives an order to the thread.
@@ -214,7 +234,12 @@ impl Shared {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "test code: a failed step is the failure")]
 
+    use cim_core::Identity;
+    use rdkafka::config::FromClientConfigAndContext as _;
+
     use super::*;
+    use crate::client_config::Recipe;
+    use crate::reports::Reports;
 
     #[test]
     fn a_refusal_is_an_answer_of_a_broker_and_a_loss_is_none() {
@@ -230,5 +255,20 @@ mod tests {
             shared.failed(Class::Log, code);
             assert_eq!(shared.link.is_up(), is_up, "{code:?}");
         }
+    }
+
+    #[test]
+    fn a_client_that_is_to_end_takes_nothing_any_more() {
+        let settings = KafkaSettings::read(&serde_json::json!({ "brokers": ["127.0.0.1:1"] })).unwrap();
+        let shared = Arc::new(Shared::new("broker".to_owned(), &settings));
+        let config = Recipe::new(settings, &Identity::default()).client_config().unwrap();
+        let reports = Reports { shared: Arc::clone(&shared) };
+        let client = Arc::new(Client::from_config_and_context(&config, reports).unwrap());
+        assert_eq!(shared.while_open(1, || ()), None, "there is none yet");
+        shared.put(Slot::Live(Live { client, life: 1 }));
+        assert_eq!(shared.while_open(1, || ()), Some(()));
+        assert_eq!(shared.while_open(2, || ()), None, "another one");
+        shared.put(Slot::Vacant);
+        assert_eq!(shared.while_open(1, || ()), None);
     }
 }

@@ -24,9 +24,9 @@ use crate::keeper;
 use crate::openings::Entry;
 use crate::outgoing::{Encoders, Outgoing};
 use crate::partition::{self, Key, Partitioning};
-use crate::reports::{Client, ticket};
+use crate::reports::ticket;
 use crate::settings::KafkaSettings;
-use crate::shared::{End, Lane, Press, Shared, Slot};
+use crate::shared::{End, Lane, Live, Press, Shared, Slot};
 use crate::topic::Topic;
 
 /// A full client frees room as acknowledgements come; it does not say when.
@@ -125,16 +125,18 @@ impl KafkaSink {
         if new.is_empty() {
             return Ok(());
         }
-        let (client, life) = self.client().await?;
+        let live = self.client().await?;
         delivery.check()?;
         let topic = &delivery.lane.topic;
-        let partitions = topic.partitions(Arc::clone(&client), &self.shared.link).await?;
-        press.openings.under((life, topic.doubts()));
+        let partitions = topic.partitions(Arc::clone(&live.client), &self.shared.link).await?;
+        // The client that held the others of the batch may be gone by now, and they with it.
+        delivery.check_order()?;
+        press.openings.under((live.life, topic.doubts()));
         let records = || new.iter().filter_map(|position| batch.records().get(*position));
         let numbers = records().map(|record| record.meta().seq).collect();
         let mut entering = Entering::begin(delivery.lane, delivery.call, numbers);
         for (position, record) in new.iter().zip(records()) {
-            match self.give(record, delivery, press, &client, partitions).await? {
+            match self.give(record, delivery, press, &live, partitions).await? {
                 Given::Taken => entering.given(),
                 Given::TooLarge => {
                     entering.refused();
@@ -151,7 +153,7 @@ impl KafkaSink {
         record: &R,
         delivery: &Delivery<'_>,
         press: &mut Press,
-        client: &Client,
+        live: &Live,
         partitions: i32,
     ) -> Result<Given, DeliveryError> {
         let (lane, seq) = (delivery.lane, record.meta().seq);
@@ -168,13 +170,14 @@ impl KafkaSink {
             }
         }
         loop {
-            match self.send(record, &lane.topic, &press.value, client, partition) {
+            match self.send(record, &lane.topic, &press.value, live, partition) {
                 Ok(()) => break,
                 Err(RDKafkaErrorCode::QueueFull) => {
                     delivery.check()?;
                     tokio::time::sleep(ROOM_PAUSE).await;
                 }
                 Err(RDKafkaErrorCode::MessageSizeTooLarge) => return Ok(Given::TooLarge),
+                Err(RDKafkaErrorCode::PurgeQueue) => return Err(unavailable("the client is being replaced")),
                 Err(code) => {
                     lane.topic.doubt();
                     let what = format!("the client takes no records: {code}");
@@ -204,7 +207,7 @@ impl KafkaSink {
         record: &R,
         topic: &Topic,
         value: &[u8],
-        client: &Client,
+        live: &Live,
         partition: i32,
     ) -> Result<(), RDKafkaErrorCode> {
         let meta = record.meta();
@@ -215,21 +218,24 @@ impl KafkaSink {
         if let Some(headers) = &self.headers {
             message.headers = Some(headers.of(meta, record.received_headers()));
         }
-        client.send(message).map_err(|(error, _)| match error {
-            KafkaError::MessageProduction(code) => code,
-            _ => RDKafkaErrorCode::InvalidArgument,
-        })
+        match self.shared.while_open(live.life, || live.client.send(message)) {
+            Some(Ok(())) => Ok(()),
+            Some(Err((KafkaError::MessageProduction(code), _))) => Err(code),
+            Some(Err(_)) => Err(RDKafkaErrorCode::InvalidArgument),
+            // What the client would have done with it.
+            None => Err(RDKafkaErrorCode::PurgeQueue),
+        }
     }
 
     /// The client, made if there is none.
-    async fn client(&self) -> Result<(Arc<Client>, u64), DeliveryError> {
+    async fn client(&self) -> Result<Live, DeliveryError> {
         self.start()?;
         let mut slot = self.shared.slot();
         let mut asked = false;
         loop {
             let now = slot.borrow_and_update().clone();
             match now {
-                Slot::Live(client, life) => return Ok((client, life)),
+                Slot::Live(live) => return Ok(live),
                 Slot::Broken(why) if asked => {
                     let what = format!("the client cannot be made: {why}");
                     return Err(DeliveryError::new(DeliveryErrorKind::Misconfigured, what));
