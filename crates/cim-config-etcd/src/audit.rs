@@ -20,8 +20,8 @@ pub(crate) type Reading = Pin<Box<dyn Future<Output = Result<Listing, Failure>> 
 pub(crate) enum Audit {
     /// The next reading is due then.
     Due(Instant),
-    /// The keys are being read.
-    Reading(Reading),
+    /// The keys are being read. What was handed out before that went as far as this revision.
+    Reading(Reading, u64),
     /// The watch lacks something, and has until then to deliver it.
     Waiting(Listing, Instant),
 }
@@ -42,7 +42,7 @@ impl Audit {
     pub(crate) fn wake(&self) -> Option<Instant> {
         match self {
             Self::Due(at) | Self::Waiting(_, at) => Some(*at),
-            Self::Reading(_) => None,
+            Self::Reading(..) => None,
         }
     }
 
@@ -52,9 +52,17 @@ impl Audit {
     /// May be dropped and called again.
     pub(crate) async fn read(&mut self) -> Result<Listing, Failure> {
         match self {
-            Self::Reading(reading) => reading.await,
+            Self::Reading(reading, _) => reading.await,
             Self::Due(_) | Self::Waiting(..) => std::future::pending().await,
         }
+    }
+
+    /// Takes in what was read; the watch has until then to deliver what it lacks. False: the store is behind what it had told
+    /// before it was asked, so it was set back.
+    pub(crate) fn take_in(&mut self, listing: Listing, until: Instant) -> bool {
+        let follows = !matches!(self, Self::Reading(_, told) if listing.revision < *told);
+        *self = Self::Waiting(listing, until);
+        follows
     }
 
     /// The watch delivered something: what it lacks may be on its way.
@@ -109,5 +117,16 @@ mod tests {
         let listing = || Listing { revision: 12, cluster: 1, entries: vec![entry("a", 11)] };
         let audit = Audit::Waiting(listing(), now);
         assert_eq!(audit.verdict(&Ledger::full(&listing()), now, true), Some(Verdict::Complete));
+    }
+
+    #[test]
+    fn a_reading_behind_what_was_told_before_it_shows_that_the_store_was_set_back() {
+        let now = Instant::now();
+        for (told, follows) in [(11, true), (12, true), (13, false)] {
+            let mut audit = Audit::Reading(Box::pin(std::future::pending()), told);
+            let listing = Listing { revision: 12, cluster: 1, entries: Vec::new() };
+            assert_eq!(audit.take_in(listing, now), follows, "{told}");
+            assert_eq!(audit.wake(), Some(now));
+        }
     }
 }

@@ -109,7 +109,7 @@ impl Session {
             let heard = tokio::select! {
                 biased;
                 answer = self.answers.message() => self.answer(answer, ledger)?,
-                listing = self.audit.read() => { self.listed(listing)?; None }
+                listing = self.audit.read() => self.listed(listing)?,
                 () = sleep_until(wake) => { idle = true; None }
             };
             if let Some(heard) = heard {
@@ -124,7 +124,7 @@ impl Session {
             if let Some(reason) = self.compare(ledger, now, idle) {
                 return Ok(Heard::Void(reason));
             }
-            self.keep_up(now)?;
+            self.keep_up(now, ledger)?;
         }
     }
 
@@ -144,13 +144,13 @@ impl Session {
     }
 
     /// Asks what is due, and judges the silence.
-    fn keep_up(&mut self, now: Instant) -> Result<(), SourceError> {
+    fn keep_up(&mut self, now: Instant, ledger: &Ledger) -> Result<(), SourceError> {
         match self.pulse.silence(now) {
             Some(Silence::Dead) => return Err(failure::late(&self.doing(), self.place.pace.silence)),
             // The reading has a time limit of its own, and ends the watch when it fails.
             Some(Silence::Unclear) => {
                 self.pulse.heard();
-                self.begin_audit();
+                self.begin_audit(ledger);
             }
             None => {}
         }
@@ -161,25 +161,25 @@ impl Session {
             let _ = self.questions.request_progress().now_or_never();
         }
         if matches!(self.audit, Audit::Due(at) if now >= at) {
-            self.begin_audit();
+            self.begin_audit(ledger);
         }
         Ok(())
     }
 
-    fn begin_audit(&mut self) {
-        if !matches!(self.audit, Audit::Reading(_)) {
+    fn begin_audit(&mut self, ledger: &Ledger) {
+        if !matches!(self.audit, Audit::Reading(..)) {
             let place = self.place.clone();
             let reading = async move { list(&place.client, &place.ranges, Detail::Keys, place.limit).await };
-            self.audit = Audit::Reading(Box::pin(reading));
+            self.audit = Audit::Reading(Box::pin(reading), ledger.revision());
         }
     }
 
-    fn listed(&mut self, listing: Result<Listing, Failure>) -> Result<(), SourceError> {
+    fn listed(&mut self, listing: Result<Listing, Failure>) -> Result<Option<Heard>, SourceError> {
         let listing = listing.map_err(|failure| failure.into_error(&self.doing()))?;
-        let now = Instant::now();
         self.pulse.heard();
-        self.audit = Audit::Waiting(listing, now + self.place.pace.patience);
-        Ok(())
+        let revision = listing.revision;
+        let follows = self.audit.take_in(listing, Instant::now() + self.place.pace.patience);
+        Ok((!follows).then(|| Heard::Void(format!("the store was set back to revision {revision}"))))
     }
 
     /// Takes in what the server sent.
@@ -219,8 +219,11 @@ impl Session {
         } else {
             return self.changes(&answer, now);
         }
-        let was_set_back = revision < ledger.revision();
-        Ok(was_set_back.then(|| Heard::Void(format!("the store was set back to revision {revision}"))))
+        if revision < ledger.revision() {
+            // Written before changes that went past it on their way, or the store was set back: a reading tells.
+            self.begin_audit(ledger);
+        }
+        Ok(None)
     }
 
     fn changes(&mut self, answer: &WatchResponse, now: Instant) -> Result<Option<Heard>, SourceError> {
