@@ -25,26 +25,35 @@ pub(crate) struct Delivery<'s> {
     pub call: u64,
     epoch: u64,
     settled: Arc<Notify>,
+    /// The client held some of its records already: it may have put others beside them.
+    among_others: bool,
     answered: bool,
+}
+
+/// How long the client has reported nothing of a lane.
+pub(crate) struct Quiet {
+    reports: u64,
+    since: Instant,
 }
 
 impl<'s> Delivery<'s> {
     /// Begins a delivery of records of that epoch, the lowest of which has the number `first`.
     pub(crate) fn begin(shared: &'s Shared, lane: &'s Lane, epoch: u64, first: u64) -> Self {
         let (call, settled) = lane.ledger().enter(epoch, first);
-        Self { shared, lane, call, epoch, settled, answered: false }
+        Self { shared, lane, call, epoch, settled, among_others: false, answered: false }
     }
 
     /// Claims the records the client holds already; returns the positions of the others.
     ///
     /// # Errors
     /// Others may not be given to it now.
-    pub(crate) fn claim(&self, seqs: &[u64]) -> Result<Vec<usize>, DeliveryError> {
+    pub(crate) fn claim(&mut self, seqs: &[u64]) -> Result<Vec<usize>, DeliveryError> {
         let mut ledger = self.lane.ledger();
         let new: Vec<usize> =
             (0..).zip(seqs).filter(|(_, seq)| !ledger.claim(self.call, **seq)).map(|(at, _)| at).collect();
         let takes = ledger.takes(self.epoch);
         drop(ledger);
+        self.among_others |= new.len() < seqs.len();
         if new.is_empty() {
             return Ok(new);
         }
@@ -71,17 +80,10 @@ impl<'s> Delivery<'s> {
     /// # Cancel safety
     /// May be dropped at any await point.
     pub(crate) async fn settled(&self) -> Result<(), DeliveryError> {
-        let mut quiet = (self.lane.ledger().reports(), Instant::now());
+        let mut quiet = self.quiet();
         while self.lane.ledger().open(self.call) > 0 {
-            if timeout(TICK, self.settled.notified()).await.is_ok() {
-                continue;
-            }
-            self.check()?;
-            let reports = self.lane.ledger().reports();
-            if reports != quiet.0 {
-                quiet = (reports, Instant::now());
-            } else if quiet.1.elapsed() >= self.shared.answer_time {
-                return Err(self.silence());
+            if timeout(TICK, self.settled.notified()).await.is_err() {
+                self.hope(&mut quiet)?;
             }
         }
         Ok(())
@@ -108,6 +110,23 @@ impl<'s> Delivery<'s> {
                 }
             }
         }
+    }
+
+    /// Begins to count how long nothing is reported.
+    pub(crate) fn quiet(&self) -> Quiet {
+        Quiet { reports: self.lane.ledger().reports(), since: Instant::now() }
+    }
+
+    /// Whether waiting makes sense, given since when nothing was reported.
+    pub(crate) fn hope(&self, quiet: &mut Quiet) -> Result<(), DeliveryError> {
+        self.check()?;
+        let now = self.quiet();
+        if now.reports != quiet.reports {
+            *quiet = now;
+        } else if quiet.since.elapsed() >= self.shared.answer_time {
+            return Err(self.silence());
+        }
+        Ok(())
     }
 
     fn silence(&self) -> DeliveryError {
@@ -153,7 +172,14 @@ impl<'s> Delivery<'s> {
             return Err(failure(RDKafkaErrorCode::MessageSizeTooLarge).only(undelivered));
         }
         ledger.break_off();
-        let error = cause.map(failure).or(stopped);
+        let blamed = |code| match error_table::kind(code) {
+            // A broker may refuse a request as a whole: which of its records it meant is seen when they go without the others.
+            DeliveryErrorKind::TooLarge | DeliveryErrorKind::Rejected if self.among_others => {
+                unavailable(&format!("not taken by the broker, perhaps for a record beside these: {code}"))
+            }
+            _ => failure(code),
+        };
+        let error = cause.map(blamed).or(stopped);
         Err(error.unwrap_or_else(|| unavailable("the client gave records back")).only(undelivered))
     }
 }
@@ -198,11 +224,11 @@ mod tests {
         let settings = KafkaSettings::read(&serde_json::json!({ "brokers": ["a:1"] })).unwrap();
         let shared = Shared::new("broker".to_owned(), &settings);
         let lane = shared.lane(Class::Log);
-        let before = Delivery::begin(&shared, lane, 7, 1);
+        let mut before = Delivery::begin(&shared, lane, 7, 1);
         assert_eq!(before.claim(&[1, 2]).unwrap(), [0, 1]);
         lane.ledger().add(before.call, 2);
         drop(before);
-        let again = Delivery::begin(&shared, lane, 7, 1);
+        let mut again = Delivery::begin(&shared, lane, 7, 1);
         assert_eq!(again.claim(&[1, 2, 3]).unwrap(), [0, 2], "the client holds the second");
         again.check_order().unwrap();
         lane.ledger().lose_all(RDKafkaErrorCode::PurgeQueue);

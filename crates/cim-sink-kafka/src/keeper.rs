@@ -95,14 +95,18 @@ fn serve(shared: &Shared, client: &Client, recipe: &mut Recipe) -> End {
 /// Ends a client: what it has sent may still be acknowledged, the rest is given back.
 fn wind_down(shared: &Shared, client: Arc<Client>, end: End) {
     let until = Instant::now() + DRAIN_TIME;
+    let may_send = client.client().fatal_error().is_none();
     while end == End::Drain
         && client.in_flight_count() > 0
         && shared.link.is_up()
         && Instant::now() < until
         && shared.end() != Some(End::Purge)
     {
-        // What waits in the queue goes with the next client; only what is on the wire is worth a wait.
-        client.purge(PurgeConfig::default().queue());
+        if !may_send {
+            // What waits in the queue goes with the next client; only what is on the wire is worth a wait. Never while it sends:
+            // a request that is cut off in the middle takes those before it with it, which a broker may have.
+            client.purge(PurgeConfig::default().queue());
+        }
         client.poll(SLICE);
     }
     client.purge(PurgeConfig::default().queue().inflight());

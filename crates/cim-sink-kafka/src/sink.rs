@@ -87,9 +87,9 @@ impl KafkaSink {
         }
         let lane = self.shared.lane(R::CLASS);
         let seqs: Vec<u64> = batch.iter().map(|record| record.meta().seq).collect();
-        let delivery = Delivery::begin(&self.shared, lane, first.epoch, first.seq);
+        let mut delivery = Delivery::begin(&self.shared, lane, first.epoch, first.seq);
         let mut too_large = Vec::new();
-        let mut outcome = self.hand_over(batch, &seqs, &delivery, &mut too_large).await;
+        let mut outcome = self.hand_over(batch, &seqs, &mut delivery, &mut too_large).await;
         if outcome.is_ok() {
             outcome = delivery.settled().await;
         }
@@ -101,7 +101,7 @@ impl KafkaSink {
         &self,
         batch: &Batch<R>,
         seqs: &[u64],
-        delivery: &Delivery<'_>,
+        delivery: &mut Delivery<'_>,
         too_large: &mut Vec<usize>,
     ) -> Result<(), DeliveryError> {
         let mut press = delivery.lane.press.lock().await;
@@ -117,7 +117,7 @@ impl KafkaSink {
         &self,
         batch: &Batch<R>,
         seqs: &[u64],
-        delivery: &Delivery<'_>,
+        delivery: &mut Delivery<'_>,
         press: &mut Press,
         too_large: &mut Vec<usize>,
     ) -> Result<(), DeliveryError> {
@@ -128,7 +128,13 @@ impl KafkaSink {
         let live = self.client().await?;
         delivery.check()?;
         let topic = &delivery.lane.topic;
-        let partitions = topic.partitions(Arc::clone(&live.client), &self.shared.link).await?;
+        let mut quiet = delivery.quiet();
+        let hope = || {
+            // A client that is to end waits for all who use it.
+            self.shared.while_open(live.life, || ()).ok_or_else(replaced)?;
+            delivery.hope(&mut quiet)
+        };
+        let partitions = topic.partitions(Arc::clone(&live.client), &self.shared.link, hope).await?;
         // The client that held the others of the batch may be gone by now, and they with it.
         delivery.check_order()?;
         press.openings.under((live.life, topic.doubts()));
@@ -160,24 +166,33 @@ impl KafkaSink {
         press.value.clear();
         record.encode(&self.encoders, &mut press.value);
         let partition = self.partition(record, partitions);
-        let mut first = false;
+        let (mut first, mut waited) = (false, false);
         loop {
             match press.openings.enter(partition, seq, |seq| lane.ledger().fate(seq)) {
                 Entry::Open => break,
                 Entry::Alone => break first = true,
-                Entry::Wait(seq) => delivery.reported(seq).await?,
+                Entry::Wait(seq) => {
+                    delivery.reported(seq).await?;
+                    waited = true;
+                }
                 Entry::Failed(code) => return Err(failure(code)),
             }
         }
+        let mut quiet = None;
         loop {
+            if waited {
+                // Records before this one may have been given back meanwhile.
+                delivery.check_order()?;
+            }
             match self.send(record, &lane.topic, &press.value, live, partition) {
                 Ok(()) => break,
                 Err(RDKafkaErrorCode::QueueFull) => {
-                    delivery.check()?;
+                    delivery.hope(quiet.get_or_insert_with(|| delivery.quiet()))?;
                     tokio::time::sleep(ROOM_PAUSE).await;
+                    waited = true;
                 }
                 Err(RDKafkaErrorCode::MessageSizeTooLarge) => return Ok(Given::TooLarge),
-                Err(RDKafkaErrorCode::PurgeQueue) => return Err(unavailable("the client is being replaced")),
+                Err(RDKafkaErrorCode::PurgeQueue) => return Err(replaced()),
                 Err(code) => {
                     lane.topic.doubt();
                     let what = format!("the client takes no records: {code}");
@@ -218,9 +233,10 @@ impl KafkaSink {
         if let Some(headers) = &self.headers {
             message.headers = Some(headers.of(meta, record.received_headers()));
         }
-        match self.shared.while_open(live.life, || live.client.send(message)) {
+        let sent = || live.client.send(message).map_err(|(error, _)| error);
+        match self.shared.while_open(live.life, sent) {
             Some(Ok(())) => Ok(()),
-            Some(Err((KafkaError::MessageProduction(code), _))) => Err(code),
+            Some(Err(KafkaError::MessageProduction(code))) => Err(code),
             Some(Err(_)) => Err(RDKafkaErrorCode::InvalidArgument),
             // What the client would have done with it.
             None => Err(RDKafkaErrorCode::PurgeQueue),
@@ -242,10 +258,9 @@ impl KafkaSink {
                 }
                 Slot::Vacant | Slot::Broken(_) => {}
             }
-            if !asked {
-                asked = true;
-                self.shared.order(|orders| orders.wanted = true);
-            }
+            // Each time: the one that was asked for may have been made and have ended since.
+            asked = true;
+            self.shared.order(|orders| orders.wanted = true);
             if self.shared.is_closed() {
                 return Err(closed());
             }
@@ -293,6 +308,10 @@ impl KafkaSink {
         let untold = lane.ledger().forget_untold();
         self.shared.may_be_doubled(untold as u64);
     }
+}
+
+fn replaced() -> DeliveryError {
+    unavailable("the client is being replaced")
 }
 
 impl Drop for KafkaSink {

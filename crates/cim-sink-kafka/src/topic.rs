@@ -61,14 +61,19 @@ impl Topic {
         self.doubts.load(Memory::Relaxed)
     }
 
-    /// How many partitions the topic has. Waits for the first answer as long as there is hope of one.
+    /// How many partitions the topic has. Waits for the first answer as long as there is `hope` of one.
     ///
     /// # Errors
-    /// No broker answers, or the topic cannot be used.
+    /// What `hope` says, or the topic cannot be used.
     ///
     /// # Cancel safety
     /// May be dropped; an answer that comes later is kept.
-    pub(crate) async fn partitions(&self, client: Arc<Client>, link: &Link) -> Result<i32, DeliveryError> {
+    pub(crate) async fn partitions(
+        &self,
+        client: Arc<Client>,
+        link: &Link,
+        mut hope: impl FnMut() -> Result<(), DeliveryError> + Send,
+    ) -> Result<i32, DeliveryError> {
         let known = *self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((count, since)) = known
             && since.elapsed() < self.fresh
@@ -87,9 +92,7 @@ impl Topic {
                     if let Some((count, _)) = known {
                         return Ok(count);
                     }
-                    if let Some(error) = link.hopeless() {
-                        return Err(error);
-                    }
+                    hope()?;
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
                 Err(code) => return Err(self.unusable(code)),

@@ -9,7 +9,10 @@
 
 mod rig;
 
-use cim_core::{Component as _, Health};
+use std::time::Duration;
+
+use cim_core::{Component as _, DeliveryErrorKind, Health};
+use cim_testkit::Sample;
 use cim_testkit::null_broker::{Api, Fault, NullBroker, code};
 use rig::{Target, counted, samples, texts, until};
 
@@ -78,4 +81,53 @@ async fn what_arrived_after_its_delivery_was_given_up_is_counted_when_it_is_aban
     assert_eq!(counts(), 3);
     cim_core::LogSink::abandon(&*target.sink).await;
     assert_eq!(counts(), 3, "they were counted twice");
+}
+
+/// An outage put a record into one request with others, and the broker refuses the request as a whole for one of those.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_is_not_blamed_for_a_neighbour_that_an_outage_gave_it() {
+    let topics = [("LOGS", 1), ("EVENT", 1)];
+    let broker = NullBroker::start(&topics).unwrap();
+    let address = broker.address();
+    let target = Target::named("neighbours", address.to_string(), &serde_json::json!({}));
+    target.deliver(&samples(1..4)).await.unwrap();
+    drop(broker);
+    // What was sent once is sent again as it was; these are not sent at all before.
+    until("the outage is known", async || target.sink.probe().await != Health::Ready).await;
+    let (good, refused) = (samples(4..5), [Sample::with_body(5, "alpha", b"poison")]);
+    let (first, second) = tokio::join!(target.deliver(&good), target.deliver(&refused));
+    assert!(first.is_err() && second.is_err(), "nobody is there");
+    let broker = NullBroker::start_at(address, &topics).unwrap();
+    broker.keep_records();
+    broker.refuse_values_with(b"poison", code::INVALID_RECORD);
+    let mut kinds = Vec::new();
+    while let Err(error) = target.deliver(&good).await {
+        kinds.push(error.kind());
+    }
+    assert!(kinds.iter().all(|kind| *kind == DeliveryErrorKind::Unavailable), "{kinds:?}");
+    assert!(broker.refusals(code::INVALID_RECORD) > 0, "they never went together");
+    let error = target.deliver(&refused).await.expect_err("it is poison");
+    assert_eq!(error.kind(), DeliveryErrorKind::Rejected, "{error}");
+}
+
+/// A broker that is there and answers nothing; more than the client holds is on its way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_delivery_that_finds_no_room_ends_like_those_that_wait_for_an_answer() {
+    let broker = NullBroker::start(&[("LOGS", 1), ("EVENT", 1)]).unwrap();
+    let more =
+        serde_json::json!({ "properties": { "request.timeout.ms": 1_000, "socket.timeout.ms": 60_000 } });
+    let target = Target::named("room", broker.address().to_string(), &more);
+    target.deliver(&samples(1..2)).await.unwrap();
+    for _ in 0..1_000 {
+        broker.next(Api::Produce, Fault::Error(code::NOT_ENOUGH_REPLICAS));
+    }
+    let body = vec![b'x'; 500_000];
+    let batches: Vec<Vec<Sample>> = (0..8u64)
+        .map(|batch| (0..3).map(|n| Sample::with_body(2 + batch * 3 + n, "alpha", &body)).collect())
+        .collect();
+    let deliveries = batches.iter().map(|batch| target.deliver(batch));
+    let ended =
+        tokio::time::timeout(Duration::from_secs(15), futures_util::future::join_all(deliveries)).await;
+    let ended = ended.expect("one of them waits for ever");
+    assert!(ended.iter().all(Result::is_err), "{ended:?}");
 }
