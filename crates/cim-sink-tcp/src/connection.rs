@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::channel::Channel;
-use crate::wire::{Wire, stalled};
+use crate::wire::Wire;
 
 /// Silence after which the kernel asks a connection whether it still exists, and how it goes on asking.
 const KEEP_ALIVE: (Duration, Duration, u32) = (Duration::from_secs(30), Duration::from_secs(10), 3);
@@ -122,7 +122,7 @@ impl Connection {
     /// The connection broke, or the peer has taken nothing for the stall time.
     pub(crate) async fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            let count = within(self.wire.stall(), self.channel.write(bytes)).await?;
+            let count = self.wire.patiently(self.channel.write(bytes)).await?;
             if count == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }
@@ -162,7 +162,7 @@ impl Connection {
     /// # Errors
     /// As [`Connection::write`].
     pub(crate) async fn flush(&mut self) -> io::Result<()> {
-        within(self.wire.stall(), self.channel.flush()).await?;
+        self.wire.patiently(self.channel.flush()).await?;
         self.wire.flushed();
         Ok(())
     }
@@ -192,10 +192,6 @@ impl Drop for Connection {
             self.wire.break_off();
         }
     }
-}
-
-async fn within<T>(stall: Duration, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    timeout(stall, work).await.unwrap_or_else(|_| Err(stalled()))
 }
 
 fn timed_out() -> io::Error {

@@ -1,16 +1,18 @@
 //! How far a connection has come: what was written, what the peer's kernel has taken, and whether it is over.
 //!
-//! Owns the wait for the peer's kernel, which goes on while the next batch is written, and the abrupt end. Left out:
-//! writing (`connection`). Invariant: once a connection was broken off nothing of it reaches the peer any more, and
-//! everybody who asks is told the same number of bytes that the peer had taken by then.
+//! Owns the wait for the peer's kernel, which goes on while the next batch is written, what counts as a stall, and the
+//! abrupt end. Left out: writing (`connection`). Invariant: once a connection was broken off nothing of it reaches the
+//! peer any more, and everybody who asks is told the same number of bytes that the peer had taken by then.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering as Memory};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use socket2::SockRef;
+use tokio::time::timeout;
 
 use crate::channel::Channel;
 use crate::send_queue::unconfirmed;
@@ -20,6 +22,8 @@ use crate::short_timer::ShortTimer;
 const FIRST_LOOK: Duration = Duration::from_micros(20);
 /// And never later than this.
 const LONGEST_LOOK: Duration = Duration::from_millis(5);
+/// Who waits to write looks that many times in the stall time.
+const WRITER_LOOKS: f64 = 32.0;
 
 /// The state of a connection, shared by the one who writes and those who wait.
 #[derive(Debug)]
@@ -55,11 +59,6 @@ impl Wire {
             end: Mutex::new(None),
             timer: tokio::sync::Mutex::new(ShortTimer::new()?),
         })
-    }
-
-    /// Longest time without progress.
-    pub(crate) fn stall(&self) -> Duration {
-        self.stall
     }
 
     /// Bytes written since the beginning of the connection.
@@ -99,11 +98,11 @@ impl Wire {
     /// May be dropped at any await point.
     pub(crate) async fn confirmed(&self, through: u64) -> io::Result<()> {
         let timer = self.timer.lock().await;
-        let (mut most, mut progress, mut pause) = (0, Instant::now(), FIRST_LOOK);
+        let (mut most, mut queued, mut progress, mut pause) = (0, 0, Instant::now(), FIRST_LOOK);
         loop {
-            let taken = match *self.end() {
+            let (taken, waiting) = match *self.end() {
                 Some(taken) if taken < through => return Err(io::ErrorKind::ConnectionReset.into()),
-                Some(taken) => taken,
+                Some(taken) => (taken, 0),
                 None => self.taken()?,
             };
             if taken >= through {
@@ -113,13 +112,42 @@ impl Wire {
             if let Some(error) = SockRef::from(&self.socket).take_error()? {
                 return Err(error);
             }
-            if taken > most {
-                (most, progress) = (taken, Instant::now());
+            // Behind TLS nothing else tells of progress until all is taken, and the queue may be longer than the stall time.
+            if taken > most || waiting < queued {
+                progress = Instant::now();
             } else if progress.elapsed() > self.stall {
                 return Err(stalled());
             }
+            (most, queued) = (taken.max(most), waiting);
             timer.pause(pause).await?;
             pause = pause.mul_f64(1.5).min(LONGEST_LOOK);
+        }
+    }
+
+    /// Waits for a write as long as the peer takes something: the kernel takes nothing from the writer before a good part
+    /// of the send queue is gone, and a slow peer may need longer for that than the stall time.
+    ///
+    /// # Errors
+    /// Its own, or the peer has taken nothing for the stall time.
+    ///
+    /// # Cancel safety
+    /// As safe as the write.
+    pub(crate) async fn patiently<T>(&self, write: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+        let mut write = pin!(write);
+        let (mut queued, mut progress) = (unconfirmed(&self.socket)?, Instant::now());
+        let look = self.stall.div_f64(WRITER_LOOKS);
+        loop {
+            let rest = self.stall.saturating_sub(progress.elapsed());
+            if let Ok(outcome) = timeout(look.min(rest), &mut write).await {
+                return outcome;
+            }
+            let waiting = unconfirmed(&self.socket)?;
+            if waiting < queued {
+                progress = Instant::now();
+            } else if progress.elapsed() >= self.stall {
+                return Err(stalled());
+            }
+            queued = waiting;
         }
     }
 
@@ -133,7 +161,7 @@ impl Wire {
     pub(crate) fn break_off(&self) -> u64 {
         let mut end = self.end();
         *end.get_or_insert_with(|| {
-            let taken = self.taken().unwrap_or_else(|_| self.settled.load(Memory::Acquire));
+            let taken = self.taken().map_or_else(|_| self.settled.load(Memory::Acquire), |(taken, _)| taken);
             // The first is for a kernel that does not know the second.
             let _ = SockRef::from(&self.socket).set_linger(Some(Duration::ZERO));
             let _ = rustix::net::connect_unspec(&self.socket);
@@ -145,18 +173,18 @@ impl Wire {
         self.end.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Bytes that the peer's kernel has surely taken. The number of those sent is read first: what is sent meanwhile only makes
-    /// the answer smaller.
-    fn taken(&self) -> io::Result<u64> {
+    /// Bytes that the peer's kernel has surely taken, and those in the send queue. The number of those sent is read first: what
+    /// is sent meanwhile only makes the answer smaller.
+    fn taken(&self) -> io::Result<(u64, u64)> {
         let sent = if self.transparent { self.written() } else { self.flushed.load(Memory::Acquire) };
         let waiting = unconfirmed(&self.socket)? as u64;
         let settled = self.settled.load(Memory::Acquire);
         // Behind TLS the bytes in the queue are not the bytes written: all of them are taken, or nothing is known.
         let taken = if self.transparent || waiting == 0 { sent.saturating_sub(waiting) } else { 0 };
-        Ok(taken.max(settled))
+        Ok((taken.max(settled), waiting))
     }
 }
 
-pub(crate) fn stalled() -> io::Error {
+fn stalled() -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, "the receiver has stopped taking data")
 }

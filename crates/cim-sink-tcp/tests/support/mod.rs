@@ -21,6 +21,10 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 const TICK: Duration = Duration::from_millis(2);
 /// Receive buffer of a receiver that will be cut off: the kernel makes a few KiB of it.
 const SMALL_BUFFER: usize = 2_304;
+/// Receive buffer of a slow receiver: most of what is sent waits on the sender's side.
+const SLOW_BUFFER: usize = 256 << 10;
+/// A slow receiver reads that much, then pauses that long.
+const SLOW_PIECE: (usize, Duration) = (16 << 10, Duration::from_millis(10));
 
 /// What the receiver does with its connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +33,8 @@ pub enum Mood {
     Reading,
     /// Accepts, reads nothing.
     Stalled,
+    /// Reads a little at a time and never stops.
+    Slow,
     /// Reads nothing of the next connection until its window is full, then resets it and is gone.
     Cutting,
 }
@@ -102,8 +108,10 @@ impl Receiver {
         self.vanish();
         let socket = Socket::new(Domain::for_address(self.address), Type::STREAM, None).unwrap();
         socket.set_reuse_address(true).unwrap();
-        if mood == Mood::Cutting {
-            socket.set_recv_buffer_size(SMALL_BUFFER).unwrap();
+        match mood {
+            Mood::Cutting => socket.set_recv_buffer_size(SMALL_BUFFER).unwrap(),
+            Mood::Slow => socket.set_recv_buffer_size(SLOW_BUFFER).unwrap(),
+            Mood::Reading | Mood::Stalled => {}
         }
         wait_for("the port to be free", || socket.bind(&self.address.into()).is_ok());
         socket.listen(128).unwrap();
@@ -171,7 +179,8 @@ fn read(mut stream: TcpStream, place: usize, state: &Shared, answer: Option<Answ
         if mood == Mood::Cutting && !stop {
             return cut(&stream, place, state);
         }
-        match stream.read(&mut buffer) {
+        let most = if mood == Mood::Slow && !stop { pause(state) } else { buffer.len() };
+        match stream.read(&mut buffer[..most]) {
             Ok(0) => return,
             Ok(count) => {
                 let mut state = state.lock();
@@ -188,6 +197,13 @@ fn read(mut stream: TcpStream, place: usize, state: &Shared, answer: Option<Answ
             Err(_) => return,
         }
     }
+}
+
+/// Waits until a slow receiver reads again, and tells how much.
+fn pause(state: &Shared) -> usize {
+    let (piece, time) = SLOW_PIECE;
+    drop(state.changed.wait_timeout_while(state.lock(), time, |state| !state.stop).unwrap());
+    piece
 }
 
 /// Waits until the sender can send no more, keeps what this kernel has confirmed, and resets the connection.
