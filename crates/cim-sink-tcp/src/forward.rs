@@ -63,7 +63,7 @@ pub(crate) async fn send<R: Record>(
     let chunk = Chunk::of(batch);
     let exchange = async {
         chunks.write(&mut connection, &mut desk.page, &chunk, batch, entry).await?;
-        chunks.acknowledged(&mut connection, &chunk.to_string()).await
+        chunks.acknowledged_in_time(&mut connection, &chunk.to_string()).await
     };
     match exchange.await {
         Ok(()) => {
@@ -109,21 +109,30 @@ impl Chunks {
         connection.flush().await
     }
 
-    async fn acknowledged(&self, connection: &mut Connection, chunk: &str) -> Result<(), Unacknowledged> {
-        let mut answer = Vec::new();
-        let mut buffer = [0; 512];
-        loop {
-            let read = tokio::time::timeout(self.ack_timeout, connection.read(&mut buffer)).await;
-            let count = read.map_err(|_| Unacknowledged::Silent(self.ack_timeout))??;
-            answer.extend_from_slice(buffer.get(..count).unwrap_or_default());
-            match rmp_serde::from_slice::<Answer>(&answer) {
-                Ok(answer) if answer.ack == chunk => return Ok(()),
-                Ok(_) => return Err(Unacknowledged::Other),
-                Err(error) if answer.len() > LONGEST_ANSWER || !is_unfinished(&error) => {
-                    return Err(Unacknowledged::Garbled(error.to_string()));
-                }
-                Err(_) => {}
+    /// The time is that of the whole answer: one that comes byte by byte has no more of it.
+    async fn acknowledged_in_time(
+        &self,
+        connection: &mut Connection,
+        chunk: &str,
+    ) -> Result<(), Unacknowledged> {
+        let answer = tokio::time::timeout(self.ack_timeout, acknowledged(connection, chunk)).await;
+        answer.unwrap_or(Err(Unacknowledged::Silent(self.ack_timeout)))
+    }
+}
+
+async fn acknowledged(connection: &mut Connection, chunk: &str) -> Result<(), Unacknowledged> {
+    let mut answer = Vec::new();
+    let mut buffer = [0; 512];
+    loop {
+        let count = connection.read(&mut buffer).await?;
+        answer.extend_from_slice(buffer.get(..count).unwrap_or_default());
+        match rmp_serde::from_slice::<Answer>(&answer) {
+            Ok(answer) if answer.ack == chunk => return Ok(()),
+            Ok(_) => return Err(Unacknowledged::Other),
+            Err(error) if answer.len() > LONGEST_ANSWER || !is_unfinished(&error) => {
+                return Err(Unacknowledged::Garbled(error.to_string()));
             }
+            Err(_) => {}
         }
     }
 }

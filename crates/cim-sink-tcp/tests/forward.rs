@@ -10,8 +10,11 @@
 mod support;
 
 use std::error::Error as _;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use cim_core::{Class, DeliveryErrorKind, LogFormat, Sink, Undelivered, async_trait};
 use cim_sink_tcp::{Framing, TcpSettings, TcpSink};
@@ -19,9 +22,9 @@ use cim_testkit::{CannotExpress, Fault, Harness, Sample, Subject};
 use rmpv::Value;
 use support::{Answer, Mood, PATIENCE, Receiver, context};
 
-fn sink(receiver: &Receiver) -> Arc<TcpSink> {
+fn sink(address: SocketAddr) -> Arc<TcpSink> {
     let settings = TcpSettings {
-        address: Some(receiver.address.to_string()),
+        address: Some(address.to_string()),
         framing: Some(Framing::Forward),
         ack_timeout: "1s".parse().unwrap(),
         ..TcpSettings::default()
@@ -30,7 +33,7 @@ fn sink(receiver: &Receiver) -> Arc<TcpSink> {
 }
 
 fn subject(receiver: &Receiver) -> Subject {
-    Subject::of(Sink::both(sink(receiver)), Class::Log, PATIENCE).unwrap()
+    Subject::of(Sink::both(sink(receiver.address)), Class::Log, PATIENCE).unwrap()
 }
 
 /// The messages that are there whole, and the bytes of each.
@@ -103,7 +106,7 @@ struct ForwardHarness(Receiver);
 #[async_trait]
 impl Harness for ForwardHarness {
     fn build(&self) -> Sink {
-        Sink::both(sink(&self.0))
+        Sink::both(sink(self.0.address))
     }
 
     fn shown(&self, sample: &Sample, class: Class) -> Vec<u8> {
@@ -221,4 +224,36 @@ async fn an_answer_that_is_none_delivers_nothing() {
         let source = error.source().unwrap().to_string();
         assert!(source.contains(expected), "{source}");
     }
+}
+
+/// Bytes of an answer that never ends are no answer: the time is that of the chunk.
+#[tokio::test]
+async fn an_answer_that_dribbles_does_not_prolong_the_wait() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let receiver = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        // A text of 4,000 bytes, shorter than what is refused for its length.
+        let mut answer = [0xda, 0x0f, 0xa0].into_iter().chain(std::iter::repeat(b'x'));
+        let mut buffer = [0; 4_096];
+        loop {
+            match stream.read(&mut buffer) {
+                Ok(count) if count > 0 => {}
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                    let _ = stream.write_all(&[answer.next().unwrap()]);
+                }
+                _ => return,
+            }
+        }
+    });
+    let subject = Subject::of(Sink::both(sink(address)), Class::Log, PATIENCE).unwrap();
+    let started = Instant::now();
+    let batch = [Sample::numbered(1, "app")];
+    let delivery = tokio::time::timeout(PATIENCE, subject.deliver(&batch)).await;
+    let error = delivery.expect("an end of the wait").unwrap_err();
+    let source = error.source().unwrap().to_string();
+    assert!(source.starts_with("no acknowledgement within 1s"), "{source}");
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    tokio::task::spawn_blocking(|| receiver.join().unwrap()).await.unwrap();
 }
