@@ -134,7 +134,7 @@ impl Wire {
     /// As safe as the write.
     pub(crate) async fn patiently<T>(&self, write: impl Future<Output = io::Result<T>>) -> io::Result<T> {
         let mut write = pin!(write);
-        let (mut queued, mut progress) = (unconfirmed(&self.socket)?, Instant::now());
+        let (mut queued, mut progress) = (None, Instant::now());
         let look = self.stall.div_f64(WRITER_LOOKS);
         loop {
             let rest = self.stall.saturating_sub(progress.elapsed());
@@ -142,12 +142,12 @@ impl Wire {
                 return outcome;
             }
             let waiting = unconfirmed(&self.socket)?;
-            if waiting < queued {
+            if queued.is_some_and(|queued| waiting < queued) {
                 progress = Instant::now();
             } else if progress.elapsed() >= self.stall {
                 return Err(stalled());
             }
-            queued = waiting;
+            queued = Some(waiting);
         }
     }
 
