@@ -32,7 +32,8 @@ impl Worker {
         let Some(fallback) = &self.fallback else { return true };
         let profile = fallback.outlet.profile();
         while self.phase() < Phase::Landing && self.primary_due.is_some_and(|due| Instant::now() < due) {
-            let span = match feed.next(&profile).await {
+            let Some(next) = self.before(Phase::Landing, feed.next(&profile)).await else { return true };
+            let span = match next {
                 Next::Span(span) => span,
                 Next::Lost(through) => {
                     self.queue.lose(self.member, through, DropReason::Damaged);
@@ -97,11 +98,12 @@ impl Worker {
         let mut feed = Feed::new(std::sync::Arc::clone(&self.queue), from.max(self.seen_before));
         let mut seen_before = self.seen_before;
         while Instant::now() < until && self.phase() < Phase::Landing {
-            let span = match feed.next(&profile).await {
-                Next::Span(span) => span,
+            let next = tokio::time::timeout_at(until.into(), feed.next(&profile));
+            let span = match self.before(Phase::Landing, next).await {
+                Some(Ok(Next::Span(span))) => span,
                 // Booked when the sink itself gets there.
-                Next::Lost(_) => continue,
-                Next::Empty => break,
+                Some(Ok(Next::Lost(_))) => continue,
+                Some(Ok(Next::Empty) | Err(_)) | None => break,
             };
             let end = span.end();
             let mut run = self.begin(span);

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cim_spool::{Frame, Read, Reader};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::span::Span;
 use crate::contract::SinkProfile;
@@ -27,7 +29,12 @@ pub(crate) enum Next {
 pub(crate) struct Feed {
     queue: Arc<ClassQueue>,
     at: u64,
+    /// Its position is right behind what was read. It counts how often a place could not be read, so it outlives failures.
     reader: Option<Reader>,
+    /// The read under way; it goes on when nobody waits for it.
+    reading: Option<JoinHandle<(Reader, VecDeque<Step>, ReadEnd)>>,
+    /// Nothing is read from disk before, because something could not be.
+    paused_until: Option<Instant>,
     read: VecDeque<Step>,
     /// Bytes of a record in the span handed out last.
     record_bytes: u64,
@@ -42,13 +49,14 @@ const UNREADABLE_PAUSE: Duration = Duration::from_millis(100);
 
 impl Feed {
     pub(crate) fn new(queue: Arc<ClassQueue>, at: u64) -> Self {
-        Self { queue, at, reader: None, read: VecDeque::new(), record_bytes: 0 }
+        let read = VecDeque::new();
+        Self { queue, at, reader: None, reading: None, paused_until: None, read, record_bytes: 0 }
     }
 
     /// The next records for a sink with that profile.
     ///
     /// # Cancel safety
-    /// When dropped while reading from disk, the read starts over at the same position.
+    /// May be dropped at any await point: the next call waits for the read that is under way, or for the end of the pause.
     pub(crate) async fn next(&mut self, profile: &SinkProfile) -> Next {
         loop {
             if let Some(next) = self.read_already(profile) {
@@ -59,7 +67,7 @@ impl Feed {
                 Taken::Skip(to) => self.at = to,
                 Taken::Frames(frames) => {
                     // The sink keeps up: no file is held open for a time when it does not.
-                    self.reader = None;
+                    self.forget_reads();
                     return self.span(frames, profile);
                 }
                 Taken::OnDisk => self.read_ahead(profile.max_bytes).await,
@@ -120,31 +128,42 @@ impl Feed {
 
     fn forget_reads(&mut self) {
         self.reader = None;
+        self.reading = None;
         self.read.clear();
     }
 
     async fn read_ahead(&mut self, max_bytes: usize) {
-        let Some(mut reader) = self.reader.take().or_else(|| self.queue.reader(self.at)) else { return };
-        let read = tokio::task::spawn_blocking(move || {
-            let (steps, end) = read_some(&mut reader, max_bytes);
-            (reader, steps, end)
-        })
-        .await;
-        match read {
-            Ok((reader, steps, ReadEnd::More)) => {
-                self.reader = Some(reader);
-                self.read = steps;
-            }
-            Ok((_, steps, ReadEnd::Nothing)) if !steps.is_empty() => self.read = steps,
-            // Nothing readable where something must be: the writer is about to make it visible, or the disk fails.
-            Ok((_, _, end)) => {
-                if let ReadEnd::Failed(error) = end {
-                    tracing::warn!(%error, "cannot read the spool; trying again");
-                }
-                tokio::time::sleep(UNREADABLE_PAUSE).await;
-            }
-            Err(_) => tokio::time::sleep(UNREADABLE_PAUSE).await,
+        if let Some(until) = self.paused_until {
+            tokio::time::sleep_until(until).await;
+            self.paused_until = None;
         }
+        if self.reading.is_none() {
+            let Some(mut reader) = self.reader.take().or_else(|| self.queue.reader(self.at)) else { return };
+            self.reading = Some(tokio::task::spawn_blocking(move || {
+                let (steps, end) = read_some(&mut reader, max_bytes);
+                (reader, steps, end)
+            }));
+        }
+        let Some(reading) = &mut self.reading else { return };
+        let read = reading.await;
+        self.reading = None;
+        let Ok((reader, steps, end)) = read else { return self.pause() };
+        self.read = steps;
+        match end {
+            ReadEnd::More => self.reader = Some(reader),
+            // Nothing readable where something must be: the writer is about to make it visible.
+            ReadEnd::Nothing if self.read.is_empty() => self.pause(),
+            ReadEnd::Nothing => {}
+            ReadEnd::Failed(error) => {
+                tracing::warn!(%error, "cannot read the spool; trying again");
+                self.reader = Some(reader);
+                self.pause();
+            }
+        }
+    }
+
+    fn pause(&mut self) {
+        self.paused_until = Some(Instant::now() + UNREADABLE_PAUSE);
     }
 
     /// Whether at least one whole batch waits: by number, or by bytes if records are as large as the last ones were.

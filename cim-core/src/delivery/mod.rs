@@ -12,6 +12,8 @@ mod feed;
 mod outlet;
 mod resolve;
 mod span;
+#[cfg(test)]
+mod tests;
 mod window;
 mod worker;
 

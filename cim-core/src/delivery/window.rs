@@ -12,23 +12,28 @@ use futures_util::stream::FuturesOrdered;
 
 use super::outlet::Attempt;
 
+/// What became of a launch; `None`: it has not begun, because of a failure before it.
+type Flight<S> = Option<(S, Attempt)>;
+
 /// The window; `S` is what an attempt is made with.
 pub(super) struct Window<S> {
-    flights: FuturesOrdered<BoxFuture<'static, Option<(S, Attempt)>>>,
+    flights: FuturesOrdered<BoxFuture<'static, Flight<S>>>,
+    /// Landed, and not looked at yet.
+    landed: Option<Flight<S>>,
     failed: Arc<AtomicBool>,
 }
 
 impl<S: Send + 'static> Window<S> {
     pub(super) fn new() -> Self {
-        Self { flights: FuturesOrdered::new(), failed: Arc::default() }
+        Self { flights: FuturesOrdered::new(), landed: None, failed: Arc::default() }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.flights.len()
+        self.flights.len() + usize::from(self.landed.is_some())
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.flights.is_empty()
+        self.landed.is_none() && self.flights.is_empty()
     }
 
     /// Adds a delivery, which begins when the window is polled next.
@@ -49,8 +54,21 @@ impl<S: Send + 'static> Window<S> {
     ///
     /// # Cancel safety
     /// May be dropped at any await point.
-    pub(super) async fn next(&mut self) -> Option<Option<(S, Attempt)>> {
-        self.flights.next().await
+    pub(super) async fn next(&mut self) -> Option<Flight<S>> {
+        match self.landed.take() {
+            Some(landed) => Some(landed),
+            None => self.flights.next().await,
+        }
+    }
+
+    /// Flies on until one has landed, which [`next`](Self::next) then gives, or the window is empty.
+    ///
+    /// # Cancel safety
+    /// May be dropped at any await point.
+    pub(super) async fn fly(&mut self) {
+        if self.landed.is_none() {
+            self.landed = self.flights.next().await;
+        }
     }
 
     /// Waits for all that are under way. Those that had not begun are not among them. After that others may begin.
@@ -59,7 +77,7 @@ impl<S: Send + 'static> Window<S> {
     /// When dropped, what has landed meanwhile is forgotten.
     pub(super) async fn drain(&mut self) -> Vec<(S, Attempt)> {
         let mut landed = Vec::new();
-        while let Some(flight) = self.flights.next().await {
+        while let Some(flight) = self.next().await {
             landed.extend(flight);
         }
         self.failed = Arc::default();

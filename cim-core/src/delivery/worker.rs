@@ -67,7 +67,12 @@ impl Worker {
             }
             let profile = self.outlet.profile();
             let landing = self.phase() >= Phase::Landing;
-            let idle = landing || self.launch(&mut feed, &mut window, &profile, newest).await;
+            // A disk that does not answer holds up neither the end nor a reload.
+            let idle = landing
+                || self
+                    .before(Phase::Landing, self.launch(&mut feed, &mut window, &profile, newest))
+                    .await
+                    .unwrap_or(true);
             if idle && window.is_empty() && self.phase() == Phase::Draining {
                 return;
             }
@@ -98,7 +103,7 @@ impl Worker {
         *self.phase.borrow()
     }
 
-    /// Fills the window. Returns whether the queue had nothing more.
+    /// Fills the window, or until one lands while the disk is read. Returns whether the queue had nothing more.
     async fn launch(
         &self,
         feed: &mut Feed,
@@ -109,7 +114,13 @@ impl Worker {
         while window.is_empty()
             || (window.len() < profile.max_in_flight.max(1) && feed.has_batch(profile, newest))
         {
-            match feed.next(profile).await {
+            let next = tokio::select! {
+                biased;
+                next = feed.next(profile) => next,
+                // What is under way goes on, however long the disk takes.
+                () = window.fly(), if !window.is_empty() => return false,
+            };
+            match next {
                 Next::Empty => return true,
                 Next::Lost(through) if window.is_empty() => {
                     self.queue.lose(self.member, through, DropReason::Damaged);

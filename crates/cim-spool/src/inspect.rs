@@ -256,7 +256,8 @@ pub fn dump(
         };
         let mut failures = 0;
         loop {
-            let frame = match walker.hop(next_seq).and_then(|()| walker.step()) {
+            walker.hop(next_seq);
+            let frame = match walker.step() {
                 Ok(Step::End) => break,
                 Ok(Step::Frame(frame)) => frame,
                 Ok(_) => continue,

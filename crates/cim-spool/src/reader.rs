@@ -91,7 +91,8 @@ impl Reader {
             },
         };
         walker.bound(segment.len, end_seq);
-        let step = walker.hop(self.next_seq).and_then(|()| walker.step());
+        walker.hop(self.next_seq);
+        let step = walker.step();
         let unreadable = walker.take_unreadable();
         self.open = Some((segment.serial, walker));
         if unreadable {

@@ -9,6 +9,7 @@ mod stall;
 
 use std::{
     io,
+    ops::Range,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard},
     time::{Duration, SystemTime},
@@ -90,6 +91,12 @@ impl SimFiles {
     /// Takes back what [`fail`](Self::fail) planned.
     pub fn heal(&self) {
         lock(&self.disk).fault = None;
+    }
+
+    /// Lets every read of these bytes of that file fail with EIO, as a bad place of a device does.
+    pub fn wear_out(&self, path: &Path, bytes: Range<u64>) {
+        let mut disk = lock(&self.disk);
+        disk.worn_out = disk.names.get(path).map(|inode| (*inode, bytes));
     }
 
     /// Lets the next `count` fdatasyncs fail with EIO; what they should have synced counts as lost to the device.
@@ -187,6 +194,7 @@ impl SpoolFile for SimFile {
     fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
         let (mut disk, _) = self.disk()?;
         disk.call()?;
+        disk.reach(self.inode, offset, into.len())?;
         let content = &disk.inodes.get(&self.inode).ok_or_else(missing)?.live;
         let from = content.get(offset as usize..).unwrap_or_default();
         let mut read = 0;

@@ -90,19 +90,18 @@ impl Walker {
         std::mem::take(&mut self.unreadable)
     }
 
-    /// Moves over frames that end before `seq`, looking at headers only.
-    ///
-    /// # Errors
-    /// The read error; the position is unharmed.
-    pub fn hop(&mut self, seq: u64) -> io::Result<()> {
+    /// Moves over frames that end before `seq`, looking at headers only. One that cannot be read is left to
+    /// [`step`](Self::step), which counts the attempts.
+    pub fn hop(&mut self, seq: u64) {
         let mut bytes = [0u8; FRAME_HEADER];
-        while self.at < self.len && self.file.read_at(self.at, &mut bytes)? == FRAME_HEADER {
+        while self.at < self.len
+            && self.file.read_at(self.at, &mut bytes).is_ok_and(|read| read == FRAME_HEADER)
+        {
             match self.accept(&bytes) {
                 Some(header) if header.end_seq() <= seq && self.fits(self.at, &header) => self.pass(&header),
                 _ => break,
             }
         }
-        Ok(())
     }
 
     /// The next thing in the file.

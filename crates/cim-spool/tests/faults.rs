@@ -13,7 +13,7 @@ mod support;
 use std::{sync::Arc, time::Duration};
 
 use cim_spool::{
-    AppendError, Crash, Fault, FrameBuf, LossReason, Read, SimFiles, Spool, SpoolOptions, Stream,
+    AppendError, Crash, Fault, FrameBuf, LossReason, Read, Reader, SimFiles, Spool, SpoolOptions, Stream,
     StreamOptions,
 };
 use support::{append, buf_of, open, read_all, record, try_open};
@@ -187,6 +187,51 @@ fn a_disk_that_does_not_answer_is_not_called_damage() {
     disk.heal();
     let Read::Frame(frame) = reader.next().unwrap() else { panic!("the records are still there") };
     assert_eq!(frame.records().next(), Some((1, &record(1)[..])));
+}
+
+/// Reads on after each failure, of which there may be two in a row. Returns the records that came, and those that are lost.
+fn read_through_failures(mut reader: Reader) -> (Vec<u64>, Vec<u64>) {
+    let (mut came, mut lost, mut failures) = (Vec::new(), Vec::new(), 0);
+    loop {
+        match reader.next() {
+            Ok(Read::CaughtUp) => return (came, lost),
+            Ok(Read::Frame(frame)) => came.extend(frame.first_seq()..=frame.last_seq()),
+            Ok(Read::Lost { first_seq, last_seq, .. }) => lost.extend(first_seq..=last_seq),
+            Err(error) => {
+                failures += 1;
+                assert!(failures < 3, "{error} at {}, again and again", reader.position());
+                continue;
+            }
+        }
+        failures = 0;
+    }
+}
+
+/// Under its header or under its body, and whether the reader begins before it or behind it.
+#[test]
+fn a_frame_in_a_place_that_cannot_be_read_is_lost_and_the_frames_behind_it_are_not() {
+    for offset in [0, 20, 64, 5000] {
+        let disk = SimFiles::new(1);
+        let mut spool = Spool::open(Arc::new(disk.clone()), support::options()).unwrap();
+        let (mut stream, _) = spool.stream(StreamOptions::new("logs", 64 << 10, 1 << 20)).unwrap();
+        // Two pages each, with the header and the length: no page has parts of two frames.
+        let append_pages = |stream: &mut Stream| {
+            let mut buf = FrameBuf::with_target(1024);
+            buf.push(&[&[7; (8 << 10) - 34]]);
+            stream.append(buf).map_err(|(error, _)| error).unwrap();
+        };
+        append_pages(&mut stream);
+        let file = support::segments(&disk).pop().unwrap();
+        let second = disk.contents(&file).unwrap().len() as u64;
+        for _ in 0..3 {
+            append_pages(&mut stream);
+        }
+        disk.wear_out(&file, second + offset..second + offset + 1);
+        let (came, lost) = read_through_failures(stream.reader(1));
+        assert_eq!((came, lost), (vec![1, 3, 4], vec![2]), "{offset}");
+        let (came, lost) = read_through_failures(stream.reader(3));
+        assert_eq!((came, lost), (vec![3, 4], vec![]), "{offset}");
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
+    ops::Range,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -25,6 +26,8 @@ pub(super) struct Disk {
     pub(super) next_inode: u64,
     pub(super) calls: u64,
     pub(super) fault: Option<(u64, u64, Fault)>,
+    /// Bytes of an inode that cannot be read.
+    pub(super) worn_out: Option<(u64, Range<u64>)>,
     pub(super) failing_syncs: u32,
     pub(super) capacity: Option<u64>,
     pub(super) clock: Duration,
@@ -149,6 +152,18 @@ impl Disk {
         self.calls += 1;
         match self.fault {
             Some((first, last, fault)) if (first..=last).contains(&self.calls) => Err(error(fault)),
+            _ => Ok(()),
+        }
+    }
+
+    /// EIO when a read of these bytes touches the place that is worn out.
+    pub(super) fn reach(&self, inode: u64, offset: u64, len: usize) -> io::Result<()> {
+        match &self.worn_out {
+            Some((worn, bytes))
+                if *worn == inode && offset < bytes.end && bytes.start < offset + len as u64 =>
+            {
+                Err(error(Fault::Io))
+            }
             _ => Ok(()),
         }
     }
