@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use cim_core::settings::{FallbackMode, Period, RouteSettings, RoutesSettings};
 use cim_core::{Cim, DeliveryErrorKind, DeliveryState, SinkProfile};
 use support::{Answer, Scripted, logs, numbered, send, send_together, settled, until};
+use tokio::sync::Notify;
 
 /// As soon as deliveries have failed for that long.
 const AFTER: Duration = Duration::from_millis(20);
@@ -77,6 +78,46 @@ async fn the_copy_fallback_gets_copies_and_the_sink_gets_everything_later() {
     assert_eq!(main.lines(), numbered(0..20));
     assert_eq!(spare.lines(), numbered(0..20));
     assert_eq!(*main.redelivered.lock().unwrap(), numbered(0..20));
+}
+
+/// Several batches are in flight when it begins, and fail together.
+#[tokio::test]
+async fn what_was_on_its_way_when_the_outage_began_is_copied_as_well() {
+    let (main, spare, told) = (Scripted::new(), Scripted::new(), Arc::new(Notify::new()));
+    *main.profile.lock().unwrap() =
+        SinkProfile { max_records: 3, max_in_flight: 4, ..SinkProfile::default() };
+    let answers = [Answer::FailWhenTold(Arc::clone(&told)), Answer::Fail(DeliveryErrorKind::Unavailable)];
+    main.script.lock().unwrap().extend(answers);
+    down(&main);
+    let cim = engine(&main, &spare, FallbackMode::Copy, None);
+    send_together(&cim, &numbered(0..12));
+    until(&cim, "the second batch", |_| main.script.lock().unwrap().is_empty()).await;
+    told.notify_one();
+    until(&cim, "copies", |_| spare.lines().last().is_some_and(|line| line == "line 11")).await;
+    assert_eq!(spare.lines(), numbered(0..12));
+    up(&main);
+    settled(&cim).await;
+    assert_eq!((main.lines(), spare.lines()), (numbered(0..12), numbered(0..12)));
+    assert_eq!(*main.redelivered.lock().unwrap(), numbered(0..12));
+}
+
+#[tokio::test]
+async fn what_is_held_from_an_earlier_life_is_copied_as_well() {
+    let (dir, main, spare) = (tempfile::tempdir().unwrap(), Scripted::new(), Scripted::new());
+    down(&main);
+    let cim = Cim::builder().spool_dir(dir.path()).sink("main", main.sink()).start().unwrap();
+    send(&cim, &numbered(0..10)).await;
+    cim.stop(Duration::ZERO).await;
+    drop(cim);
+    let cim = engine(&main, &spare, FallbackMode::Copy, Some(dir.path()));
+    send(&cim, &numbered(10..20)).await;
+    until(&cim, "copies", |_| spare.lines().last().is_some_and(|line| line == "line 19")).await;
+    assert_eq!(spare.lines(), numbered(0..20));
+    let marked = spare.redelivered.lock().unwrap().clone();
+    assert!(marked.starts_with(&numbered(0..10)), "that life may have copied them: {marked:?}");
+    up(&main);
+    settled(&cim).await;
+    assert_eq!((main.lines(), spare.lines()), (numbered(0..20), numbered(0..20)));
 }
 
 /// With nothing to deliver, no delivery proves that the sink is back.

@@ -78,6 +78,7 @@ impl Generation {
                     phase: phase.clone(),
                     primary_due: None,
                     seen_before,
+                    copied_to: 0,
                 };
                 worker.run()
             });

@@ -95,8 +95,8 @@ impl Worker {
     pub(super) async fn copy_until(&mut self, from: u64, until: Instant) {
         let Some(fallback) = &self.fallback else { return };
         let profile = fallback.outlet.profile();
-        let mut feed = Feed::new(std::sync::Arc::clone(&self.queue), from.max(self.seen_before));
-        let mut seen_before = self.seen_before;
+        let mut feed = Feed::new(std::sync::Arc::clone(&self.queue), from.max(self.copied_to));
+        let mut copied_to = self.copied_to;
         while Instant::now() < until && self.phase() < Phase::Landing {
             let next = tokio::time::timeout_at(until.into(), feed.next(&profile));
             let span = match self.before(Phase::Landing, next).await {
@@ -112,9 +112,10 @@ impl Worker {
             if !run.open.is_empty() {
                 break;
             }
-            seen_before = seen_before.max(end);
+            copied_to = copied_to.max(end);
         }
-        self.seen_before = seen_before;
+        self.copied_to = copied_to;
+        self.seen_before = self.seen_before.max(copied_to);
     }
 
     /// Offers the open groups of a run to the fallback. What it refuses is halved, as with any sink, so that one record
@@ -122,8 +123,10 @@ impl Worker {
     async fn offer(&self, fallback: &Fallback, run: &mut Run) {
         let for_good = fallback.mode == FallbackMode::Final;
         let unacknowledged = fallback.outlet.profile().durability == Durability::Unacknowledged;
+        // An earlier life, or the sinks before a reload, may have made this copy already.
+        let again = for_good || run.span.first() < self.seen_before;
         while let Some(group) = run.open.pop() {
-            let Some(attempt) = self.attempt(&fallback.outlet, &run.span, &group, for_good).await else {
+            let Some(attempt) = self.attempt(&fallback.outlet, &run.span, &group, again).await else {
                 run.open.push(group);
                 return;
             };

@@ -117,6 +117,7 @@ impl Scene {
             phase: phase.subscribe(),
             primary_due: spare.map(|_| Instant::now() + 10 * PATIENCE),
             seen_before: 0,
+            copied_to: 0,
         }
     }
 

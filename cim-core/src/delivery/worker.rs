@@ -48,6 +48,8 @@ pub(crate) struct Worker {
     pub primary_due: Option<Instant>,
     /// Records before this sequence may have reached the reader already: in an earlier life, or as a copy.
     pub seen_before: u64,
+    /// The fallback got copies of the records before this sequence, as far as this worker knows.
+    pub copied_to: u64,
 }
 
 impl Worker {
