@@ -165,6 +165,27 @@ async fn what_the_fallback_took_of_a_batch_is_not_given_to_it_again() {
     assert_eq!((logs(&cim).books.to_fallback, main.lines().len()), (4, 0));
 }
 
+/// Both when it is asked for the first time, and while it is in use.
+#[tokio::test]
+async fn what_the_fallback_did_not_take_does_not_arrive_there_as_well() {
+    for taken_before in [0, 3] {
+        let (main, spare) = (Scripted::new(), Scripted::new());
+        down(&main);
+        let cim = engine(&main, &spare, FallbackMode::Final, None);
+        send(&cim, &numbered(0..taken_before)).await;
+        settled(&cim).await;
+        spare.script.lock().unwrap().push_back(Answer::Keep);
+        down(&spare);
+        send_together(&cim, &numbered(taken_before..taken_before + 4));
+        until(&cim, "the offer", |_| spare.script.lock().unwrap().is_empty()).await;
+        up(&main);
+        settled(&cim).await;
+        let lines = (spare.lines(), main.lines());
+        assert_eq!(lines, (numbered(0..taken_before), numbered(taken_before..taken_before + 4)));
+        assert_eq!(*spare.kept.lock().unwrap(), Vec::<String>::new(), "{taken_before}");
+    }
+}
+
 /// Neither in the batch that finds the sink down, nor in those behind it.
 #[tokio::test]
 async fn a_record_that_the_fallback_refuses_becomes_a_letter_and_its_neighbours_pass() {

@@ -21,9 +21,10 @@ pub trait LogSink: Component {
     /// none is lost, because the engine still holds the batch.
     async fn deliver(&self, batch: &Batch<LogRecord<'_>>) -> Result<(), DeliveryError>;
 
-    /// Gives up what earlier calls left unfinished: none of it will be offered again, because a fallback takes it or the
-    /// sink leaves the route. Once this returns, nothing of it reaches the reader any more, as far as the sink can
-    /// prevent it. Sinks that keep nothing between calls need not do anything.
+    /// Gives up what earlier calls left unfinished: another sink gets it next (the fallback, or the sink that this one
+    /// stands in for), or this one leaves the route. Once this returns, nothing of it reaches the reader any more, as far
+    /// as the sink can prevent it; what is offered again all the same is new. Sinks that keep nothing between calls need
+    /// not do anything.
     ///
     /// # Cancel safety
     /// May be dropped at any await point; what was left unfinished may then still reach the reader.
@@ -47,9 +48,10 @@ pub trait EventSink: Component {
     /// none is lost, because the engine still holds the batch.
     async fn deliver(&self, batch: &Batch<Event<'_>>) -> Result<(), DeliveryError>;
 
-    /// Gives up what earlier calls left unfinished: none of it will be offered again, because a fallback takes it or the
-    /// sink leaves the route. Once this returns, nothing of it reaches the reader any more, as far as the sink can
-    /// prevent it. Sinks that keep nothing between calls need not do anything.
+    /// Gives up what earlier calls left unfinished: another sink gets it next (the fallback, or the sink that this one
+    /// stands in for), or this one leaves the route. Once this returns, nothing of it reaches the reader any more, as far
+    /// as the sink can prevent it; what is offered again all the same is new. Sinks that keep nothing between calls need
+    /// not do anything.
     ///
     /// # Cancel safety
     /// May be dropped at any await point; what was left unfinished may then still reach the reader.

@@ -82,6 +82,10 @@ impl Worker {
             let abandoned = self.before(Phase::Stop, self.outlet.abandon()).await;
             if abandoned.is_some() {
                 self.offer(fallback, run).await;
+                if !run.open.is_empty() {
+                    // The sink gets it next: what the fallback still has of it must not arrive there as well.
+                    self.before(Phase::Stop, fallback.outlet.abandon()).await;
+                }
             }
         }
         let mut left: Vec<u64> = std::mem::replace(&mut run.open, others).into_iter().flatten().collect();

@@ -26,6 +26,8 @@ pub enum Answer {
     /// Unavailable, once told.
     FailWhenTold(Arc<Notify>),
     Only(DeliveryErrorKind, Vec<usize>),
+    /// Unavailable, and what was offered may arrive later, until it is given up.
+    Keep,
     Panic,
     Hang,
     /// Holds its thread until the other end is gone, as a call into a disk does that does not answer.
@@ -42,6 +44,8 @@ pub struct Scripted {
     pub down: Mutex<Option<DeliveryErrorKind>>,
     pub profile: Mutex<SinkProfile>,
     pub redelivered: Mutex<Vec<String>>,
+    /// What may arrive later.
+    pub kept: Mutex<Vec<String>>,
     /// How often it was told to give up what it did not finish.
     pub abandoned: AtomicUsize,
 }
@@ -68,6 +72,10 @@ impl Scripted {
             Some(Answer::Fail(kind)) => return Err(DeliveryError::new(kind, "scripted")),
             Some(Answer::FailWhenTold(told)) => {
                 told.notified().await;
+                return Err(DeliveryError::new(DeliveryErrorKind::Unavailable, "scripted"));
+            }
+            Some(Answer::Keep) => {
+                self.kept.lock().unwrap().extend(lines.into_iter().map(|(line, _)| line));
                 return Err(DeliveryError::new(DeliveryErrorKind::Unavailable, "scripted"));
             }
             Some(Answer::Panic) => panic!("scripted"),
@@ -120,6 +128,7 @@ impl LogSink for Scripted {
         self.take(batch.iter().map(text).collect()).await
     }
     async fn abandon(&self) {
+        self.kept.lock().unwrap().clear();
         self.abandoned.fetch_add(1, Relaxed);
     }
 }
