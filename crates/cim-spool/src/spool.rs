@@ -167,7 +167,14 @@ impl Spool {
 /// Makes the directory and takes its lock. Who takes spools of dead pods away may do so in between: then another one is made.
 fn lock(layer: &dyn FileLayer, dir: &Path, until: Instant) -> Result<Box<dyn DirLock>, OpenError> {
     loop {
-        layer.create_dir(dir).map_err(OpenError::io("create", dir))?;
+        match layer.create_dir(dir) {
+            // It was there, and was taken away before it could be looked at.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && Instant::now() < until => {
+                thread::sleep(TRY_AGAIN);
+                continue;
+            }
+            made => made.map_err(OpenError::io("create", dir))?,
+        }
         match layer.lock_dir(dir) {
             Ok(lock) if lock.holds(dir) => return Ok(lock),
             Ok(_) => {}

@@ -221,6 +221,8 @@ fn a_pod_starts_with_the_name_of_one_that_is_being_removed() {
                 assert!(bound_gone(&own, NOTHING, now).unwrap().failed.is_empty());
             }
         });
+        // Also when a round fails: the other thread would go on for ever.
+        let _ends = Ends(&is_over);
         for _ in 0..ROUNDS {
             let patience = Duration::from_secs(5);
             let options = SpoolOptions { reserve_bytes: 0, patience, ..SpoolOptions::new(&path, "ns1/back") };
@@ -229,6 +231,13 @@ fn a_pod_starts_with_the_name_of_one_that_is_being_removed() {
             append(&mut stream, 3);
             assert!(spool.is_present());
         }
-        is_over.store(true, Ordering::Relaxed);
     });
+}
+
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
