@@ -66,11 +66,21 @@ impl Injection {
         Some(Self { strace, log })
     }
 
+    /// Whether a call that went wrong has returned by now.
+    #[must_use]
+    pub fn has_struck(&self) -> bool {
+        shows_one(&self.log())
+    }
+
     /// Ends the fault. Fails when nothing ever went wrong.
     pub fn end(mut self) {
         self.detach();
-        let log = std::fs::read_to_string(&self.log).unwrap();
-        assert!(log.contains("INJECTED") || log.contains("DELAYED"), "no call was made to fail: {log}");
+        let log = self.log();
+        assert!(shows_one(&log), "no call was made to fail: {log}");
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
     }
 
     fn detach(&mut self) {
@@ -79,6 +89,10 @@ impl Injection {
             let _ = self.strace.wait();
         }
     }
+}
+
+fn shows_one(log: &str) -> bool {
+    log.contains("INJECTED") || log.contains("DELAYED")
 }
 
 impl Drop for Injection {

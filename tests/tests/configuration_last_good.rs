@@ -23,9 +23,12 @@ fn a_first_configuration_that_is_not_taken_gives_way_to_the_last_one_that_was() 
         let memory = std::fs::read_to_string(pod.daemon.home().join("spool/configuration.json"));
         memory.is_ok_and(|memory| memory.contains("\"last_good\":\"") && memory.contains("\"loaded\""))
     });
-    pod.daemon.kill_and_restart();
+    pod.daemon.signal("KILL");
+    assert_eq!(pod.daemon.ended(), None, "by the signal");
     pod.app.behave(Manners { refuses: Some("bad"), ..Manners::of_the_guide() });
+    // Before the start, so that the first reading of the source finds it.
     pod.put("config/ns1/svc/0", &document("bad").to_string());
+    pod.daemon.start_again();
     let marks = || -> Vec<String> {
         let calls = pod.app.calls().into_iter();
         let bodies = calls.map(|call| serde_json::from_str::<Value>(&call.body).unwrap());

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use cim_tests::{Daemon, Injection, Mount, Wire, until};
+use cim_tests::{Daemon, Injection, Mount, PATIENCE, Wire, until};
 
 const FILES: &str = "spool.dir = \"{home}/spool\"\n[sinks.files]\ntype = \"file\"\ndir = \"{home}/logs\"\n\
     [routes.logs]\nsink = \"files\"\n[routes.events]\nsink = \"files\"\n";
@@ -334,7 +334,7 @@ fn a_slow_removal_of_a_segment_holds_back_no_log() {
     let Some(fault) = Injection::start(&daemon, "?unlink,unlinkat", "delay_enter=2000000") else { return };
     let (start, mut sent, mut longest) = (Instant::now(), 0, Duration::ZERO);
     // Segments of 4 MiB: after the first one a few bytes at a time, while its file takes two seconds to go.
-    while start.elapsed() < Duration::from_secs(5) {
+    while start.elapsed() < Duration::from_secs(5) || !fault.has_struck() && start.elapsed() < 3 * PATIENCE {
         let (lines, pad) = if sent < 6000 { (25, 1000) } else { (1, 0) };
         let asked = Instant::now();
         for n in sent..sent + lines {

@@ -11,6 +11,7 @@ mod rig;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use cim_config_etcd::{EtcdSource, Pace};
@@ -20,6 +21,11 @@ use cim_services::{Etcd, EtcdPlan, EtcdVersion};
 use cim_testkit::{Behaviour, ChaosProxy, has_time};
 use rig::{PATIENCE, Tail, change, hasty, scope, text};
 use tokio::time::{Instant, timeout};
+
+/// That of `rig::hasty`.
+const CALL_LIMIT: Duration = Duration::from_millis(1500);
+/// What a loaded machine may add to a time limit.
+const SLACK: Duration = Duration::from_secs(10);
 
 /// A cluster of three, each member behind a proxy that tells which one is used.
 struct Proxied {
@@ -49,7 +55,7 @@ impl Proxied {
 struct Writer {
     stop: Arc<AtomicBool>,
     written: Arc<AtomicU32>,
-    thread: Option<std::thread::JoinHandle<()>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Writer {
@@ -83,10 +89,22 @@ impl Writer {
     }
 }
 
-/// Reads updates and begins again after errors, as the engine does, until `done`; the longest time from an error until the
-/// source watched again.
-async fn follow(tail: &mut Tail, source: &EtcdSource, mut done: impl FnMut(&Tail) -> bool) -> Duration {
-    let (mut longest, mut cut) = (Duration::ZERO, None);
+/// From an error of the watch until the source watched again.
+struct Outage {
+    cut: Instant,
+    back: Instant,
+}
+
+impl Outage {
+    /// How long it lasted while the cluster had a leader: before, nobody could be watched.
+    fn since(&self, led: Instant) -> Duration {
+        self.back.saturating_duration_since(self.cut.max(led))
+    }
+}
+
+/// Reads updates and begins again after errors, as the engine does, until `done`; the times without a watch.
+async fn follow(tail: &mut Tail, source: &EtcdSource, mut done: impl FnMut(&Tail) -> bool) -> Vec<Outage> {
+    let (mut outages, mut cut) = (Vec::new(), None);
     let deadline = Instant::now() + 3 * PATIENCE;
     // That of the engine before it begins a watch again.
     let mut pauses = Pauses::new(Duration::from_millis(50), Duration::from_millis(50));
@@ -104,10 +122,21 @@ async fn follow(tail: &mut Tail, source: &EtcdSource, mut done: impl FnMut(&Tail
             None => {}
         }
         if source.probe().await == Health::Ready {
-            longest = cut.take().map_or(longest, |cut: Instant| longest.max(cut.elapsed()));
+            outages.extend(cut.take().map(|cut| Outage { cut, back: Instant::now() }));
         }
     }
-    longest
+    outages
+}
+
+/// Notes beside the test when one of the members that are left leads.
+fn leads_without(etcd: &Arc<Etcd>, victim: usize) -> JoinHandle<Instant> {
+    let etcd = Arc::clone(etcd);
+    std::thread::spawn(move || {
+        // The dead one is not asked: that takes as long as a call may.
+        let left = || etcd.members().iter().enumerate().filter(|(index, _)| *index != victim);
+        cim_services::until("a leader", PATIENCE, || left().any(|(_, member)| member.is_leader()));
+        Instant::now()
+    })
 }
 
 /// The keys of the store with their revisions, as etcdctl sees them.
@@ -135,8 +164,12 @@ async fn no_revision_is_missed_or_repeated_while_members_die_and_leaders_move() 
             // The member that is watched, then another one, then the leader.
             let victim = [used, (used + 1) % 3, etcd.leader()][round];
             etcd.member(victim).kill();
+            let leader = leads_without(etcd, victim);
             let target = written() + 10;
-            let away = follow(&mut tail, &source, |_| written() >= target).await;
+            let outages = follow(&mut tail, &source, |_| written() >= target).await;
+            // An election takes what it takes, twice as long where the votes are split.
+            let led = leader.join().unwrap();
+            let away = outages.iter().map(|outage| outage.since(led)).max().unwrap_or_default();
             assert!(away < Duration::from_secs(2), "away for {away:?} in round {round}");
             etcd.member(victim).restart();
             let next = (etcd.leader() + 1) % 3;
@@ -166,7 +199,7 @@ async fn without_a_quorum_the_watch_ends_and_reports_fail_until_it_is_back() {
     assert_eq!(tail.error().await.kind(), SourceErrorKind::Unavailable);
     let begin = Instant::now();
     assert_eq!(source.report(&result).await.unwrap_err().kind(), SourceErrorKind::Unavailable);
-    assert!(begin.elapsed() < Duration::from_secs(4), "a call has a time limit");
+    assert!(begin.elapsed() < CALL_LIMIT + SLACK, "a call has a time limit");
     let health = source.probe().await;
     // The watch or the reading of its insurance was the first to notice.
     assert!(matches!(&health, Health::Degraded(text) if text.contains("the configuration")), "{health:?}");
@@ -222,7 +255,7 @@ async fn freezes(cluster: &Proxied, pace: Pace, limit: Duration) {
     other.etcdctl(&["put", &change("amf", 2), "2"]).unwrap();
     tail.resume(&source, &scope("amf"));
     assert_eq!(text(&tail.put().await.key), change("amf", 2));
-    assert!(begin.elapsed() < limit + Duration::from_secs(2));
+    assert!(begin.elapsed() < limit + SLACK);
     assert_eq!(tail.resets, 1);
     etcd.member(used).resume();
 }

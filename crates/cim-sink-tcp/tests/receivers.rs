@@ -45,6 +45,7 @@ async fn there_are_no_probe_connections() {
         subject(&sink).deliver(&numbered(seq..seq + 1)).await.unwrap();
         sink.probe().await;
     }
+    wait_for("a connection", || receiver.connects() >= 1);
     assert_eq!(receiver.connects(), 1);
 }
 

@@ -1,12 +1,13 @@
 //! A NATS server as others run it: nats-server with JetStream.
 //!
-//! Owns start, faults and readiness. Left out: streams. Invariant: it can be started again after a kill, with its data and at the
+//! Owns start, faults, readiness and who has subscribed to what. Left out: streams. Invariant: it can be started again after a kill, with its data and at the
 //! same address.
 
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::home::Home;
 use crate::ports::free_port;
@@ -19,6 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub struct NatsServer {
     address: SocketAddr,
+    /// Where it tells of its connections.
+    monitor: SocketAddr,
     program: PathBuf,
     process: Mutex<Option<Process>>,
     /// Kept until the process has ended.
@@ -40,8 +43,8 @@ impl NatsServer {
             cim_testkit::skipped("nats-server is not installed (scripts/tools)");
             return None;
         }
-        let address = free_port().unwrap();
-        let server = Self { address, program, process: Mutex::default(), home: Home::new() };
+        let (address, monitor) = (free_port().unwrap(), free_port().unwrap());
+        let server = Self { address, monitor, program, process: Mutex::default(), home: Home::new() };
         std::fs::write(server.home.path().join("conf"), configuration).unwrap();
         server.launch();
         Some(server)
@@ -51,6 +54,33 @@ impl NatsServer {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Waits until so many connections have subscribed to a subject: whoever is connected says so only afterwards.
+    ///
+    /// # Panics
+    /// They have not in time; with what the server tells.
+    pub fn wait_for_subscribers(&self, subject: &str, count: usize) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let told = self.connections().unwrap_or_default();
+            let connections = told["connections"].as_array().into_iter().flatten();
+            let lists = connections.filter_map(|connection| connection["subscriptions_list"].as_array());
+            if lists.filter(|list| list.iter().any(|of| of == subject)).count() >= count {
+                return;
+            }
+            assert!(Instant::now() < deadline, "not {count} subscribers of {subject}: {told:#}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn connections(&self) -> Option<serde_json::Value> {
+        let mut stream = TcpStream::connect(self.monitor).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).ok()?;
+        stream.write_all(b"GET /connz?subs=1 HTTP/1.0\r\n\r\n").ok()?;
+        let mut page = String::new();
+        stream.read_to_string(&mut page).ok()?;
+        serde_json::from_str(page.split_once("\r\n\r\n")?.1).ok()
     }
 
     /// Sends SIGKILL and waits for its end.
@@ -69,6 +99,8 @@ impl NatsServer {
             &self.address.ip().to_string(),
             "--port",
             &self.address.port().to_string(),
+            "--http_port",
+            &self.monitor.port().to_string(),
             "--jetstream",
             "--store_dir",
             data.to_str().unwrap(),

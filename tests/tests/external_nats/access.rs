@@ -3,7 +3,7 @@
 use cim_services::{Authority, NatsAccounts, NatsServer};
 use cim_tests::{Daemon, until};
 
-use super::{connected, lines, run, start, start_with};
+use super::{connected, lines, listens, run, start, start_with};
 
 /// Waits until the server is told to be connected, or not to be and why.
 fn told(daemon: &Daemon, text: &str) {
@@ -52,7 +52,7 @@ fn credentials_in_a_file_are_those_of_a_user_that_the_operator_vouches_for() {
     daemon.signal("TERM");
     assert_eq!(daemon.ended(), Some(0));
     daemon.start_again();
-    connected(&daemon);
+    listens(&daemon, &server, &["LOG"]);
     let application = home.path().join("application.creds");
     accounts.write_user(&application);
     run(async {
@@ -86,7 +86,7 @@ fn with_an_authority_only_a_server_that_it_vouches_for_is_spoken_to() {
         start_with(&format!("{servers}ca_file = \"{}\"\n", authority.certificate().display()))
     };
     let daemon = external(&authority);
-    connected(&daemon);
+    listens(&daemon, &server, &["LOG"]);
     let client = |authority: &Authority| {
         let options =
             async_nats::ConnectOptions::new().add_root_certificates(authority.certificate().to_owned());

@@ -58,11 +58,17 @@ fn connected(daemon: &Daemon) {
     until("the server is connected", || daemon.get("/readyz").unwrap().contains("nats external: connected"));
 }
 
+/// Connected, and the server has its subscriptions to these subjects: what is published before goes to nobody.
+fn listens(daemon: &Daemon, server: &NatsServer, subjects: &[&str]) {
+    connected(daemon);
+    subjects.iter().for_each(|subject| server.wait_for_subscribers(subject, 1));
+}
+
 #[test]
 fn messages_on_plain_subjects_are_delivered_and_whoever_asks_is_told() {
     let Some(server) = NatsServer::start() else { return };
     let daemon = start(&server, "logs_subject = \"shop.LOG\"\nevents_subject = \"shop.EVENT\"\n");
-    connected(&daemon);
+    listens(&daemon, &server, &["shop.LOG", "shop.EVENT"]);
     let (accepted, refused) = run(async {
         let client = client(&server).await;
         for nth in 0..1000 {
@@ -95,7 +101,7 @@ fn a_server_that_is_away_at_the_start_or_dies_is_connected_again() {
     until("the loss shows", || daemon.get("/readyz").unwrap().contains("nats external: degraded"));
     assert_eq!(daemon.metric("cim_nats_external_connected"), 0.0);
     server.launch();
-    connected(&daemon);
+    listens(&daemon, &server, &["LOG"]);
     run(async {
         let client = client(&server).await;
         client.publish("LOG", "line 7".into()).await.unwrap();
@@ -117,7 +123,7 @@ fn a_result_on_the_subject_of_results_is_committed() {
         server.address()
     );
     let pod = Pod::with(manners, &format!("result_within = \"60s\"\n{external}"));
-    connected(&pod.daemon);
+    listens(&pod.daemon, &server, &["shop.CONFIG"]);
     pod.register();
     pod.change(4);
     until("the change", || pod.app.revisions() == [4]);
@@ -139,6 +145,7 @@ fn two_programs_of_one_queue_group_share_the_work_and_each_message_comes_once() 
     let Some(server) = NatsServer::start() else { return };
     let pair = [(); 2].map(|()| start(&server, "queue_group = \"pods\"\n"));
     pair.iter().for_each(connected);
+    server.wait_for_subscribers("LOG", 2);
     run(async {
         let client = client(&server).await;
         for nth in 0..2000 {
@@ -160,7 +167,7 @@ fn two_programs_of_one_queue_group_share_the_work_and_each_message_comes_once() 
 fn what_finds_no_room_is_counted_and_said() {
     let Some(server) = NatsServer::start() else { return };
     let daemon = start_stuck(&server, "capacity = 50\n");
-    connected(&daemon);
+    listens(&daemon, &server, &["EVENT"]);
     let Some(fault) = Injection::start(&daemon, "fdatasync", "error=EIO") else { return };
     run(async {
         let client = client(&server).await;

@@ -14,7 +14,8 @@ use crate::application::{PATH, Stage, event, events, json};
 use cim_tests::until;
 
 const PATIENCE: Duration = Duration::from_secs(40);
-const QUICK: &str = "ack_wait = \"1s\"\nmax_deliver = 2\n";
+/// Longer than a loaded machine needs for an answer.
+const QUICK: &str = "ack_wait = \"3s\"\nmax_deliver = 2\n";
 const FILTER: &str = r#"{"localEventName":["A"],"acknowledge":true}"#;
 
 /// An application with a stock client.
@@ -127,13 +128,16 @@ fn silence_is_a_reason_to_send_again_and_what_is_given_up_can_be_put_back() {
     let listed = json(&stage.daemon.get(PATH).unwrap());
     assert_eq!(listed[&id]["acknowledge"], true);
 
-    kafka.produce(&stage.topic, &events("A", 0..4));
-    let messages: Vec<_> = (0..4).map(|number| application.expect(&number.to_string(), "1")).collect();
-    assert_eq!(header(&messages[0], "Cim-Subscription"), id);
-    // Each of the words; the second is not answered at all.
-    application.answer(&messages[0], "");
-    application.answer(&messages[2], "+TERM no such pod");
-    application.answer(&messages[3], "-NAK {\"delay\": 100000000}");
+    std::thread::scope(|scope| {
+        // Beside the test: the time for an answer runs while the producer is still ending.
+        scope.spawn(|| kafka.produce(&stage.topic, &events("A", 0..4)));
+        let messages: Vec<_> = (0..4).map(|number| application.expect(&number.to_string(), "1")).collect();
+        assert_eq!(header(&messages[0], "Cim-Subscription"), id);
+        // Each of the words; the second is not answered at all.
+        application.answer(&messages[0], "");
+        application.answer(&messages[2], "+TERM no such pod");
+        application.answer(&messages[3], "-NAK {\"delay\": 100000000}");
+    });
     let again = application.expect("3", "2");
     assert!(application.ask(&again, "+ACK").payload.is_empty());
     let late = application.expect("1", "2");
@@ -220,9 +224,9 @@ fn a_plain_subscription_beside_it_gets_its_own_as_ever() {
 
 #[test]
 fn who_says_that_it_is_working_gets_nothing_again_until_it_stops_saying_so() {
-    const WAIT: Duration = Duration::from_secs(2);
+    const WAIT: Duration = Duration::from_secs(4);
     let Some(kafka) = Kafka::shared() else { return };
-    let stage = Stage::start_with(kafka, "ack_wait = \"2s\"\n", &[]);
+    let stage = Stage::start_with(kafka, "ack_wait = \"4s\"\n", &[]);
     let mut application = Application::of(&stage);
     let id = stage.subscribe(FILTER);
     kafka.produce(&stage.topic, &events("A", 0..1));
@@ -231,7 +235,7 @@ fn who_says_that_it_is_working_gets_nothing_again_until_it_stops_saying_so() {
     // By then it would have come again, a second after the wait.
     while begin.elapsed() < 2 * WAIT {
         application.answer(&message, "+WPI");
-        assert!(application.is_silent_for(WAIT / 4));
+        assert!(application.is_silent_for(WAIT / 8));
     }
     let stopped = Instant::now();
     application.answer(&message, "+WPI");
@@ -273,7 +277,8 @@ fn one_at_a_time_they_come_strictly_in_order_and_none_is_lost() {
 #[test]
 fn what_an_application_that_is_killed_has_not_answered_goes_to_its_next_process_in_order() {
     let Some(kafka) = Kafka::shared() else { return };
-    let stage = Stage::start_with(kafka, "ack_wait = \"3s\"\n", &[]);
+    // Until the next process is there and the last event is written, nothing may come again.
+    let stage = Stage::start_with(kafka, "ack_wait = \"10s\"\n", &[]);
     let mut process = Process::that_answers("1", &stage);
     let id = stage.subscribe(FILTER);
     kafka.produce(&stage.topic, &events("A", 0..5));

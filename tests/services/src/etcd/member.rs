@@ -101,7 +101,12 @@ impl Member {
     /// Its number in the cluster.
     #[must_use]
     pub fn id(&self) -> u64 {
-        self.status().and_then(|status| status["header"]["member_id"].as_u64()).expect("the member answers")
+        let mut id = None;
+        until(&format!("member {} says its number", self.name), PATIENCE, || {
+            id = self.status().and_then(|status| status["header"]["member_id"].as_u64());
+            id.is_some()
+        });
+        id.expect("the member answers")
     }
 
     fn status(&self) -> Option<serde_json::Value> {
