@@ -297,8 +297,9 @@ impl Shared {
 
     fn handle(&self, path: &str, body: &str) -> Reply {
         let call = Called { path: path.to_owned(), body: body.to_owned() };
-        self.calls.lock().unwrap().push(call.clone());
+        // Before the call can be seen: who sees it may change them for the next one.
         let manners = self.manners.lock().unwrap().clone();
+        self.calls.lock().unwrap().push(call.clone());
         let mut reply = Reply { status: manners.status, word: None };
         let works = manners.status.is_some_and(|status| status < 300);
         match path {

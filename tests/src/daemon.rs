@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::{PATIENCE, Wire, binary, until};
+use crate::{PATIENCE, Wire, binary};
 
 /// The name of the original program.
 const ORIGINAL: &str = "NatsSubFb";
@@ -200,12 +200,14 @@ impl Daemon {
         took
     }
 
-    /// Changes its configuration file.
+    /// Changes its configuration file, by another in its place: the program may read it just then.
     pub fn edit(&self, from: &str, to: &str) {
         let path = self.home().join("cim.toml");
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.contains(from), "nothing to change: {from}");
-        std::fs::write(&path, text.replace(from, to)).unwrap();
+        let fresh = path.with_file_name(".fresh");
+        std::fs::write(&fresh, text.replace(from, to)).unwrap();
+        std::fs::rename(fresh, path).unwrap();
     }
 
     /// What it has written to standard error.
@@ -217,7 +219,11 @@ impl Daemon {
     fn ready(&self) {
         // Under the name of the original there is no page for that.
         let page = if self.as_original.is_some() { "/metrics" } else { "/readyz" };
-        until("readiness", || self.get(page).is_some_and(|page| page.starts_with("HTTP/1.1 200")));
+        let deadline = Instant::now() + PATIENCE;
+        while !self.get(page).is_some_and(|page| page.starts_with("HTTP/1.1 200")) {
+            assert!(Instant::now() < deadline, "not ready within {PATIENCE:?}: {}", self.stderr());
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// Kills the program with SIGKILL and starts it again.

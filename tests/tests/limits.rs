@@ -197,9 +197,10 @@ fn a_thread_that_the_system_does_not_give_at_first_is_asked_for_again() {
 fn an_ordinary_user_without_home_writes_the_spool_and_the_logs_only() {
     let home = tempfile::tempdir().unwrap();
     std::fs::set_permissions(home.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-    // The folder of the build may be closed to others.
+    // The folder of the build may be closed to others. Another process copies: what this one has open for writing, a child
+    // that a neighbour starts just then has open as well, and nobody can run it.
     let program = home.path().join("cim");
-    std::fs::copy(binary(), &program).unwrap();
+    assert!(Command::new("cp").arg(binary()).arg(&program).status().unwrap().success());
     for dir in ["spool", "logs"] {
         std::fs::create_dir(home.path().join(dir)).unwrap();
         if chown(home.path().join(dir), Some(65534), Some(65534)).is_err() {

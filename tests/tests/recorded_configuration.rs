@@ -58,9 +58,8 @@ fn changes_are_handed_over_and_committed_as_recorded() {
         let handed_over: Vec<_> = calls.iter().rev().skip(1).rev().map(|call| call.body.clone()).collect();
         assert_eq!(handed_over, bodies(&case), "{name}");
         let events = case["expected"]["kafka_events"].as_array().unwrap();
-        let text = pod.daemon.stdout();
         for event in events {
-            assert!(text.contains(event.as_str().unwrap()), "{name}: {event}");
+            until(&format!("{name}: {event}"), || pod.daemon.stdout().contains(event.as_str().unwrap()));
         }
     }
 }

@@ -17,7 +17,7 @@ use std::time::Duration;
 use cim_core::SourceErrorKind;
 use cim_services::{Etcd, EtcdPlan, EtcdVersion};
 use cim_testkit::{Behaviour, ChaosProxy, Direction};
-use rig::{PATIENCE, Tail, change, hasty, scope, text};
+use rig::{PATIENCE, Tail, change, hasty, patient, scope, text};
 
 /// What is done to a message of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,7 +166,7 @@ async fn a_change_that_the_watch_loses_is_found_by_comparing_keys() {
 async fn what_is_told_twice_is_handed_out_once_and_what_is_told_late_leads_to_a_new_reading() {
     for version in EtcdVersion::ALL {
         let Some((etcd, proxy, liar)) = start(version) else { return };
-        let source = hasty(&[proxy.address().to_string()]);
+        let source = patient(&[proxy.address().to_string()]);
         let mut tail = Tail::new(&source, &scope("amf"), None);
         tail.reset().await;
         lie(&liar, b"marker", Lie::Repeat);
@@ -196,7 +196,7 @@ fn progress() -> Vec<u8> {
 async fn a_sign_of_life_that_changes_went_past_is_no_reason_to_read_everything() {
     for version in EtcdVersion::ALL {
         let Some((etcd, proxy, liar)) = start(version) else { return };
-        let source = hasty(&[proxy.address().to_string()]);
+        let source = patient(&[proxy.address().to_string()]);
         let mut tail = Tail::new(&source, &scope("amf"), None);
         tail.reset().await;
         // 3.6 does not answer a watch that has not had its first change.

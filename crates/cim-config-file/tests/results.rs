@@ -24,7 +24,11 @@ fn as_nobody(test: &str) {
     let dir = tempfile::tempdir().unwrap();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let program = dir.path().join("directory");
-    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    // Another process copies: what this one has open for writing, a child that a neighbour starts just then has open as well,
+    // and nobody can run it.
+    let copied =
+        std::process::Command::new("cp").arg(std::env::current_exe().unwrap()).arg(&program).status();
+    assert!(copied.unwrap().success());
     let output = std::process::Command::new("setpriv")
         .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
         .arg(&program)

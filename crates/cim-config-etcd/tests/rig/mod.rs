@@ -29,8 +29,17 @@ pub fn source(etcd: &Etcd) -> EtcdSource {
 
 /// A source whose times fit a test.
 pub fn hasty(endpoints: &[String]) -> EtcdSource {
+    paced(endpoints, pace())
+}
+
+/// The same for a test that has to do something while keys and watch differ, which takes its time on a loaded machine.
+pub fn patient(endpoints: &[String]) -> EtcdSource {
+    paced(endpoints, Pace { patience: Duration::from_secs(5), ..pace() })
+}
+
+fn paced(endpoints: &[String], pace: Pace) -> EtcdSource {
     let settings = EtcdSettings { request_timeout: "1500ms".parse().unwrap(), ..settings(endpoints) };
-    EtcdSource::paced("etcd", &settings, pace()).unwrap()
+    EtcdSource::paced("etcd", &settings, pace).unwrap()
 }
 
 /// Times that fit a test.
