@@ -70,6 +70,11 @@ impl Books {
         }
     }
 
+    /// Records given up for that reason.
+    pub(crate) fn dropped_as(&self, reason: DropReason) -> u64 {
+        self.dropped.get(reason as usize).copied().unwrap_or(0)
+    }
+
     /// Records given up, for whatever reason.
     #[must_use]
     pub fn dropped_total(&self) -> u64 {

@@ -19,7 +19,7 @@ use crate::queue::{ClassQueue, Taken};
 pub(crate) enum Next {
     /// Records.
     Span(Span),
-    /// Records before this sequence are lost to damage.
+    /// Records before this sequence are lost.
     Lost(u64),
     /// Nothing yet.
     Empty,
@@ -64,7 +64,10 @@ impl Feed {
             }
             match self.queue.take(self.at, profile.max_records, profile.max_bytes) {
                 Taken::Empty => return Next::Empty,
-                Taken::Skip(to) => self.at = to,
+                Taken::Skip(to) => {
+                    self.at = to;
+                    return Next::Lost(to);
+                }
                 Taken::Frames(frames) => {
                     // The sink keeps up: no file is held open for a time when it does not.
                     self.forget_reads();

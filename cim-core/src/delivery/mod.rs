@@ -20,5 +20,7 @@ mod worker;
 pub(crate) use condition::Condition;
 pub use condition::{DeliveryState, DeliveryStatus};
 pub(crate) use fallback::Fallback;
+#[cfg(test)]
+pub(crate) use feed::{Feed, Next};
 pub(crate) use outlet::Outlet;
 pub(crate) use worker::{Phase, Worker};

@@ -5,11 +5,11 @@
 
 use std::io;
 
-use cim_spool::{AppendError, Frame, OpenError, Stream, SyncJob, SyncOutcome};
+use cim_spool::{AppendError, Frame, FrameBuf, OpenError, Stream, SyncJob, SyncOutcome};
 
 use super::state::State;
 use crate::books::DropReason;
-use crate::settings::OnFault;
+use crate::settings::{OnFault, WhenFull};
 
 impl State {
     pub(super) fn note_fault(&mut self, error: &AppendError) {
@@ -23,25 +23,72 @@ impl State {
         self.fault = Some(text);
     }
 
-    /// Hands the disk what only the memory holds, once it takes frames again.
+    /// Hands the disk what only the memory holds, once it takes frames again. What memory held and let go meanwhile, because
+    /// it was delivered or shed, is passed over: each record keeps its number.
     pub(super) fn write_overlay(&mut self) {
         if !self.overlay() {
             return;
         }
-        let Some(stream) = &mut self.stream else { return };
-        let frames: Vec<Frame> = self.tail.from(stream.next_seq()).cloned().collect();
-        for frame in frames {
-            let mut buf = stream.buffer(frame.bytes_len());
-            for (_, record) in frame.records() {
-                buf.push(&[record]);
-            }
-            if let Err((error, _)) = stream.append(buf) {
-                self.note_fault(&error);
-                return;
-            }
+        if let Err(error) = self.skip_what_is_gone().and_then(|()| self.append_tail()) {
+            self.note_fault(&error);
+            return;
         }
         self.fault = None;
         tracing::info!("the spool takes records again; what was in memory only is stored");
+    }
+
+    fn skip_what_is_gone(&mut self) -> Result<(), AppendError> {
+        let first_kept = self.tail.first_seq().unwrap_or(self.next_seq);
+        while let Some(stream) = self.stream.as_mut().filter(|stream| stream.next_seq() < first_kept) {
+            match stream.skip_to(first_kept) {
+                Ok(()) => self.save_positions(),
+                Err(error) if self.makes_room(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// The stream could not follow positions beyond its end. The next process must not miss what was delivered.
+    fn save_positions(&mut self) {
+        let Some(stream) = &mut self.stream else { return };
+        for member in &self.members {
+            stream.advance(&member.name, member.next);
+        }
+        if let Err(error) = stream.save_cursors(false) {
+            tracing::warn!(%error, "cannot save positions in the spool; a restart may report delivered records as lost");
+        }
+    }
+
+    fn append_tail(&mut self) -> Result<(), AppendError> {
+        let Some(stream) = &mut self.stream else { return Ok(()) };
+        let frames: Vec<Frame> = self.tail.from(stream.next_seq()).cloned().collect();
+        for frame in frames {
+            let mut buf = self.buffer_of(frame.bytes_len());
+            for (_, record) in frame.records() {
+                buf.push(&[record]);
+            }
+            self.append(buf, 0).map_err(|(error, _)| error)?;
+        }
+        Ok(())
+    }
+
+    /// Appends to the spool, making room where the policy says so.
+    #[allow(clippy::result_large_err, reason = "the refused records travel back with the reason")]
+    pub(super) fn append(&mut self, mut buf: FrameBuf, extra: u64) -> Result<Frame, (AppendError, FrameBuf)> {
+        loop {
+            let Some(stream) = &mut self.stream else { return Err((AppendError::NotDue, buf)) };
+            match stream.append_over(buf, extra) {
+                Err((error, back)) if self.makes_room(&error) => buf = back,
+                result => return result,
+            }
+        }
+    }
+
+    fn makes_room(&mut self, error: &AppendError) -> bool {
+        matches!(error, AppendError::Full { .. } | AppendError::NoSpace(_))
+            && self.rules.when_full == WhenFull::ShedOldest
+            && self.shed_segment()
     }
 
     /// Whether the disk takes what is accepted, so that it outlives the process.
@@ -91,7 +138,7 @@ impl State {
         let frames: Vec<Frame> =
             self.tail.from(first_seq).filter(|frame| frame.last_seq() < end).cloned().collect();
         if frames.is_empty() {
-            // Everything in doubt has been delivered.
+            // Everything in doubt has been delivered, or is on the disk alone: memory had no room for it.
             self.suspect = None;
             return;
         }

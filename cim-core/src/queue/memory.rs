@@ -12,9 +12,13 @@ use crate::contract::Level;
 impl State {
     /// A buffer for the next frame.
     pub(super) fn buffer(&mut self) -> FrameBuf {
+        self.buffer_of(FRAME_BYTES)
+    }
+
+    pub(super) fn buffer_of(&mut self, target: usize) -> FrameBuf {
         match &mut self.stream {
-            Some(stream) => stream.buffer(FRAME_BYTES),
-            None => self.pool.buffer(FRAME_BYTES),
+            Some(stream) => stream.buffer(target),
+            None => self.pool.buffer(target),
         }
     }
 
@@ -46,12 +50,14 @@ impl State {
     /// Forgets frames that are on disk or settled, down to the share of memory.
     pub(super) fn trim_tail(&mut self) {
         let settled = self.first_open();
+        let safe = self.safe_seq();
+        // What the disk refused and was delivered meanwhile need not be stored any more. While the disk fails nothing else
+        // empties the memory.
+        let waits = self.stream.is_some() && !self.overlay();
+        self.forget_before(if waits { settled.min(safe) } else { settled });
         if self.stream.is_none() {
-            self.forget_before(settled);
             return;
         }
-        let safe = self.safe_seq();
-        self.forget_before(settled.min(safe));
         while self.tail.bytes() > self.rules.tail_bytes {
             let Some(frame) = self.tail.pop_before(safe) else { break };
             self.reuse(frame);

@@ -13,6 +13,7 @@ mod member;
 mod memory;
 mod roster;
 mod rules;
+mod shed;
 mod state;
 mod sync;
 mod tail;
@@ -43,7 +44,7 @@ pub(crate) enum Taken {
     Frames(Vec<Frame>),
     /// The position is on disk only: read it with [`ClassQueue::reader`].
     OnDisk,
-    /// The records at the position are gone; go on at this sequence.
+    /// The records at the position are gone; go on at this sequence. What was not booked as lost yet has to be.
     Skip(u64),
     /// Nothing there yet.
     Empty,

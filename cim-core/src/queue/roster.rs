@@ -48,7 +48,8 @@ impl State {
 
     /// The books of every sink by name: those that the route has, then those that left it.
     pub(crate) fn books(&self) -> Vec<(String, Books)> {
-        let open = |member: &Member| Books { held: self.next_seq - member.next, ..member.books };
+        let open =
+            |member: &Member| Books { held: self.next_seq.saturating_sub(member.next), ..member.books };
         let present = self.members.iter().map(|member| (member.name.clone(), open(member)));
         present.chain(self.departed.iter().map(|member| (member.name.clone(), member.books))).collect()
     }

@@ -11,6 +11,7 @@ use cim_spool::{AppendError, FrameBuf, FramePool, OpenError, Reader, Stream, Tri
 use super::Taken;
 use super::member::{Member, Settlement};
 use super::rules::{RESERVE_BYTES, Rules};
+use super::shed::Holes;
 use super::tail::Tail;
 use crate::books::{Books, DropReason};
 use crate::budget::Budget;
@@ -36,6 +37,8 @@ pub(crate) struct State {
     pub(super) lost: Vec<(&'static str, u64)>,
     /// First sequence after the last record that some sink never got.
     pub(super) given_up: u64,
+    /// What some member will not find when it comes there.
+    pub(super) holes: Holes,
 }
 
 impl State {
@@ -70,6 +73,7 @@ impl State {
             suspect: None,
             lost: Vec::new(),
             given_up: 0,
+            holes: Holes::default(),
         })
     }
 
@@ -135,70 +139,18 @@ impl State {
         if self.stream.is_none() || self.overlay() {
             return Err(buf);
         }
-        let mut buf = buf;
-        loop {
-            let Some(stream) = &mut self.stream else { return Err(buf) };
-            let result = if sip { stream.append_over(buf, RESERVE_BYTES) } else { stream.append(buf) };
-            let (error, back) = match result {
-                Ok(frame) => {
-                    self.fault = None;
-                    self.keep(frame);
-                    return Ok(());
+        match self.append(buf, if sip { RESERVE_BYTES } else { 0 }) {
+            Ok(frame) => {
+                self.fault = None;
+                self.keep(frame);
+                Ok(())
+            }
+            Err((error, buf)) => {
+                if !matches!(error, AppendError::Full { .. }) {
+                    self.note_fault(&error);
                 }
-                Err(failed) => failed,
-            };
-            buf = back;
-            let no_room = matches!(error, AppendError::Full { .. } | AppendError::NoSpace(_));
-            if no_room && self.rules.when_full == WhenFull::ShedOldest && self.shed_segment() {
-                continue;
+                Err(buf)
             }
-            if !matches!(error, AppendError::Full { .. }) {
-                self.note_fault(&error);
-            }
-            return Err(buf);
-        }
-    }
-
-    fn store_in_memory(&mut self, buf: FrameBuf) -> Result<(), FrameBuf> {
-        let size = buf.bytes();
-        while !self.tail_has_room(size) {
-            let may_shed = self.rules.when_full == WhenFull::ShedOldest;
-            if !may_shed || !self.shed_frame() {
-                return Err(buf);
-            }
-        }
-        let frame = self.pool.seal(buf, self.next_seq);
-        self.tail.push_forced(frame);
-        Ok(())
-    }
-
-    fn tail_has_room(&self, size: usize) -> bool {
-        let fits = self.tail.budget().try_reserve(size);
-        if fits {
-            self.tail.budget().release(size);
-        }
-        fits
-    }
-
-    fn shed_segment(&mut self) -> bool {
-        let Some(shed) = self.stream.as_mut().and_then(Stream::shed_oldest) else { return false };
-        self.give_up(shed.last_seq + 1, DropReason::ShedOldest);
-        true
-    }
-
-    fn shed_frame(&mut self) -> bool {
-        let Some(frame) = self.tail.pop() else { return false };
-        self.give_up(frame.last_seq() + 1, DropReason::ShedOldest);
-        self.reuse(frame);
-        true
-    }
-
-    pub(super) fn give_up(&mut self, through: u64, reason: DropReason) {
-        if self.first_open() < through {
-            self.given_up = self.given_up.max(through);
-        }
-        for member in &mut self.members {
-            member.lose(through, reason);
         }
     }
 
@@ -208,8 +160,11 @@ impl State {
         }
         let first_kept = self.tail.first_seq().unwrap_or(self.next_seq);
         if from < first_kept {
-            let oldest = self.stream.as_ref().map_or(first_kept, Stream::first_seq);
-            return if from < oldest { Taken::Skip(oldest) } else { Taken::OnDisk };
+            return match &self.stream {
+                Some(stream) if from < stream.first_seq() => Taken::Skip(stream.first_seq()),
+                Some(stream) if from < stream.next_seq() => Taken::OnDisk,
+                _ => Taken::Skip(first_kept),
+            };
         }
         let (mut records, mut bytes) = (0, 0);
         let mut frames = Vec::new();
@@ -244,15 +199,15 @@ impl State {
     /// Returns what is to be done on the disk without the lock.
     pub(crate) fn lose(&mut self, member: usize, through: u64, reason: DropReason) -> Option<TrimJob> {
         let member = self.members.get_mut(member)?;
-        let before = member.books.dropped_total();
-        member.lose(through, reason);
-        let gone = member.books.dropped_total() - before;
-        if gone > 0 {
+        let before = member.books;
+        self.holes.lose(member, through, reason);
+        if member.books.dropped_total() > before.dropped_total() {
             self.given_up = self.given_up.max(through);
         }
+        let damaged = member.books.dropped_as(DropReason::Damaged) - before.dropped_as(DropReason::Damaged);
         let (name, next) = (member.name.clone(), member.next);
-        if reason == DropReason::Damaged {
-            self.note_lost("damaged", gone);
+        if damaged > 0 {
+            self.note_lost("damaged", damaged);
         }
         self.moved(&name, next)
     }
@@ -270,6 +225,7 @@ impl State {
             stream.advance(name, next);
             stream.begin_trim()
         });
+        self.holes.forget_before(self.first_open());
         self.trim_tail();
         self.look_for_room();
         job

@@ -10,6 +10,8 @@ use cim_spool::{SimFiles, Spool, SpoolOptions, StreamOptions};
 use super::*;
 use crate::settings::{OnFault, WhenFull};
 
+mod outage;
+
 const PATIENCE: Duration = Duration::from_secs(20);
 const MAX_BYTES: u64 = 64 << 10;
 
@@ -26,10 +28,6 @@ impl Scene {
     }
 
     fn at(level: Level) -> Self {
-        let disk = SimFiles::new(1);
-        let options = SpoolOptions { reserve_bytes: 0, ..SpoolOptions::new("/spool", "demo/demo-0") };
-        let mut spool = Spool::open(Arc::new(disk.clone()), options).unwrap();
-        let (stream, _) = spool.stream(StreamOptions::new("logs", 4096, MAX_BYTES)).unwrap();
         let rules = Rules {
             level,
             when_full: WhenFull::Block,
@@ -37,9 +35,17 @@ impl Scene {
             max_age: None,
             tail_bytes: 1 << 20,
         };
+        Self::with(rules, 1 << 20)
+    }
+
+    fn with(rules: Rules, budget: usize) -> Self {
+        let disk = SimFiles::new(1);
+        let options = SpoolOptions { reserve_bytes: 0, ..SpoolOptions::new("/spool", "demo/demo-0") };
+        let mut spool = Spool::open(Arc::new(disk.clone()), options).unwrap();
+        let (stream, _) = spool.stream(StreamOptions::new("logs", 4096, MAX_BYTES)).unwrap();
         let members = ["a".to_owned(), "b".to_owned()];
         let queue =
-            ClassQueue::open(Class::Log, 1, rules, Budget::new(1 << 20), Some(stream), &members).unwrap();
+            ClassQueue::open(Class::Log, 1, rules, Budget::new(budget), Some(stream), &members).unwrap();
         let scene = Self { disk, queue: Arc::new(queue), _spool: spool };
         assert!(scene.commit(0));
         for member in 0..2 {
@@ -82,14 +88,19 @@ impl Scene {
     }
 
     fn next_life(&self, member: &str) -> u64 {
+        self.reopened().1.cursor(member).unwrap()
+    }
+
+    /// What the next process would find.
+    fn reopened(&self) -> (Spool, cim_spool::Stream) {
         let disk = SimFiles::new(2);
         for path in self.disk.paths() {
             disk.put(&path, self.disk.contents(&path).unwrap());
         }
         let options = SpoolOptions { reserve_bytes: 0, ..SpoolOptions::new("/spool", "demo/demo-0") };
         let mut spool = Spool::open(Arc::new(disk), options).unwrap();
-        let (mut stream, _) = spool.stream(StreamOptions::new("logs", 4096, MAX_BYTES)).unwrap();
-        stream.cursor(member).unwrap()
+        let (stream, _) = spool.stream(StreamOptions::new("logs", 4096, MAX_BYTES)).unwrap();
+        (spool, stream)
     }
 }
 

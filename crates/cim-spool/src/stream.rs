@@ -99,6 +99,32 @@ impl Stream {
         }
     }
 
+    /// Goes on at a later sequence, in a new segment: the records up to there had their numbers, and will never be stored.
+    /// Readers report them lost, in this run and the next ones. Does nothing when the stream is there already.
+    ///
+    /// # Errors
+    /// [`AppendError::Full`] or the reason why the segment cannot be made; the stream goes on where it was.
+    pub fn skip_to(&mut self, seq: u64) -> Result<(), AppendError> {
+        if seq <= self.next_seq() {
+            return Ok(());
+        }
+        self.check_limit(BLOCK as u64, 0)?;
+        // One without records stays too: it hides what a file before it may hold of these sequences, from before a power cut.
+        self.active = None;
+        self.open_segment(seq).map_err(AppendError::from_io)?;
+        let mut state = self.segments.lock();
+        state.next_seq = seq;
+        if state.list.len() == 1 {
+            state.shed_through = seq.saturating_sub(1);
+        }
+        // Empty as it is, it has to be synced: without it the numbers would be given again.
+        if let (Some(active), Some(last)) = (self.active.as_mut(), state.list.back()) {
+            active.dirty = true;
+            self.dirty.add(last.serial, last.first_seq, Arc::clone(&active.file));
+        }
+        Ok(())
+    }
+
     /// Sequence of the next record.
     pub fn next_seq(&self) -> u64 {
         self.segments.lock().next_seq

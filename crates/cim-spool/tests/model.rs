@@ -25,6 +25,7 @@ use proptest::prelude::*;
 #[derive(Debug, Clone)]
 enum Op {
     Append { records: usize, size: usize },
+    Skip { records: u64 },
     Sync,
     FailedSync { keep: usize },
     Ack { part: u8 },
@@ -42,6 +43,7 @@ enum Op {
 fn ops() -> impl Strategy<Value = Vec<Op>> {
     let op = prop_oneof![
         10 => (1..6usize, 0..400usize).prop_map(|(records, size)| Op::Append { records, size }),
+        1 => (0..5u64).prop_map(|records| Op::Skip { records }),
         3 => Just(Op::Sync),
         1 => (0..5usize).prop_map(|keep| Op::FailedSync { keep }),
         2 => any::<u8>().prop_map(|part| Op::Ack { part }),
@@ -147,6 +149,28 @@ impl World {
         }
         let twice = self.twice;
         assert!(self.stream().bytes() <= self.stream().max_bytes() + twice);
+        assert_eq!(self.stream().next_seq(), self.written + 1);
+    }
+
+    /// Records whose numbers are taken and that are never stored, and one behind them that is. What comes before them is
+    /// not in memory any more either.
+    fn skip(&mut self, records: u64) {
+        let (next, is_empty) = (self.written + 1 + records, self.stream().first_seq() == self.written + 1);
+        match self.stream().skip_to(next) {
+            Ok(()) if records > 0 => {
+                self.written += records;
+                self.unsynced.clear();
+                if is_empty {
+                    // A consumer that was never saved starts with the oldest stored record.
+                    self.stream().advance("sink", next);
+                    self.acked = next;
+                }
+                self.append(1, 0);
+            }
+            Ok(()) => {}
+            Err(AppendError::Full { .. }) => self.shed(),
+            Err(error) => panic!("{error}"),
+        }
         assert_eq!(self.stream().next_seq(), self.written + 1);
     }
 
@@ -330,6 +354,7 @@ impl World {
     fn apply(&mut self, op: &Op) {
         match *op {
             Op::Append { records, size } => self.append(records, size),
+            Op::Skip { records } => self.skip(records),
             Op::Sync => self.sync(),
             Op::FailedSync { keep } => self.failed_sync(keep),
             Op::Ack { part } => self.ack(part),
