@@ -122,6 +122,10 @@ impl ClassQueue {
             let mut state = self.lock();
             let before = state.first_open();
             let result = state.commit(buf, sip);
+            if result.is_err() {
+                // Under the lock: who makes room after this look finds that somebody waits.
+                self.wanted.store(true, Ordering::Release);
+            }
             (result, state.level(), state.first_open() != before)
         };
         match result {
@@ -135,7 +139,6 @@ impl ClassQueue {
                 Ok((end, spare))
             }
             Err(buf) => {
-                self.wanted.store(true, Ordering::Release);
                 if shed {
                     self.wake();
                 }
@@ -185,12 +188,15 @@ impl ClassQueue {
     /// # Errors
     /// When a position cannot be kept on disk; nothing has changed then.
     pub(crate) fn set_members(&self, names: &[String]) -> Result<(), cim_spool::OpenError> {
-        self.lock().set_members(names)
+        let changed = self.lock().set_members(names);
+        self.wake_if_room();
+        changed
     }
 
     /// The spool directory is gone; the queue lives in memory until [`ClassQueue::attach`].
     pub(crate) fn detach(&self, fault: &str) {
         self.lock().detach(fault);
+        self.wake_if_room();
     }
 
     /// Goes on in a new, empty spool stream.
@@ -198,7 +204,9 @@ impl ClassQueue {
     /// # Errors
     /// When a position cannot be kept there.
     pub(crate) fn attach(&self, stream: cim_spool::Stream) -> Result<(), cim_spool::OpenError> {
-        self.lock().attach(stream)?;
+        let attached = self.lock().attach(stream);
+        self.wake_if_room();
+        attached?;
         self.sync.request();
         Ok(())
     }
@@ -242,20 +250,16 @@ impl ClassQueue {
     pub(crate) fn settle(&self, member: usize, settlement: &Settlement) {
         let job = self.lock().settle(member, settlement);
         self.trim(job);
-        let (all_past, room) = {
-            let state = self.lock();
-            (state.first_open(), !state.is_full())
-        };
+        let all_past = self.lock().first_open();
         self.accept_through(all_past);
-        if room && self.wanted.swap(false, Ordering::AcqRel) {
-            self.wake();
-        }
+        self.wake_if_room();
     }
 
     /// Books records that can never be delivered and moves the position past them.
     pub(crate) fn lose(&self, member: usize, through: u64, reason: DropReason) {
         let job = self.lock().lose(member, through, reason);
         self.trim(job);
+        self.wake_if_room();
     }
 
     /// The disk work behind a position that moved. Commits do not wait for it: the lock is held before and after only.
@@ -304,6 +308,7 @@ impl ClassQueue {
         let behind = state.overlay() || state.fault.is_some();
         state.write_overlay();
         drop(state);
+        self.wake_if_room();
         if behind && self.rules.level == Level::Synced {
             self.sync.request();
         }
@@ -322,6 +327,18 @@ impl ClassQueue {
 
     fn accept_through(&self, end: u64) {
         if self.accepted.fetch_max(end, Ordering::AcqRel) < end {
+            self.wake();
+        }
+    }
+
+    /// At the end of everything that can make room: nobody else tells those who wait for it.
+    fn wake_if_room(&self) {
+        let told = {
+            let mut state = self.lock();
+            state.look_for_room();
+            !state.is_full() && self.wanted.swap(false, Ordering::AcqRel)
+        };
+        if told {
             self.wake();
         }
     }

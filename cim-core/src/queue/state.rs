@@ -240,14 +240,15 @@ impl State {
         self.look_for_room();
     }
 
-    fn look_for_room(&mut self) {
+    /// Whether the room that the last commit did not find is there by now.
+    pub(super) fn look_for_room(&mut self) {
         self.full &= !self.has_room();
     }
 
     fn has_room(&self) -> bool {
         match &self.stream {
             Some(stream) => stream.bytes() < stream.max_bytes(),
-            None => self.tail.budget().used() < self.tail.budget().limit(),
+            None => self.hold_in_memory() && self.tail.budget().used() < self.tail.budget().limit(),
         }
     }
 

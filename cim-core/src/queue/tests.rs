@@ -11,6 +11,7 @@ use super::*;
 use crate::settings::{OnFault, WhenFull};
 
 mod outage;
+mod waking;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const MAX_BYTES: u64 = 64 << 10;
@@ -42,7 +43,8 @@ impl Scene {
         let disk = SimFiles::new(1);
         let options = SpoolOptions { reserve_bytes: 0, ..SpoolOptions::new("/spool", "demo/demo-0") };
         let mut spool = Spool::open(Arc::new(disk.clone()), options).unwrap();
-        let (stream, _) = spool.stream(StreamOptions::new("logs", 4096, MAX_BYTES)).unwrap();
+        let options = StreamOptions { max_age: rules.max_age, ..StreamOptions::new("logs", 4096, MAX_BYTES) };
+        let (stream, _) = spool.stream(options).unwrap();
         let members = ["a".to_owned(), "b".to_owned()];
         let queue =
             ClassQueue::open(Class::Log, 1, rules, Budget::new(budget), Some(stream), &members).unwrap();
