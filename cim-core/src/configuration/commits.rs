@@ -83,6 +83,11 @@ pub struct Commits {
     written: BTreeMap<String, i32>,
 }
 
+/// Whether a result is that of a revision below the highest one stored.
+fn is_lower(marks: &BTreeMap<String, i32>, commit: &Commit) -> bool {
+    commit.value >= 0 && marks.get(&commit.key).is_some_and(|mark| *mark > commit.value)
+}
+
 /// Name of the line of reports without a commit: those only tell the story.
 const STORIES: &str = "";
 
@@ -112,10 +117,7 @@ impl Commits {
         })?;
         line.busy = true;
         let report = line.waiting.front_mut()?;
-        let lower = |commit: &Commit| {
-            commit.value >= 0 && self.marks.get(&commit.key).is_some_and(|mark| *mark > commit.value)
-        };
-        if report.outcome.commit.as_ref().is_some_and(lower) {
+        if report.outcome.commit.as_ref().is_some_and(|commit| is_lower(&self.marks, commit)) {
             report.outcome.commit = None;
         }
         Some((name.clone(), report.outcome.clone()))
@@ -200,11 +202,14 @@ impl Commits {
 
     /// The store holds this under a key, and a change that has its result. Where it was set back to what it was before the
     /// result was stored, that is stored again: the config server waits for it. A failure is not, for it may cost the pod
-    /// each time it is read.
+    /// each time it is read. A result that waits comes in its place, unless it is lower and so written no more.
     pub fn found(&mut self, key: &str, value: Option<i32>) {
         let Some(&written) = self.written.get(key) else { return };
         let is_current = value.is_some_and(|value| value == written || !self.is_older(key, value));
-        if written != Commit::FAILED && !is_current && !self.lines.contains_key(key) {
+        let waiting = self.lines.get(key).into_iter().flat_map(|line| &line.waiting);
+        let mut commits = waiting.filter_map(|report| report.outcome.commit.as_ref());
+        let is_replaced = commits.any(|commit| !is_lower(&self.marks, commit));
+        if written != Commit::FAILED && !is_current && !is_replaced {
             let commit = Some(Commit { key: key.to_owned(), value: written });
             self.push(Report { outcome: ConfigOutcome { commit, status: None }, until: None, settled: None });
         }
@@ -394,6 +399,29 @@ mod tests {
             assert_eq!(next(&mut commits), again, "{last} was stored, {held:?} is held");
             assert_eq!(commits.written(), &of(known), "{last} was stored, {held:?} is held");
             assert!(commits.marks()["k"] >= mark);
+        }
+    }
+
+    #[test]
+    fn what_was_lost_is_stored_again_behind_waiting_results_that_are_written_no_more() {
+        for (waiting, again) in [(5, Some(8)), (9, None)] {
+            let mut commits = Commits::default();
+            commits.push(of_change(8, 8));
+            commits.push(of_change(waiting, waiting));
+            let (name, _) = commits.poll(at(0)).unwrap();
+            commits.stored(&name);
+            let (name, _) = commits.poll(at(0)).unwrap();
+            commits.failed(&name, at(0));
+            // The store was set back to what it was before 8; it is read twice.
+            commits.found("k", Some(4));
+            commits.found("k", Some(4));
+            let (name, outcome) = commits.poll(at(100)).unwrap();
+            assert_eq!(value(&outcome), Some(waiting).filter(|waiting| *waiting > 8));
+            commits.stored(&name);
+            let next = commits.poll(at(100));
+            assert_eq!(next.and_then(|(_, outcome)| value(&outcome)), again);
+            let _ = commits.stored(&name);
+            assert_eq!(commits.waiting(), 0);
         }
     }
 
