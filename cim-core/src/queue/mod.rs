@@ -132,6 +132,9 @@ impl ClassQueue {
             Ok((end, spare)) => {
                 if level == Level::Synced {
                     self.sync.request();
+                } else if self.rules.level == Level::Synced {
+                    // The disk fails: others may wait for a sync that finds everything accepted when it ends.
+                    self.accept_through(end);
                 } else {
                     // Nobody is woken: what is accepted here is the caller's own.
                     self.accepted.fetch_max(end, Ordering::AcqRel);

@@ -1,5 +1,7 @@
 //! Who waits for room or for the disk is woken by whatever ends the wait, also where nothing is delivered.
 
+use cim_spool::Fault;
+
 use super::*;
 
 struct Woken(Arc<AtomicU64>);
@@ -36,6 +38,32 @@ fn a_sink_that_leaves_makes_room_and_publishers_are_told() {
     scene.queue.set_members(&["b".to_owned()]).unwrap();
     assert_eq!((scene.queue.is_full(), woken.times()), (false, 1));
     assert!(scene.commit(1));
+}
+
+#[test]
+fn a_sink_that_leaves_makes_room_in_memory_too() {
+    let rules = Rules {
+        level: Level::Memory,
+        when_full: WhenFull::Block,
+        on_fault: OnFault::Strict,
+        max_age: None,
+        tail_bytes: 1 << 20,
+    };
+    let members = ["a".to_owned(), "b".to_owned()];
+    let queue = ClassQueue::open(Class::Log, 1, rules, Budget::new(16 << 10), None, &members).unwrap();
+    let put = || {
+        let mut buf = FrameBuf::with_target(1024);
+        buf.push(&[&[7; 1024]]);
+        queue.commit(buf, false).is_ok()
+    };
+    while put() {}
+    let end = queue.lock().next_seq();
+    queue.settle(1, &run(1, end));
+    assert!(!put());
+    let woken = Woken::of(&queue);
+    queue.set_members(&["b".to_owned()]).unwrap();
+    assert_eq!((queue.is_full(), woken.times()), (false, 1));
+    assert!(put());
 }
 
 #[test]
@@ -97,4 +125,23 @@ fn room_that_returns_between_a_refusal_and_its_note_is_not_overlooked() {
         settling.join().unwrap();
         assert!(taken || woken.times() > 0, "refused, and nobody is told that there is room");
     }
+}
+
+#[test]
+fn who_waits_for_a_sync_is_woken_when_a_fault_ends_the_wait() {
+    let rules = Rules {
+        level: Level::Synced,
+        when_full: WhenFull::Block,
+        on_fault: OnFault::Degrade,
+        max_age: None,
+        tail_bytes: 1 << 20,
+    };
+    let scene = Scene::with(rules, 1 << 20);
+    scene.queue.sync_once();
+    assert!(scene.commit(0));
+    assert_eq!(scene.queue.accepted(), 2, "it waits for a sync");
+    let woken = Woken::of(&scene.queue);
+    scene.disk.fail(1, u64::MAX, Fault::Io);
+    assert!(scene.commit(0));
+    assert_eq!((scene.queue.accepted(), woken.times()), (4, 1));
 }
