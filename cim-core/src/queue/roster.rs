@@ -43,6 +43,7 @@ impl State {
             member.next = self.next_seq;
             self.departed.push(member);
         }
+        self.trim_tail();
         Ok(())
     }
 
