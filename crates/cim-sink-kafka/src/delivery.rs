@@ -25,7 +25,7 @@ pub(crate) struct Delivery<'s> {
     pub call: u64,
     epoch: u64,
     settled: Arc<Notify>,
-    /// The client held some of its records already: it may have put others beside them.
+    /// The client held records that nobody waits for any more: some of its own may be in one request with them.
     among_others: bool,
     answered: bool,
 }
@@ -52,8 +52,8 @@ impl<'s> Delivery<'s> {
         let new: Vec<usize> =
             (0..).zip(seqs).filter(|(_, seq)| !ledger.claim(self.call, **seq)).map(|(at, _)| at).collect();
         let takes = ledger.takes(self.epoch);
+        self.among_others |= ledger.holds_for_nobody();
         drop(ledger);
-        self.among_others |= new.len() < seqs.len();
         if new.is_empty() {
             return Ok(new);
         }
