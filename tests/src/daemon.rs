@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use cim_services::comes_true;
+
 use crate::{PATIENCE, Wire, binary};
 
 /// The name of the original program.
@@ -219,11 +221,8 @@ impl Daemon {
     fn ready(&self) {
         // Under the name of the original there is no page for that.
         let page = if self.as_original.is_some() { "/metrics" } else { "/readyz" };
-        let deadline = Instant::now() + PATIENCE;
-        while !self.get(page).is_some_and(|page| page.starts_with("HTTP/1.1 200")) {
-            assert!(Instant::now() < deadline, "not ready within {PATIENCE:?}: {}", self.stderr());
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        let answers = || self.get(page).is_some_and(|page| page.starts_with("HTTP/1.1 200"));
+        assert!(comes_true(PATIENCE, answers), "not ready within {PATIENCE:?}: {}", self.stderr());
     }
 
     /// Kills the program with SIGKILL and starts it again.

@@ -62,10 +62,19 @@ pub fn has_program(name: &str) -> bool {
 }
 
 /// Polls until the condition holds, at most `patience` long.
-pub fn until(what: &str, patience: Duration, mut condition: impl FnMut() -> bool) {
+pub fn until(what: &str, patience: Duration, condition: impl FnMut() -> bool) {
+    assert!(comes_true(patience, condition), "not within {patience:?}: {what}");
+}
+
+/// The same for who has more to say when it does not: whether the condition held in time.
+#[must_use]
+pub fn comes_true(patience: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + patience;
     while !condition() {
-        assert!(Instant::now() < deadline, "not within {patience:?}: {what}");
+        if Instant::now() >= deadline {
+            return false;
+        }
         std::thread::sleep(Duration::from_millis(10));
     }
+    true
 }

@@ -7,12 +7,12 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::home::Home;
 use crate::ports::free_port;
 use crate::process::Process;
-use crate::{tool, until};
+use crate::{comes_true, tool, until};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -61,17 +61,14 @@ impl NatsServer {
     /// # Panics
     /// They have not in time; with what the server tells.
     pub fn wait_for_subscribers(&self, subject: &str, count: usize) {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let told = self.connections().unwrap_or_default();
+        let mut told = serde_json::Value::Null;
+        let have = comes_true(PATIENCE, || {
+            told = self.connections().unwrap_or_default();
             let connections = told["connections"].as_array().into_iter().flatten();
             let lists = connections.filter_map(|connection| connection["subscriptions_list"].as_array());
-            if lists.filter(|list| list.iter().any(|of| of == subject)).count() >= count {
-                return;
-            }
-            assert!(Instant::now() < deadline, "not {count} subscribers of {subject}: {told:#}");
-            std::thread::sleep(Duration::from_millis(10));
-        }
+            lists.filter(|list| list.iter().any(|of| of == subject)).count() >= count
+        });
+        assert!(have, "not {count} subscribers of {subject}: {told:#}");
     }
 
     fn connections(&self) -> Option<serde_json::Value> {

@@ -11,9 +11,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+
+use crate::comes_true;
 
 /// A running program.
 #[derive(Debug)]
@@ -66,10 +68,7 @@ impl Process {
     /// Asks it to end, and kills it when it has not within `patience`.
     pub fn terminate(&mut self, patience: Duration) {
         self.signal(Signal::TERM);
-        let deadline = Instant::now() + patience;
-        while self.ended().is_none() && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        let _ = comes_true(patience, || self.ended().is_some());
         self.kill();
     }
 
