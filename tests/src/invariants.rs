@@ -107,6 +107,22 @@ pub fn assert_books(daemon: &Daemon) {
     assert!(daemon.books_balance(), "the books do not balance:\n{books}");
 }
 
+/// What came, each number once: a delivery whose answer was lost, or that a kill took before its position was saved, comes again
+/// as a whole. Panics where one is behind a higher one and was not there before.
+#[must_use]
+pub fn first_copies(numbers: impl IntoIterator<Item = usize>) -> Vec<usize> {
+    let mut first: Vec<usize> = Vec::new();
+    for number in numbers {
+        match first.last() {
+            Some(last) if number <= *last => {
+                assert!(first.binary_search(&number).is_ok(), "{number} came behind {last}");
+            }
+            _ => first.push(number),
+        }
+    }
+    first
+}
+
 /// Second invariant: it did not panic, and uses no more descriptors and threads than before.
 pub fn assert_whole(daemon: &Daemon, before: Footprint) {
     let stderr = daemon.stderr();

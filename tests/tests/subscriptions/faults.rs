@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use cim_services::{Kafka, Outgoing};
+use cim_tests::invariants::first_copies;
 use cim_tests::{Wire, until};
 
 use crate::application::{PATH, Stage, event, events};
@@ -29,12 +30,7 @@ fn numbers_until(stage: &Stage, mut wire: Wire, last: usize) -> Vec<usize> {
 
 /// All numbers are there, and apart from repetitions in their order.
 fn assert_complete(received: &[usize], last: usize) {
-    let mut next = 0;
-    for number in received {
-        assert!(*number <= next, "{next} is missing before {number}");
-        next = next.max(number + 1);
-    }
-    assert_eq!(next, last + 1);
+    assert_eq!(first_copies(received.iter().copied()), (0..=last).collect::<Vec<_>>());
 }
 
 #[test]
