@@ -145,7 +145,7 @@ async fn batches_that_are_full_by_bytes_are_in_flight_together() {
 
 /// Four batches hang at the same time, and all of their records come again, in order.
 async fn window_of_four(profile: SinkProfile) {
-    let limit = Duration::from_secs(1);
+    let limit = Duration::from_secs(3);
     let sink = Scripted::new();
     *sink.profile.lock().unwrap() = SinkProfile { max_in_flight: 4, deliver_timeout: Some(limit), ..profile };
     sink.script.lock().unwrap().extend((0..4).map(|_| Answer::Hang));
@@ -210,7 +210,7 @@ async fn a_delivery_that_hangs_does_not_hold_up_the_end() {
         send_together(&cim, &numbered(0..2));
         until(&cim, "a delivery that hangs", |_| sink.script.lock().unwrap().is_empty()).await;
         told.notify_one();
-        let report = cim.stop(Duration::from_millis(300)).await;
+        let report = cim.stop(Duration::from_secs(1)).await;
         assert!(!report.overdue);
         assert_eq!(report.delivered + report.held, 2);
     }

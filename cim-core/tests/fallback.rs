@@ -151,7 +151,7 @@ async fn the_use_of_a_fallback_ends_with_the_return_of_the_sink_although_nothing
 #[tokio::test]
 async fn the_fallback_is_not_used_at_once_after_a_lone_record_that_was_refused() {
     // So long that the one failure below is over before.
-    const AFTER: Duration = Duration::from_secs(1);
+    const AFTER: Duration = Duration::from_secs(2);
     let (dir, main, spare) = (tempfile::tempdir().unwrap(), Scripted::new(), Scripted::new());
     refuse(&main, "line 0");
     let cim = engine_after(AFTER, &main, &spare, FallbackMode::Final, Some(dir.path()));

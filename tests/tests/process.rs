@@ -74,8 +74,10 @@ fn a_second_sigterm_ends_at_once_and_loses_nothing() {
 fn a_backlog_survives_a_kill_and_keeps_its_order() {
     let mut daemon = Daemon::start(STUCK);
     publish(&daemon, 0, 2000);
+    daemon.signal("KILL");
+    assert_eq!(daemon.ended(), None);
     mend(&daemon);
-    daemon.kill_and_restart();
+    daemon.start_again();
     publish(&daemon, 2000, 2100);
     until("delivery", || daemon.metric("cim_records_held") < 0.5);
     assert_eq!(lines(&daemon), numbered(2100));

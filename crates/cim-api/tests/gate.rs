@@ -10,7 +10,7 @@
 mod support;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cim_api::{
     AnyStream, Face, HttpCounts, Limits, Securing, Security, Server, Turned, bind, bind_socket, serve,
@@ -111,7 +111,7 @@ async fn the_socket_is_for_its_owner_who_needs_no_token() {
 async fn above_the_rate_requests_are_told_when_to_come_back_and_probes_are_always_answered() {
     let slow = Limits { requests_per_second: 5, ..limits() };
     beside(Face::Full, slow, |address, _| async move {
-        let mut refused = 0;
+        let (mut refused, begun) = (0, Instant::now());
         for _ in 0..20 {
             let answer = get(address, "GET", "/metrics").await;
             if status(&answer) == "429" {
@@ -119,7 +119,9 @@ async fn above_the_rate_requests_are_told_when_to_come_back_and_probes_are_alway
                 refused += 1;
             }
         }
-        assert!((8..=10).contains(&refused), "{refused} of 20, with a burst of 10");
+        // Those that the rate gave back meanwhile, and one on the edge.
+        let more = (begun.elapsed().as_secs_f64() * 5.0) as usize + 1;
+        assert!(refused <= 10 && refused + more >= 10, "{refused} of 20, with a burst of 10 and {more} more");
         for path in ["/livez", "/readyz"].repeat(20) {
             assert_eq!(status(&get(address, "GET", path).await), "200", "{path}");
         }

@@ -37,7 +37,7 @@ async fn who_is_connected_is_served_while_nobody_else_can_be_accepted() {
         for _ in 0..20 {
             ask(&mut connected).await;
         }
-        assert!(asked.elapsed() < Duration::from_millis(500), "{:?}", asked.elapsed());
+        assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
         drop(taken);
         ask(&mut waiting).await;
     })

@@ -170,7 +170,7 @@ async fn no_revision_is_missed_or_repeated_while_members_die_and_leaders_move() 
             // An election takes what it takes, twice as long where the votes are split.
             let led = leader.join().unwrap();
             let away = outages.iter().map(|outage| outage.since(led)).max().unwrap_or_default();
-            assert!(away < Duration::from_secs(2), "away for {away:?} in round {round}");
+            assert!(away < CALL_LIMIT + Duration::from_secs(2), "away for {away:?} in round {round}");
             etcd.member(victim).restart();
             let next = (etcd.leader() + 1) % 3;
             etcd.move_leader(next);
@@ -223,7 +223,9 @@ async fn without_a_quorum_the_watch_ends_and_reports_fail_until_it_is_back() {
 async fn a_member_that_freezes_ends_the_watch_and_the_next_goes_elsewhere() {
     for version in EtcdVersion::ALL {
         let Some(cluster) = Proxied::start(EtcdPlan::new().version(version).members(3)) else { return };
-        freezes(&cluster, rig::pace(), Duration::from_secs(4)).await;
+        // Slow answers of a busy machine are no frozen member.
+        let pace = Pace { silence: Duration::from_secs(3), ..rig::pace() };
+        freezes(&cluster, pace, Duration::from_secs(8)).await;
     }
 }
 

@@ -219,7 +219,7 @@ fn first_ping_after_two_seconds() {
     silent.expect("PING\r\n");
     connected.expect("PING\r\n");
     let after = start.elapsed();
-    assert!(after >= Duration::from_millis(1_990) && after < Duration::from_millis(2_900), "{after:?}");
+    assert!(after >= Duration::from_millis(1_990) && after < Duration::from_secs(4), "{after:?}");
     silent.send("PONG\r\nPING\r\n");
     silent.expect("PONG\r\n");
 }

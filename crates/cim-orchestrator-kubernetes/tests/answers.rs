@@ -57,10 +57,10 @@ async fn a_pause_that_the_server_asks_for_is_kept() {
         Period::seconds(5),
         &[("429 Too Many Requests", &["Retry-After: 1"], "Too many requests"), ("200 OK", &[], MAP)],
     );
+    let begun = Instant::now();
     let error = rig.ask().await.unwrap_err();
     assert_eq!(error.kind(), OrchestratorErrorKind::Unavailable);
     assert!(error.to_string().contains("asks for fewer calls (429); the next call is made in 1s"), "{error}");
-    let begun = Instant::now();
     rig.ask().await.unwrap().expect("the second answer");
     assert!(begun.elapsed() >= Duration::from_millis(900), "after {:?}", begun.elapsed());
     assert_eq!(rig.server.requests().len(), 2);

@@ -16,18 +16,17 @@ use cim_core::supervisor::{OnPanic, Supervisor};
 use rustix::mm::{Advice, madvise};
 use tokio::time::sleep;
 
-/// The start, the registration of the application and the first connections are over by then.
-const FIRST: Duration = Duration::from_secs(10);
-/// Afterwards: what was needed now and then is given back as well. Some hundred page faults each time, under a millisecond.
-const EVERY: Duration = Duration::from_secs(600);
+/// When, after the time before: once the program is up, which touches most of it; when the registration of the application and the
+/// first connections are over; and then again and again, for what is needed now and then. Some hundred page faults each time,
+/// under a millisecond.
+const PAUSES: [Duration; 3] = [Duration::from_millis(50), Duration::from_secs(10), Duration::from_secs(600)];
 
 /// Gives it back for as long as the process works.
 pub fn follow(supervisor: &Supervisor) {
     supervisor.task("unused memory", OnPanic::Restart, || async {
-        let mut pause = FIRST;
-        loop {
+        let [start, first, every] = PAUSES;
+        for pause in [start, first].into_iter().chain(std::iter::repeat(every)) {
             sleep(pause).await;
-            pause = EVERY;
             if let Err(error) = give_back() {
                 tracing::debug!(%error, "pages of the program cannot be given back");
             }

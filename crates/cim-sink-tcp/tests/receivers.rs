@@ -153,15 +153,17 @@ async fn a_dropped_delivery_ends_its_connection() {
 async fn no_batch_waits_for_a_delayed_confirmation() {
     let receiver = Receiver::start(None);
     let sink = sink(&settings(receiver.address), LogFormat::Text);
-    let started = Instant::now();
+    let mut held_up = 0;
     for round in 0..100 {
         for (place, length) in [1_150, 690, 690].into_iter().enumerate() {
             let sample = Sample::with_body(round * 3 + place as u64, "app", &vec![b'x'; length]);
+            let started = Instant::now();
             subject(&sink).deliver(&[sample]).await.unwrap();
+            held_up += u32::from(started.elapsed() > Duration::from_millis(38));
         }
     }
-    // 100 of them would be 4 s.
-    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    // One in each round would be; a busy machine holds up one now and then.
+    assert!(held_up < 50, "{held_up} of 300");
 }
 
 /// A peer that has ended its sending half but reads on is a receiver like any other.

@@ -36,11 +36,11 @@ fn the_grace_of_the_deletion_counts_and_nobody_deletes_the_pod_a_second_time() {
     let Some(kubernetes) = Kubernetes::shared() else { return };
     let berth = Berth::new(kubernetes);
     let (app, mut daemon) = start(&berth, "");
-    berth.namespace.kubectl(&["delete", "pod", POD, "--grace-period=6", "--wait=false"]);
+    berth.namespace.kubectl(&["delete", "pod", POD, "--grace-period=10", "--wait=false"]);
     until("the deletion", PATIENCE, || berth.is_pod_leaving());
     let took = end(&mut daemon);
     // The clock of the API server counts in whole seconds, and some of them have passed.
-    assert!(took > Duration::from_millis(500) && took < Duration::from_millis(4_000), "{took:?}");
+    assert!(took > Duration::from_millis(500) && took < Duration::from_secs(8), "{took:?}");
     assert_eq!((app.calls().len(), announced(&daemon)), (1, 1));
     assert!(berth.deletions().is_empty(), "{:?}", berth.deletions());
 }
@@ -73,7 +73,7 @@ fn a_pod_that_lives_on_is_not_waited_for_and_not_deleted() {
     let berth = Berth::new(kubernetes);
     let (app, mut daemon) = start(&berth, "");
     let took = end(&mut daemon);
-    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert!(took < Duration::from_secs(4), "{took:?}");
     assert_eq!((app.calls().len(), announced(&daemon)), (1, 1));
     assert!(berth.deletions().is_empty() && !berth.is_pod_leaving());
 }
@@ -83,7 +83,7 @@ fn an_application_whose_pod_lives_on_is_left_in_peace_where_that_is_wanted() {
     let Some(kubernetes) = Kubernetes::shared() else { return };
     let berth = Berth::new(kubernetes);
     let (app, mut daemon) = start(&berth, "shutdown_call = \"deleted\"");
-    assert!(end(&mut daemon) < Duration::from_secs(2));
+    assert!(end(&mut daemon) < Duration::from_secs(4));
     assert!(app.calls().is_empty());
 }
 
@@ -101,7 +101,7 @@ fn a_native_sidecar_is_known_by_the_object_of_its_pod() {
     );
     berth.namespace.kubectl(&["delete", "pod", POD, "--grace-period=20", "--wait=false"]);
     until("the deletion", PATIENCE, || berth.is_pod_leaving());
-    assert!(end(&mut daemon) < Duration::from_secs(2));
+    assert!(end(&mut daemon) < Duration::from_secs(4));
     assert!(app.calls().is_empty());
 }
 

@@ -38,7 +38,7 @@ fn everything_the_application_says_before_its_farewell_is_delivered_and_the_fare
         pod.event(farewell);
         assert_eq!(pod.daemon.ended(), Some(0), "{}", pod.daemon.stderr());
         let took = asked.elapsed();
-        assert!(took > Duration::from_secs(2) && took < Duration::from_secs(4), "{took:?}");
+        assert!(took > Duration::from_secs(2) && took < Duration::from_secs(6), "{took:?}");
         assert_eq!(delivered(&pod.daemon, "pod-1_ns1_app-.log"), numbered(said));
         assert_eq!(names(&pod.daemon), ["ApplicationShutdownInitiated", farewell]);
     }
@@ -50,7 +50,7 @@ fn other_answers_of_success_are_no_failure_and_nobody_is_waited_for() {
         let mut pod = pod(Manners { status: Some(code), ..Manners::default() }, "grace = \"20s\"");
         let (exit, took) = end(&mut pod.daemon, "TERM");
         assert_eq!(exit, Some(0));
-        assert!(took < Duration::from_secs(2), "{code}: {took:?}");
+        assert!(took < Duration::from_secs(4), "{code}: {took:?}");
         assert_eq!(status(&pod), ["success"], "{code}");
     }
 }
@@ -91,7 +91,7 @@ fn a_second_signal_ends_the_waiting() {
     until("the event", || pod.daemon.metric("cim_records_delivered_total") > 0.5);
     let (exit, took) = end(&mut pod.daemon, "TERM");
     assert_eq!(exit, Some(0), "{}", pod.daemon.stderr());
-    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert!(took < Duration::from_secs(4), "{took:?}");
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn a_native_sidecar_neither_tells_nor_waits() {
         let mut pod = pod(Manners::default(), lifecycle);
         let (exit, took) = end(&mut pod.daemon, "TERM");
         assert_eq!(exit, Some(0));
-        assert!(took < Duration::from_secs(2), "{took:?}");
+        assert!(took < Duration::from_secs(4), "{took:?}");
         assert!(pod.app.calls().is_empty() && names(&pod.daemon).is_empty());
     }
 }

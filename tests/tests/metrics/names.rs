@@ -115,18 +115,19 @@ fn every_name_of_the_original_moves_with_what_it_counts_and_has_its_type_and_lab
     let receiver = Sleeper::start();
     let pod = Pod::start(&sinks(receiver.address));
     assert!(old_families(&pod.daemon).is_empty(), "nothing is there before it moved");
-    let line = "x".repeat(500);
+    let value = |name: &str| pod.daemon.metric(name);
     let mut wire = pod.daemon.connect();
-    for _ in 0..LINES {
-        wire.publish("LOG", line.as_bytes());
-    }
     wire.publish("TEST", b"ok");
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
     wire.publish("EVENT", format!(r#"{{"eventName":"E","eventTime":{}}}"#, now - 60_000).as_bytes());
     wire.flush();
-    let value = |name: &str| pod.daemon.metric(name);
-    // Before CIM raises events of its own, which are young.
+    // Before the receiver fails: CIM raises events of its own then, which are young.
     until("milliseconds", || (60_000.0..90_000.0).contains(&value("cim_nats_EVENT_latency")));
+    let line = "x".repeat(500);
+    for _ in 0..LINES {
+        wire.publish("LOG", line.as_bytes());
+    }
+    wire.flush();
     until("a connection that is given up", || value("tcp_disconnect_count") > 0.5);
     receiver.is_awake.store(true, Ordering::SeqCst);
     configure(&pod);

@@ -250,25 +250,28 @@ fn who_says_that_it_is_working_gets_nothing_again_until_it_stops_saying_so() {
 fn one_at_a_time_they_come_strictly_in_order_and_none_is_lost() {
     const EVENTS: usize = 20;
     let Some(kafka) = Kafka::shared() else { return };
-    let stage = Stage::start_with(kafka, "ack_wait = \"1s\"\nmax_ack_pending = 1\n", &[]);
+    let stage = Stage::start_with(kafka, "ack_wait = \"3s\"\nmax_ack_pending = 1\n", &[]);
     let mut application = Application::of(&stage);
     let id = stage.subscribe(FILTER);
-    kafka.produce(&stage.topic, &events("A", 0..EVENTS));
-    for number in 0..EVENTS {
-        let value = number.to_string();
-        let mut message = application.expect(&value, "1");
-        match number {
-            // Nothing comes beside it, and it comes again itself.
-            3 => message = application.expect(&value, "2"),
-            7 => {
-                application.answer(&message, "-NAK {\"delay\": 100000000}");
-                message = application.expect(&value, "2");
+    // Beside the test: the time for an answer runs while the producer is still ending.
+    std::thread::scope(|scope| {
+        scope.spawn(|| kafka.produce(&stage.topic, &events("A", 0..EVENTS)));
+        for number in 0..EVENTS {
+            let value = number.to_string();
+            let mut message = application.expect(&value, "1");
+            match number {
+                // Nothing comes beside it, and it comes again itself.
+                3 => message = application.expect(&value, "2"),
+                7 => {
+                    application.answer(&message, "-NAK {\"delay\": 100000000}");
+                    message = application.expect(&value, "2");
+                }
+                11 => assert!(application.is_silent_for(Duration::from_millis(300))),
+                _ => {}
             }
-            11 => assert!(application.is_silent_for(Duration::from_millis(300))),
-            _ => {}
+            application.answer(&message, if number == 15 { "+TERM" } else { "+ACK" });
         }
-        application.answer(&message, if number == 15 { "+TERM" } else { "+ACK" });
-    }
+    });
     until("everything to be settled", || pending(&stage, &id) == 0);
     assert_eq!(stage.status()["acknowledged"][&id]["redelivered"], 2);
     assert_eq!(letters(&stage).as_array().unwrap().len(), 1);

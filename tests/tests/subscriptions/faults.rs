@@ -86,6 +86,8 @@ fn a_broker_that_goes_away_and_comes_back_costs_no_event_and_no_restart() {
     for number in 0..10 {
         assert_eq!(wire.message(), number.to_string().as_bytes());
     }
+    // A client that is away for longer than its session begins again where its group was.
+    until("their place", || stage.group(&kafka).committed == [Some(10)]);
     kafka.broker(0).kill();
     until("trouble to be told", || stage.status()["trouble"].is_string());
     assert!(stage.daemon.get("/livez").unwrap().starts_with("HTTP/1.1 200"));
