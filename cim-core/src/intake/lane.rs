@@ -213,8 +213,10 @@ impl Lane {
         }
     }
 
-    /// Messages that were taken, and refused when they were committed: each time those offered last.
-    pub(crate) fn refused(&self, class: Class) -> u64 {
+    /// Messages of the class that this lane took, and that were refused when they were committed, for want of room under policy
+    /// `drop_newest`: each time those offered last.
+    #[must_use]
+    pub fn refused(&self, class: Class) -> u64 {
         match class {
             Class::Log => self.logs.refused(),
             Class::Event => self.events.refused(),

@@ -10,6 +10,7 @@ use async_nats::Client;
 use cim_core::intake::Lane;
 use cim_core::{Class, Pauses};
 use futures_util::{FutureExt, Stream, StreamExt};
+use tokio::sync::watch;
 
 use crate::config::{Durable, ExternalConfig};
 use crate::connection::{self, State};
@@ -36,18 +37,27 @@ struct Open {
     tally: Option<Arc<Tally>>,
 }
 
+impl Open {
+    /// Otherwise the client waits with whatever it is asked for.
+    fn is_connected(&self) -> bool {
+        self.client.connection_state() == async_nats::connection::State::Connected
+    }
+}
+
 /// An intake from an external server. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct ExternalNats {
     config: Arc<ExternalConfig>,
     state: Arc<State>,
+    leaving: watch::Sender<bool>,
 }
 
 impl ExternalNats {
     /// An intake; nothing is opened.
     #[must_use]
     pub fn new(config: ExternalConfig) -> Self {
-        let this = Self { config: Arc::new(config), state: Arc::default() };
+        let this =
+            Self { config: Arc::new(config), state: Arc::default(), leaving: watch::Sender::new(false) };
         this.state.set(Some("not connected yet".to_owned()));
         this
     }
@@ -58,11 +68,30 @@ impl ExternalNats {
         Condition { trouble: self.state.trouble(), dropped: self.state.dropped() }
     }
 
-    /// Takes messages until the engine stops. `lane` gives a way in for each subject.
+    /// Asks the server for nothing more: [`ExternalNats::run`] takes what has come, answers it, and ends. What the server keeps
+    /// waits for the next process, and others of the queue group get the rest.
+    pub fn leave(&self) {
+        let _ = self.leaving.send_replace(true);
+    }
+
+    /// Takes messages until [`ExternalNats::leave`], or until the engine stops. `lane` gives a way in for each subject.
     ///
     /// # Cancel safety
     /// When dropped, messages that were read and not accepted are lost if the server does not keep them.
     pub async fn run(&self, lane: impl Fn() -> Lane + Send + Sync) {
+        let Some(open) = unless(&self.leaving, self.open()).await else { return };
+        let subjects = &self.config.subjects;
+        let logs = self.class(Class::Log, &subjects.logs, lane(), &open);
+        let events = self.class(Class::Event, &subjects.events, lane(), &open);
+        futures_util::future::join3(logs, events, self.results(lane(), &open)).await;
+        if open.is_connected() {
+            // The last answers.
+            let _ = open.client.flush().await;
+        }
+    }
+
+    /// However long it takes.
+    async fn open(&self) -> Open {
         let mut pauses = Pauses::new(FIRST_PAUSE, LONGEST_PAUSE);
         let client = loop {
             match connection::open(&self.config, &self.state).await {
@@ -76,11 +105,7 @@ impl ExternalNats {
         };
         let tally = self.config.durable.is_none().then(|| Arc::new(Tally::new(client.statistics())));
         tally.iter().for_each(|tally| self.state.count(Arc::clone(tally)));
-        let open = Open { client, tally };
-        let subjects = &self.config.subjects;
-        let logs = self.class(Class::Log, &subjects.logs, lane(), &open);
-        let events = self.class(Class::Event, &subjects.events, lane(), &open);
-        futures_util::future::join3(logs, events, self.results(lane(), &open)).await;
+        Open { client, tally }
     }
 
     async fn class(&self, class: Class, subject: &str, lane: Lane, open: &Open) {
@@ -92,22 +117,29 @@ impl ExternalNats {
                 None => self.plain(class, subject, open, &mut taking).await,
             };
             match ended {
-                Ended::Stopping => return,
+                Ended::Leaving | Ended::Stopping => return,
                 Ended::Worked => pauses.reset(),
                 Ended::Failed(why) => {
                     tracing::warn!(subject, "messages of the NATS server do not arrive: {why}; trying again");
                     self.state.set_subject(place(class), Some(why));
                 }
             }
-            pauses.wait().await;
+            if unless(&self.leaving, pauses.wait()).await.is_none() {
+                return;
+            }
         }
     }
 
     async fn plain(&self, class: Class, subject: &str, open: &Open, taking: &mut Taking) -> Ended {
         match self.subscribe(place(class), subject, open).await {
-            Ok(messages) => {
+            Ok(mut messages) => {
                 self.state.set_subject(place(class), None);
-                drain(messages.map(Received::plain), taking).await
+                let ended = drain((&mut messages).map(Received::plain), taking, &self.leaving).await;
+                if matches!(ended, Ended::Leaving) && open.is_connected() {
+                    messages.leave().await;
+                    drain(messages.map(Received::plain), taking, &watch::Sender::default()).await;
+                }
+                ended
             }
             Err(why) => Ended::Failed(why),
         }
@@ -133,7 +165,7 @@ impl ExternalNats {
             let (message, acker) = message.ok()?.split();
             Some(Received { message, answer: Answer::Ack(Box::new(acker)) })
         });
-        drain(std::pin::pin!(received), taking).await
+        drain(std::pin::pin!(received), taking, &self.leaving).await
     }
 
     /// Results of configuration changes; they are taken at once, whatever else waits.
@@ -143,17 +175,22 @@ impl ExternalNats {
             match self.subscribe(RESULTS, &self.config.subjects.config, open).await {
                 Ok(mut messages) => {
                     self.state.set_subject(RESULTS, None);
-                    while let Some(message) = messages.next().await {
+                    while let Some(message) = unless(&self.leaving, messages.next()).await.flatten() {
                         // What is refused is counted, and the publisher of a result asks for no answer.
                         let _ = lane.config_result(&message.payload);
+                    }
+                    if *self.leaving.borrow() && open.is_connected() {
+                        messages.leave().await;
+                        while let Some(message) = messages.next().await {
+                            let _ = lane.config_result(&message.payload);
+                        }
                     }
                 }
                 Err(why) => self.state.set_subject(RESULTS, Some(why)),
             }
-            if lane.is_closed() {
+            if lane.is_closed() || unless(&self.leaving, pauses.wait()).await.is_none() {
                 return;
             }
-            pauses.wait().await;
         }
     }
 
@@ -183,6 +220,8 @@ const RESULTS: usize = 2;
 
 /// Why no more messages come.
 enum Ended {
+    /// They are not wanted any more.
+    Leaving,
     /// The engine takes nothing more.
     Stopping,
     /// They came, and then no more.
@@ -191,9 +230,25 @@ enum Ended {
     Failed(String),
 }
 
+/// What comes of the work, unless leaving comes first.
+async fn unless<T>(leaving: &watch::Sender<bool>, work: impl Future<Output = T>) -> Option<T> {
+    let mut leaving = leaving.subscribe();
+    tokio::select! {
+        biased;
+        _ = leaving.wait_for(|leaving| *leaving) => None,
+        done = work => Some(done),
+    }
+}
+
 /// Takes messages in turns: what is there when the one before is accepted.
-async fn drain(mut messages: impl Stream<Item = Received> + Unpin, taking: &mut Taking) -> Ended {
-    while let Some(first) = messages.next().await {
+async fn drain(
+    mut messages: impl Stream<Item = Received> + Unpin,
+    taking: &mut Taking,
+    leaving: &watch::Sender<bool>,
+) -> Ended {
+    loop {
+        let Some(first) = unless(leaving, messages.next()).await else { return Ended::Leaving };
+        let Some(first) = first else { return Ended::Worked };
         let mut turn = vec![first];
         while turn.len() < TURN
             && let Some(Some(next)) = messages.next().now_or_never()
@@ -204,5 +259,4 @@ async fn drain(mut messages: impl Stream<Item = Received> + Unpin, taking: &mut 
             return Ended::Stopping;
         }
     }
-    Ended::Worked
 }

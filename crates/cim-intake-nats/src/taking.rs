@@ -9,7 +9,7 @@ use async_nats::jetstream::AckKind;
 use async_nats::jetstream::message::Acker;
 use async_nats::{Client, Message, Subject};
 use cim_core::Class;
-use cim_core::intake::{Lane, Offer, Offered};
+use cim_core::intake::{Lane, Offer, Offered, RefusedReason};
 use cim_core::publish_answer;
 use tokio::sync::Notify;
 
@@ -64,20 +64,43 @@ impl Taking {
     /// # Cancel safety
     /// When dropped, messages may be accepted without an answer.
     pub async fn take(&mut self, turn: Vec<Received>) -> bool {
-        let mut accepted = Vec::with_capacity(turn.len());
+        let mut taken = Vec::with_capacity(turn.len());
+        let mut refused = self.lane.refused(self.class);
         for Received { message, answer } in turn {
-            match self.offer(&message).await {
+            let offered = self.offer(&message).await;
+            self.refuse_newest(&mut taken, &mut refused).await;
+            match offered {
                 Offered::Taken => {
                     let seq = self.number(&answer);
-                    accepted.push((answer, seq));
+                    taken.push((answer, seq));
+                    self.refuse_newest(&mut taken, &mut refused).await;
                 }
+                // The server keeps it for the next process.
+                Offered::Refused(RefusedReason::Closed) if matches!(answer, Answer::Ack(_)) => break,
                 Offered::Refused(reason) => self.refuse(answer, &reason.to_string()).await,
-                Offered::Full => return false,
+                Offered::Full => break,
             }
         }
         if !self.settle().await {
             return false;
         }
+        self.refuse_newest(&mut taken, &mut refused).await;
+        self.confirm(taken).await;
+        !self.lane.is_closed()
+    }
+
+    /// Answers what was taken, and refused when it was written: `refused` of them were known before.
+    async fn refuse_newest(&self, taken: &mut Vec<(Answer, u64)>, refused: &mut u64) {
+        let now = self.lane.refused(self.class);
+        let newest = usize::try_from(now - *refused).unwrap_or(usize::MAX);
+        *refused = now;
+        for (answer, _) in taken.split_off(taken.len().saturating_sub(newest)) {
+            self.refuse(answer, &RefusedReason::DropNewest.to_string()).await;
+        }
+    }
+
+    /// Answers what is accepted.
+    async fn confirm(&self, accepted: Vec<(Answer, u64)>) {
         let level = self.lane.level(self.class).as_str();
         for (answer, seq) in accepted {
             match answer {
@@ -92,7 +115,6 @@ impl Taking {
                 }
             }
         }
-        true
     }
 
     /// Offers a message until there is room. [`Offered::Full`]: there will be none any more.

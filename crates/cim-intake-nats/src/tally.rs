@@ -69,6 +69,12 @@ impl Counted {
     pub fn new(messages: Subscriber, count: Option<(Arc<Tally>, usize)>) -> Self {
         Self { messages, count, look: interval(EVERY) }
     }
+
+    /// Asks for no more; the stream ends after what has come.
+    pub async fn leave(&mut self) {
+        // The client is gone otherwise, and with it the stream.
+        let _ = self.messages.drain().await;
+    }
 }
 
 impl Stream for Counted {

@@ -44,6 +44,8 @@ pub trait Intake {
     fn is_accepted(&self, mark: &Self::Mark, class: Class) -> bool;
     /// Sequence number of the last message taken; valid after a flush.
     fn last_seq(&self, class: Class) -> u64;
+    /// How many messages of `class` were taken and refused by a flush since, each time those offered last.
+    fn refused(&self, class: Class) -> u64;
     /// Name of the level reached by accepted messages of `class`.
     fn level(&self, class: Class) -> &'static str;
     /// Whether publishers of `class` are to be held back.

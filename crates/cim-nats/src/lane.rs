@@ -37,6 +37,10 @@ impl Intake for Lane {
         Self::last_seq(self, class)
     }
 
+    fn refused(&self, class: Class) -> u64 {
+        Self::refused(self, class)
+    }
+
     fn level(&self, class: Class) -> &'static str {
         Self::level(self, class).as_str()
     }

@@ -13,6 +13,7 @@ use crate::parser::{Fault, Publish};
 use crate::reading::Flow;
 use crate::routing::Message;
 use crate::subject;
+use cim_core::intake::RefusedReason;
 use cim_wire::{Class, publish_answer};
 
 /// How many messages of a class were taken, and what the engine said at the last flush that found room.
@@ -202,7 +203,11 @@ impl<I: Intake> Hub<I> {
 
     /// Registers the acknowledgement of the message that was just taken.
     fn promise(&mut self, class: Class, reply: &[u8]) {
+        let refused = self.intake.refused(class);
         let mark = self.flush();
+        if self.intake.refused(class) > refused {
+            return self.refuse(class, reply, RefusedReason::DropNewest.as_str());
+        }
         let page = self.ledger.page(class);
         let number = if page.numbered == page.taken {
             Number::Known(page.last_seq)

@@ -17,7 +17,10 @@ pub struct ExternalStatus {
 /// A way in from such a server.
 #[async_trait]
 pub trait ExternalIntake: Send + Sync + 'static {
-    /// Takes messages until the engine stops; `lane` gives a way in for each subject.
+    /// Asks for nothing more: [`ExternalIntake::run`] takes what has come, answers it, and ends.
+    fn leave(&self);
+
+    /// Takes messages until it is told to leave, or the engine stops; `lane` gives a way in for each subject.
     ///
     /// # Cancel safety
     /// When dropped, messages that were read and not accepted are lost if the server does not keep them.

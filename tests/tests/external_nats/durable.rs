@@ -82,6 +82,31 @@ fn jetstream_keeps_what_is_not_accepted_through_kills_of_either_side() {
     });
 }
 
+/// Nothing that the server hands out to a program that ends is given up by it.
+#[test]
+fn what_is_handed_out_while_the_program_ends_comes_to_its_next_process() {
+    let Some(server) = NatsServer::start() else { return };
+    run(async { stream(&server).await });
+    let mut daemon = start_stuck(&server, "jetstream = { stream = \"PODS\" }\n");
+    let publish = |numbers| run(async { publish(&jetstream::new(client(&server).await), numbers).await });
+    publish(0..50);
+    until("the first acknowledgements", || consumer(&server, "cim-LOG").unwrap().acknowledged == 50);
+    // What it holds goes nowhere, so that its end takes the whole time of `drain`.
+    daemon.signal("TERM");
+    publish(50..300);
+    assert_eq!(daemon.ended(), Some(0), "{}", daemon.stderr());
+    publish(300..350);
+    daemon.edit(STUCK, &daemon.home().join("logs").display().to_string());
+    daemon.start_again();
+    let lines = || -> Vec<u32> {
+        let text = std::fs::read_to_string(daemon.home().join("logs/pod-1_ns1_app-.log")).unwrap_or_default();
+        text.lines().filter_map(|line| line.strip_prefix("line ")?.parse().ok()).collect()
+    };
+    until("every line", || are_all(lines(), 350));
+    until("every acknowledgement", || consumer(&server, "cim-LOG").unwrap().acknowledged == 350);
+    assert!(daemon.books_balance());
+}
+
 /// What the server says of a consumer.
 struct ConsumerState {
     /// Messages that it has not handed out.

@@ -31,6 +31,7 @@ pub struct State {
     /// Messages are accepted at flush unless this is set.
     pub hold_acceptance: bool,
     pub accepted: u64,
+    pub refused: u64,
     pub offered: u64,
     pub logs_full: bool,
     pub events_full: bool,
@@ -116,6 +117,10 @@ impl Intake for Engine {
             Class::Log => self.lock().logs.len() as u64,
             Class::Event => self.lock().events.len() as u64,
         }
+    }
+
+    fn refused(&self, _class: Class) -> u64 {
+        self.lock().refused
     }
 
     fn level(&self, _class: Class) -> &'static str {

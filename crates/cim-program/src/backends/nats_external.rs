@@ -13,6 +13,10 @@ struct Intake(ExternalNats);
 
 #[async_trait]
 impl ExternalIntake for Intake {
+    fn leave(&self) {
+        self.0.leave();
+    }
+
     async fn run(&self, lane: &(dyn Fn() -> Lane + Send + Sync)) {
         self.0.run(lane).await;
     }

@@ -48,6 +48,7 @@ impl Process {
         }
         self.nats.stop_accepting();
         self.nats.close();
+        self.face.external.iter().for_each(|external| external.leave());
         let kept = ending.keeps();
         if !self.cim.is_storing() {
             ending.stores_nothing();
@@ -102,8 +103,10 @@ impl Process {
     async fn drain(&self, ending: &Ending, began: Instant) -> bool {
         let time = |phase| ending.time_for(phase, began.elapsed());
         // What the application took until now is noted beside the rest.
-        let listener = timeout(time(Phase::Listener), self.cim.supervisor().ended(super::NATS_PART));
-        let _ = tokio::join!(listener, self.face.subscriptions.stop());
+        let supervisor = self.cim.supervisor();
+        let part = |name| timeout(time(Phase::Listener), supervisor.ended(name));
+        let _ =
+            tokio::join!(part(super::NATS_PART), part(super::EXTERNAL_PART), self.face.subscriptions.stop());
         configuration::stop(&self.engine.subscribe(), time(Phase::Commits)).await;
         self.cim.drain(time(Phase::Drain)).await
     }

@@ -46,6 +46,8 @@ use signals::Signals;
 
 /// Name of the listener thread on the status page.
 pub const NATS_PART: &str = "nats listener";
+/// That of the client of a server that somebody else runs.
+const EXTERNAL_PART: &str = "nats external";
 /// How often files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 

@@ -12,7 +12,7 @@ use cim_core::Cim;
 use cim_core::supervisor::OnPanic;
 use tokio::sync::watch;
 
-use super::NATS_PART;
+use super::{EXTERNAL_PART, NATS_PART};
 use crate::exit::Failure;
 use crate::external::ExternalIntake;
 use crate::face::Face;
@@ -138,7 +138,7 @@ pub(super) fn serve_control(
 /// Takes messages from the NATS server that somebody else runs.
 pub(super) fn serve_external(cim: &Cim, external: &Arc<dyn ExternalIntake>) {
     let (engine, external) = (cim.clone(), Arc::clone(external));
-    cim.supervisor().task("nats external", OnPanic::Restart, move || {
+    cim.supervisor().task(EXTERNAL_PART, OnPanic::Restart, move || {
         let (engine, external) = (engine.clone(), Arc::clone(&external));
         async move { external.run(&move || engine.lane()).await }
     });
