@@ -53,7 +53,7 @@ fn identity(namespace: &str, name: &str, pod: &Pod, uid: &str, node: &str) -> Re
         namespace: namespace.to_owned(),
         pod: name.to_owned(),
         microservice,
-        version: annotation(VERSION).filter(|value| !value.is_empty()).unwrap_or(USUAL_VERSION).to_owned(),
+        version: version(annotation(VERSION))?,
         uid: uid.to_owned(),
         node: node.to_owned(),
         uhn: label("uhn").unwrap_or_default(),
@@ -63,6 +63,17 @@ fn identity(namespace: &str, name: &str, pod: &Pod, uid: &str, node: &str) -> Re
         mmaas: annotation(MMAAS).unwrap_or_default().to_owned(),
         ..Identity::default()
     })
+}
+
+/// It is one part of the keys of the store: with another one in it, they would be those of somebody else.
+fn version(text: Option<&str>) -> Result<String, String> {
+    let version = text.filter(|text| !text.is_empty()).unwrap_or(USUAL_VERSION);
+    if version.contains(|letter: char| letter == '/' || letter.is_control()) {
+        return Err(format!(
+            "annotation `{VERSION}` must hold neither `/` nor control characters, and is {version:?}"
+        ));
+    }
+    Ok(version.to_owned())
 }
 
 fn tmaas(text: Option<&str>) -> Result<Tmaas, String> {
@@ -123,6 +134,12 @@ mod tests {
         }
         for labels in [&[][..], &[(MICROSERVICE, "")]] {
             assert!(problem(Some("{}"), labels).contains("label `microSvcName` is missing"));
+        }
+        for (version, shown) in [("v1/nf", "\"v1/nf\""), ("v1\n", "\"v1\\n\"")] {
+            let mut pod = pod(Some("{}"), SERVICE);
+            pod.metadata.annotations.as_mut().unwrap().insert(VERSION.to_owned(), version.to_owned());
+            let problem = OwnPod::read("ns1", "pod-1", &pod).identity.unwrap_err();
+            assert!(problem.contains("`svcVersion`") && problem.contains(shown), "{problem}");
         }
     }
 }

@@ -55,7 +55,8 @@ impl ProducerContext for Reports {
 impl ClientContext for Reports {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
         let sink = self.shared.name.as_str();
-        if facility == ANOTHER_CLUSTER {
+        // A first cluster is told too, for those who look for faults.
+        if facility == ANOTHER_CLUSTER && is_warning(level) {
             tracing::warn!(
                 sink,
                 "the brokers belong to another cluster now; the producer is replaced: {text}"
@@ -83,6 +84,11 @@ impl ClientContext for Reports {
         let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
         self.shared.link.trouble(code, reason);
     }
+}
+
+fn is_warning(level: RDKafkaLogLevel) -> bool {
+    use RDKafkaLogLevel::{Alert, Critical, Emerg, Error, Warning};
+    matches!(level, Emerg | Alert | Critical | Error | Warning)
 }
 
 #[cfg(test)]

@@ -193,7 +193,10 @@ impl Shared {
             RDKafkaErrorCode::PurgeQueue if self.link.lost() => self.may_be_doubled(1),
             RDKafkaErrorCode::OutOfOrderSequenceNumber
             | RDKafkaErrorCode::InvalidProducerEpoch
+            | RDKafkaErrorCode::ProducerFenced
             | RDKafkaErrorCode::UnknownProducerId => self.may_be_doubled(1),
+            // An answer that makes no sense says nothing of what was stored.
+            RDKafkaErrorCode::BadMessage | RDKafkaErrorCode::Underflow => self.may_be_doubled(1),
             RDKafkaErrorCode::TopicAuthorizationFailed
             | RDKafkaErrorCode::UnknownTopic
             | RDKafkaErrorCode::UnknownTopicOrPartition

@@ -32,7 +32,12 @@ const POSSIBLE_DUPLICATES: &str = "cim_kafka_possible_duplicates_total";
 /// The producer is replaced, by itself, and says so; nothing is lost, and the order is kept.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_producer_that_must_not_go_on_is_replaced() {
-    for answer in [code::OUT_OF_ORDER_SEQUENCE, code::INVALID_PRODUCER_EPOCH, code::UNKNOWN_PRODUCER_ID] {
+    for answer in [
+        code::OUT_OF_ORDER_SEQUENCE,
+        code::INVALID_PRODUCER_EPOCH,
+        code::PRODUCER_FENCED,
+        code::UNKNOWN_PRODUCER_ID,
+    ] {
         let broker = NullBroker::start(&[("LOGS", 2), ("EVENT", 1)]).unwrap();
         broker.keep_records();
         let counts = || [REBUILDS, POSSIBLE_DUPLICATES].map(|metric| counted(metric, "broker"));

@@ -184,3 +184,30 @@ fn what_finds_no_room_is_counted_and_said() {
     });
     assert!(daemon.books_balance());
 }
+
+/// Where there is no room, and the policy is to refuse what is new: each answer is true, on either server.
+#[test]
+fn nobody_is_told_that_a_message_was_accepted_which_then_found_no_room() {
+    let Some(server) = NatsServer::start() else { return };
+    let policy = "[spool.logs]\nmax_bytes = \"16MiB\"\nwhen_full = \"drop_newest\"\n";
+    let daemon = start_stuck(&server, policy);
+    listens(&daemon, &server, &["LOG"]);
+    let answers: Vec<serde_json::Value> = run(async {
+        let clients = [client(&server).await, async_nats::connect(daemon.nats().to_string()).await.unwrap()];
+        let line = "x".repeat(512 << 10);
+        let mut answers = Vec::new();
+        for nth in 0..80 {
+            let answer = clients[nth % 2].request("LOG", line.clone().into()).await.unwrap();
+            answers.push(serde_json::from_slice(&answer.payload).unwrap());
+        }
+        answers
+    });
+    let numbers: Vec<u64> = answers.iter().filter_map(|answer| answer["seq"].as_u64()).collect();
+    assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>());
+    assert!(numbers.len() > 10 && numbers.len() < 70, "{} of 80 accepted", numbers.len());
+    let refused = answers.iter().filter(|answer| answer["error"]["code"] == 400).count();
+    assert_eq!(numbers.len() + refused, answers.len(), "{answers:?}");
+    let counted = |name: &str| daemon.metric(name) as usize;
+    assert_eq!(counted("cim_records_accepted_total{route=\"logs\""), numbers.len());
+    assert_eq!(counted("cim_records_refused_total{class=\"logs\",reason=\"drop_newest\"}"), refused);
+}

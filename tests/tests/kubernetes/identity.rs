@@ -175,7 +175,7 @@ fn hostile_annotations_and_labels_of_a_real_object_are_told_or_kept_and_harm_nob
         ("deep", deep.as_str(), "v1", Some("recursion limit exceeded")),
         ("twice", r#"{"nfId":"a","nfId":"b"}"#, "v1", None),
         ("odd", odd, "v1", None),
-        ("slash", r#"{"nfId":"amf1"}"#, "v1/other\n", None),
+        ("slash", r#"{"nfId":"amf1"}"#, "v1/other\n", Some("must hold neither `/`")),
     ];
     for (pod, annotation, version, trouble) in pods {
         berth.namespace.create_pod(
