@@ -71,6 +71,9 @@ impl Counted {
     }
 
     /// Asks for no more; the stream ends after what has come.
+    ///
+    /// # Cancel safety
+    /// When dropped, more may come.
     pub async fn leave(&mut self) {
         // The client is gone otherwise, and with it the stream.
         let _ = self.messages.drain().await;
