@@ -137,13 +137,15 @@ fn all_brokers_are_replaced() {
     .unwrap();
     let rig = Rig::start_with(&old, Plan::default(), &proxy.address().to_string(), "");
     old.kill_all();
-    let Some(new) = KafkaPlan::new().start() else { return };
+    let Some(new) = KafkaPlan::new().another_cluster().start() else { return };
     new.create_topic(&rig.topics.logs, LOG_PARTITIONS);
     new.create_topic(&rig.topics.events, EVENT_PARTITIONS);
     rig.load.wait_for(4_000);
     proxy.aim(new.broker(0).address(cim_services::kafka::Listener::Plain));
     rig.wait_delivered(4_000);
     let settled = rig.settle();
+    let said = settled.daemon.stderr().matches("the brokers belong to another cluster now").count();
+    assert_eq!(said, 1, "{}", settled.daemon.stderr());
     settled.assert_nothing_left_out();
     // The old cluster is read where it was; together they hold everything.
     old.restart_all();

@@ -16,6 +16,8 @@ use crate::ports::free_port;
 
 /// Sixteen bytes as base64; every test may have the same.
 const CLUSTER_ID: &str = "Y2ltLXRlc3QtY2x1c3RlcQ";
+/// As that, for a cluster that is not the same.
+const OTHER_CLUSTER_ID: &str = "Y2ltLW90aGVyLWNsdXN0ZQ";
 /// As that, without its last three characters: the number of the broker, and an `A` for the bits beyond sixteen bytes.
 const DIRECTORY_ID: &str = "Y2ltLWRpcmVjdG9yeS1";
 
@@ -24,6 +26,7 @@ type Proxy<'a> = Box<dyn FnMut(SocketAddr) -> SocketAddr + 'a>;
 
 /// How a cluster is to be; [`KafkaPlan::start`] makes it so.
 pub struct KafkaPlan<'a> {
+    cluster: &'static str,
     version: Version,
     brokers: usize,
     heap: String,
@@ -54,6 +57,7 @@ impl<'a> KafkaPlan<'a> {
     #[must_use]
     pub fn new() -> Self {
         Self {
+            cluster: CLUSTER_ID,
             version: Version::Current,
             brokers: 1,
             heap: "256m".to_owned(),
@@ -65,6 +69,12 @@ impl<'a> KafkaPlan<'a> {
             host: None,
             properties: String::new(),
         }
+    }
+
+    /// Another cluster than those without this, as its clients are told.
+    #[must_use]
+    pub fn another_cluster(self) -> Self {
+        Self { cluster: OTHER_CLUSTER_ID, ..self }
     }
 
     /// Another version.
@@ -170,9 +180,9 @@ impl<'a> KafkaPlan<'a> {
         let dir = home.path().join(format!("broker-{id}"));
         let data = dir.join("data");
         std::fs::create_dir_all(&data).expect("the data directory");
-        let meta = format!(
-            "version=1\ncluster.id={CLUSTER_ID}\nnode.id={id}\ndirectory.id={DIRECTORY_ID}{id:02}A\n"
-        );
+        let cluster = self.cluster;
+        let meta =
+            format!("version=1\ncluster.id={cluster}\nnode.id={id}\ndirectory.id={DIRECTORY_ID}{id:02}A\n");
         std::fs::write(data.join("meta.properties"), meta).expect("meta.properties");
         std::fs::write(dir.join(PROPERTIES_FILE), self.server_properties(id, ports, voters, &data, home))
             .expect("server.properties");
