@@ -11,6 +11,7 @@
 
 mod addresses;
 mod forward;
+mod own_faults;
 mod peers;
 mod tls;
 

@@ -1,0 +1,78 @@
+//! What happens to the program itself, or is decided by it, in front of receivers that are well: kills, a new address, a fallback.
+
+use cim_bench::server::free_port;
+use cim_tests::verdict::Capture;
+use cim_tests::{Daemon, until};
+
+use crate::peers::sockets::{Manner, Sockets};
+use crate::{drained, publish, status_says, tcp};
+
+/// What the kernel has of a killed process it still sends, so that a kill costs no line; the last batches come again.
+#[test]
+fn kills_of_the_program_under_load_cost_no_line() {
+    const KILLS: usize = 5;
+    const STEP: usize = 5_000;
+    let sockets = Sockets::listen(free_port().unwrap(), Manner::Reads);
+    let mut daemon = Daemon::start(&tcp(&format!("address = \"{}\"", sockets.address)));
+    for number in 0..KILLS {
+        publish(&mut daemon.connect(), number * STEP..(number + 1) * STEP);
+        daemon.kill_and_restart();
+    }
+    publish(&mut daemon.connect(), KILLS * STEP..(KILLS + 1) * STEP);
+    drained(&daemon);
+    let lines = (KILLS + 1) * STEP;
+    until("the last line", || sockets.lines().last() == Some(&(lines - 1)));
+    let capture = Capture::of(&sockets.captures(daemon.home()));
+    capture.assert_only(&["unmarked_duplicates", "torn"], lines);
+    // What was accepted since the kill before, at most.
+    assert!(capture.twice <= (KILLS * STEP) as u64, "{capture:?}");
+}
+
+/// The receiver is gone for good, and the settings name another one: the backlog goes there, in order, once.
+#[test]
+fn the_backlog_of_a_dead_receiver_goes_to_the_one_that_a_reload_names() {
+    let (dead, sockets) = (free_port().unwrap(), Sockets::listen(free_port().unwrap(), Manner::Reads));
+    let daemon = Daemon::start(&tcp(&format!("address = \"{dead}\"")));
+    let mut wire = daemon.connect();
+    publish(&mut wire, 0..3_000);
+    status_says(&daemon, "Connection refused");
+    daemon.edit(&dead.to_string(), &sockets.address.to_string());
+    daemon.signal("HUP");
+    publish(&mut wire, 3_000..4_000);
+    drained(&daemon);
+    until("the last line", || sockets.lines().len() >= 4_000);
+    assert_eq!(sockets.lines(), (0..4_000).collect::<Vec<_>>());
+    Capture::of(&sockets.captures(daemon.home())).assert_clean(4_000);
+}
+
+/// Files take over after a time and give back: each line is at one place, and each place has its lines in order.
+#[test]
+fn a_fallback_takes_what_a_dead_receiver_does_not_and_gives_back() {
+    let address = free_port().unwrap();
+    let route =
+        "sink = \"agent\"\nfallback = \"disk\"\nfallback_after = \"300ms\"\nfallback_mode = \"final\"\n";
+    let daemon = Daemon::start(&format!(
+        "spool.dir = \"{{home}}/spool\"\n[routes.logs]\n{route}[routes.events]\nsink = \"disk\"\n\
+         [sinks.agent]\ntype = \"tcp\"\naddress = \"{address}\"\n[sinks.disk]\ntype = \"file\"\ndir = \"{{home}}/logs\"\n"
+    ));
+    let in_files = || {
+        daemon.metric("cim_records_delivered_fallback_total{route=\"logs\",sink=\"agent\",fallback=\"disk\"}")
+    };
+    let mut wire = daemon.connect();
+    publish(&mut wire, 0..1_000);
+    until("the files", || in_files() > 999.5);
+    status_says(&daemon, "\"state\": \"fallback\"");
+    let sockets = Sockets::listen(address, Manner::Reads);
+    // Without probes it is a record that finds out.
+    let mut lines = 1_000;
+    until("the return", || {
+        publish(&mut wire, lines..lines + 10);
+        lines += 10;
+        !sockets.lines().is_empty()
+    });
+    publish(&mut wire, lines..lines + 1_000);
+    drained(&daemon);
+    until("the last line", || sockets.lines().last() == Some(&(lines + 999)));
+    let first = in_files() as usize;
+    assert_eq!(sockets.lines(), (first..lines + 1_000).collect::<Vec<_>>(), "{first} are in the files");
+}
