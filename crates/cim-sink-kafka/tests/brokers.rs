@@ -137,6 +137,7 @@ fn raw(code: Code) -> RDKafkaRespErr {
         RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNSUPPORTED_COMPRESSION_TYPE,
         RDKafkaRespErr::RD_KAFKA_RESP_ERR_STALE_BROKER_EPOCH,
         RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_RECORD,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_PRODUCER_FENCED,
         RDKafkaRespErr::RD_KAFKA_RESP_ERR_THROTTLING_QUOTA_EXCEEDED,
     ];
     all.into_iter()
