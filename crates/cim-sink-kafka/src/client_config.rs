@@ -154,8 +154,9 @@ fn producer(settings: &KafkaSettings, client_id: &str) -> ClientConfig {
 /// What any client needs, without secrets.
 fn plain(settings: &KafkaSettings, client_id: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
-    // The library writes nothing by itself; what it says is an event.
-    config.set_log_level(RDKafkaLogLevel::Info);
+    // The library writes nothing by itself; what it says is an event. It says nothing of `debug` at any other level than this.
+    let debug = settings.properties.contains_key("debug");
+    config.set_log_level(if debug { RDKafkaLogLevel::Debug } else { RDKafkaLogLevel::Info });
     for (key, value) in USUAL {
         config.set(*key, *value);
     }
@@ -241,4 +242,21 @@ fn refused(settings: &KafkaSettings, error: KafkaError) -> Problem {
 fn features() -> String {
     let native = ClientConfig::new().create_native_config();
     native.and_then(|native| native.get("builtin.features")).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "test code: a failed step is the failure")]
+
+    use super::*;
+
+    #[test]
+    fn who_asks_for_contexts_of_the_library_gets_their_lines() {
+        let level = |properties: serde_json::Value| {
+            let given = serde_json::json!({ "brokers": ["a:1"], "properties": properties });
+            plain(&KafkaSettings::read(&given).unwrap(), "cim").log_level
+        };
+        assert!(matches!(level(serde_json::json!({})), RDKafkaLogLevel::Info));
+        assert!(matches!(level(serde_json::json!({ "debug": "broker" })), RDKafkaLogLevel::Debug));
+    }
 }
