@@ -54,6 +54,7 @@ impl Generation {
 
     fn start_route(&mut self, plan: Plan, entrance: &Entrance, dead_letters: Option<&Arc<DeadLetters>>) {
         let queue = Arc::clone(entrance.queue(plan.class));
+        queue.leave_memory(plan.held_by_sinks());
         let several = plan.members.len() > 1;
         for (index, (sink, outlet)) in plan.members.into_iter().enumerate() {
             let route = route_name(plan.class);

@@ -8,7 +8,7 @@ use cim_spool::{LossReason, Recovery, Stream};
 use cim_wire::Class;
 
 use super::{StartError, route_name};
-use crate::contract::Level;
+use crate::contract::{Level, SinkProfile};
 use crate::delivery::Outlet;
 use crate::registry::{Problem, Sink, suggest};
 use crate::settings::{
@@ -79,6 +79,14 @@ impl Plan {
 
     pub(super) fn names(&self) -> Vec<String> {
         self.members.iter().map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Bytes that the sink with the widest window holds beyond the batch that it is at work on.
+    pub(super) fn held_by_sinks(&self) -> usize {
+        let beyond = |profile: SinkProfile| {
+            (profile.max_in_flight.saturating_sub(1)).saturating_mul(profile.max_bytes)
+        };
+        self.members.iter().map(|(_, outlet)| beyond(outlet.profile())).max().unwrap_or(0)
     }
 
     fn problem(&mut self, path: &str, key: &str, message: String) {

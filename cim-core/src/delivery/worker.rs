@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
+use super::breadth::Breadth;
 use super::condition::{Condition, DeliveryState};
 use super::fallback::Fallback;
 use super::feed::{Feed, Next};
@@ -56,7 +57,7 @@ impl Worker {
     /// Delivers until told to stop, or until there is nothing left while draining.
     pub(crate) async fn run(mut self) {
         let mut feed = Feed::new(Arc::clone(&self.queue), self.queue.position(self.member));
-        let mut window = Window::new();
+        let (mut window, mut breadth) = (Window::new(), Breadth::default());
         let mut changed = self.queue.watch();
         let mut phase = self.phase.clone();
         while self.phase() < Phase::Stop {
@@ -68,18 +69,19 @@ impl Worker {
                 return;
             }
             let profile = self.outlet.profile();
+            let most = breadth.at(Instant::now(), feed.has_batch(&profile, newest), profile.max_in_flight);
             let landing = self.phase() >= Phase::Landing;
             // A disk that does not answer holds up neither the end nor a reload.
             let idle = landing
                 || self
-                    .before(Phase::Landing, self.launch(&mut feed, &mut window, &profile, newest))
+                    .before(Phase::Landing, self.launch(&mut feed, &mut window, &profile, most, newest))
                     .await
                     .unwrap_or(true);
             if idle && window.is_empty() && self.phase() == Phase::Draining {
                 return;
             }
             let away = idle && window.is_empty() && self.condition.state() == DeliveryState::Fallback;
-            let room = window.len() < profile.max_in_flight.max(1);
+            let room = window.len() < most;
             tokio::select! {
                 biased;
                 Some(landed) = window.next(), if !window.is_empty() => {
@@ -105,17 +107,16 @@ impl Worker {
         *self.phase.borrow()
     }
 
-    /// Fills the window, or until one lands while the disk is read. Returns whether the queue had nothing more.
+    /// Fills the window up to `most`, or until one lands while the disk is read. Returns whether the queue had nothing more.
     async fn launch(
         &self,
         feed: &mut Feed,
         window: &mut Window<Span>,
         profile: &SinkProfile,
+        most: usize,
         newest: u64,
     ) -> bool {
-        while window.is_empty()
-            || (window.len() < profile.max_in_flight.max(1) && feed.has_batch(profile, newest))
-        {
+        while window.is_empty() || (window.len() < most && feed.has_batch(profile, newest)) {
             let next = tokio::select! {
                 biased;
                 next = feed.next(profile) => next,

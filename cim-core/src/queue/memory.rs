@@ -47,6 +47,12 @@ impl State {
         }
     }
 
+    /// What the sinks hold at once counts as well, but a quarter is for the tail alone.
+    fn tail_share(&self) -> usize {
+        let most = self.rules.tail_bytes;
+        most.saturating_sub(self.held_by_sinks).max(most / 4)
+    }
+
     /// Forgets frames that are on disk or settled, down to the share of memory.
     pub(super) fn trim_tail(&mut self) {
         let settled = self.first_open();
@@ -58,7 +64,7 @@ impl State {
         if self.stream.is_none() {
             return;
         }
-        while self.tail.bytes() > self.rules.tail_bytes {
+        while self.tail.bytes() > self.tail_share() {
             let Some(frame) = self.tail.pop_before(safe) else { break };
             self.reuse(frame);
         }

@@ -196,6 +196,11 @@ impl ClassQueue {
         changed
     }
 
+    /// Leaves memory for what the sinks hold at once, beyond the batch that one of them is at work on, in bytes.
+    pub(crate) fn leave_memory(&self, held_by_sinks: usize) {
+        self.lock().held_by_sinks = held_by_sinks;
+    }
+
     /// The spool directory is gone; the queue lives in memory until [`ClassQueue::attach`].
     pub(crate) fn detach(&self, fault: &str) {
         self.lock().detach(fault);

@@ -28,6 +28,8 @@ pub(crate) struct State {
     pub(super) members: Vec<Member>,
     /// Sinks that left the route. Their books are closed, and opened again when they return.
     pub(super) departed: Vec<Member>,
+    /// Bytes of frames that the sinks hold at most beside the tail.
+    pub(super) held_by_sinks: usize,
     /// Why the disk does not take frames now.
     pub(super) fault: Option<String>,
     /// The last commit found no room.
@@ -68,6 +70,7 @@ impl State {
             next_seq,
             members,
             departed: Vec::new(),
+            held_by_sinks: 0,
             fault: None,
             full: false,
             suspect: None,

@@ -195,6 +195,29 @@ fn a_full_class_has_room_again_when_the_file_is_gone_and_its_publishers_are_told
 }
 
 #[test]
+fn what_the_sinks_hold_leaves_less_memory_for_the_newest_frames() {
+    let rules = Rules {
+        level: Level::Written,
+        when_full: WhenFull::Block,
+        on_fault: OnFault::Strict,
+        max_age: None,
+        tail_bytes: 16 << 10,
+    };
+    let scene = Scene::with(rules, 1 << 20);
+    let first = scene.queue.lock().next_seq();
+    let in_memory = |seq| matches!(scene.queue.take(seq, 1, 1), Taken::Frames(_));
+    assert!((0..10).all(|_| scene.commit(1)));
+    assert!(in_memory(first));
+    scene.queue.leave_memory(12 << 10);
+    assert!(scene.commit(1));
+    let newest = scene.queue.lock().next_seq() - 1;
+    assert!(!in_memory(first) && in_memory(newest));
+    scene.queue.leave_memory(usize::MAX);
+    assert!(scene.commit(1));
+    assert!(in_memory(newest), "a quarter stays");
+}
+
+#[test]
 fn a_doubt_about_records_that_were_delivered_meanwhile_ends() {
     let scene = Scene::at(Level::Synced);
     scene.queue.sync_once();

@@ -14,9 +14,10 @@ use super::pair::median;
 use super::rig::Rig;
 use crate::deck::Traffic;
 use crate::error::{BenchError, Result};
+use crate::floor::Pump;
 use crate::kafka::{Broker, RawPlan, RawProducer};
 use crate::pace::Pace;
-use crate::producer::Producer;
+use crate::producer::{Producer, ProducerSpec};
 
 const MIB: f64 = 1024.0 * 1024.0;
 /// Longest standstill while held records drain.
@@ -132,9 +133,13 @@ pub(super) fn backlog(rig: &Rig, line: &mut dyn FnMut(Line)) -> Result<()> {
     let (_work, cim) = start(rig, &proxy.address().to_string())?;
     let load = Load::logs(1024);
     let mut producer = Producer::connect(spec(&cim, &load))?;
+    // What a thread that only reads and answers needs is what the machine takes of both: no program can be below it.
+    let mut floor = Producer::connect(ProducerSpec::logs(Pump::start()?.address, 1, load.payload))?;
+    let begin = Instant::now();
+    let (floor_quiet, ..) = barriers(&mut floor, None, None, |_| begin.elapsed() >= rig.slice)?;
     // The live rate: publish and deliver with nothing in the way.
     let begin = Instant::now();
-    let (quiet, sent) = barriers(&mut producer, None, |_| begin.elapsed() >= rig.slice)?;
+    let (quiet, _, sent) = barriers(&mut producer, None, None, |_| begin.elapsed() >= rig.slice)?;
     cim.drained(PATIENCE)?;
     let live = sent as f64 / begin.elapsed().as_secs_f64();
 
@@ -150,7 +155,8 @@ pub(super) fn backlog(rig: &Rig, line: &mut dyn FnMut(Line)) -> Result<()> {
     proxy.behave(Behaviour::faithful());
     let begin = Instant::now();
     let near = producer.block().saturating_mul(4);
-    let (busy, late) = barriers(&mut producer, Some((live * LIVE_SHARE) as u64), |producer| {
+    let rate = Some((live * LIVE_SHARE) as u64);
+    let (busy, floor_busy, late) = barriers(&mut producer, Some(&mut floor), rate, |producer| {
         arrived(&broker, load.topic()).saturating_add(near) >= producer.ledger().sent
             || begin.elapsed() > LONGEST
     })?;
@@ -168,31 +174,49 @@ pub(super) fn backlog(rig: &Rig, line: &mut dyn FnMut(Line)) -> Result<()> {
             .note(held),
     );
     let name = "publish to PONG p99, while draining / live";
-    line(Line::figure(name, "", &[busy / quiet], Some(Goal::AtMost(2.0))).with("live p99, ms", Some(quiet)));
+    line(
+        Line::figure(name, "", &[busy / quiet], Some(Goal::AtMost(2.0)))
+            .with("live p99, ms", Some(quiet))
+            .with("a thread that only answers, while draining / alone", Some(floor_busy / floor_quiet))
+            .with("it alone, p99, ms", Some(floor_quiet)),
+    );
     Ok(())
 }
 
-/// Publishes blocks with a barrier behind each, at most at that rate, until it is enough. Returns the 99th percentile from
-/// publish to PONG in milliseconds, and how many records were sent.
+/// Publishes blocks with a barrier behind each, at most at that rate, until it is enough; the same to the floor, in turn. Returns
+/// the 99th percentile from publish to PONG of both in milliseconds, and how many records were sent.
 fn barriers(
     producer: &mut Producer,
+    mut floor: Option<&mut Producer>,
     rate: Option<u64>,
     mut enough: impl FnMut(&Producer) -> bool,
-) -> Result<(f64, u64)> {
-    let (start, mut sent, mut times) = (Instant::now(), 0u64, Vec::new());
+) -> Result<(f64, f64, u64)> {
+    let (start, mut sent) = (Instant::now(), 0u64);
+    let (mut times, mut floor_times) = (Vec::new(), Vec::new());
     while !enough(producer) {
         let due = rate.map_or(u64::MAX, |rate| (start.elapsed().as_secs_f64() * rate as f64) as u64);
         if sent >= due {
             std::thread::sleep(Duration::from_millis(1));
             continue;
         }
-        let begin = Instant::now();
-        producer.send(producer.block())?;
-        producer.barrier()?;
-        times.push(begin.elapsed().as_secs_f64() * 1e3);
+        times.push(barrier(producer)?);
         sent = sent.saturating_add(producer.block());
+        if let Some(floor) = floor.as_deref_mut() {
+            floor_times.push(barrier(floor)?);
+        }
     }
+    Ok((p99(times), p99(floor_times), sent))
+}
+
+/// Milliseconds from a block to the PONG behind it.
+fn barrier(producer: &mut Producer) -> Result<f64> {
+    let begin = Instant::now();
+    producer.send(producer.block())?;
+    producer.barrier()?;
+    Ok(begin.elapsed().as_secs_f64() * 1e3)
+}
+
+fn p99(mut times: Vec<f64>) -> f64 {
     times.sort_by(f64::total_cmp);
-    let place = times.len().saturating_mul(99) / 100;
-    Ok((times.get(place).copied().unwrap_or(f64::NAN), sent))
+    times.get(times.len().saturating_mul(99) / 100).copied().unwrap_or(f64::NAN)
 }
