@@ -33,11 +33,15 @@ async fn who_is_connected_is_served_while_nobody_else_can_be_accepted() {
         ask(&mut connected).await;
         let taken = take_all();
         let mut waiting = waiting.connect(address).await.unwrap();
-        let asked = Instant::now();
+        let mut times = Vec::new();
         for _ in 0..20 {
+            let asked = Instant::now();
             ask(&mut connected).await;
+            times.push(asked.elapsed());
         }
-        assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
+        times.sort();
+        // The pauses between two attempts to accept, a tenth of a second each, are nobody's but of those who wait.
+        assert!(times[10] < Duration::from_millis(25), "{times:?}");
         drop(taken);
         ask(&mut waiting).await;
     })
