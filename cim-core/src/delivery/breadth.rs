@@ -24,6 +24,12 @@ impl Breadth {
         let patient = self.behind_since.is_none_or(|since| now.duration_since(since) < PATIENCE);
         if patient { most.clamp(1, KEEPING_UP) } else { most.max(1) }
     }
+
+    /// When there will be more than now if the sink stays behind; `None`: there will not.
+    pub(super) fn grows_at(&self, now: Instant, most: usize) -> Option<Instant> {
+        let due = self.behind_since.filter(|_| most > KEEPING_UP)? + PATIENCE;
+        (due > now).then_some(due)
+    }
 }
 
 #[cfg(test)]
@@ -37,6 +43,16 @@ mod tests {
         assert_eq!([at(0, true), at(199, true), at(200, true), at(9_000, true)], [2, 2, 5, 5]);
         assert_eq!([at(9_001, false), at(9_002, true), at(9_201, true)], [2, 2, 2]);
         assert_eq!(at(9_202, true), 5);
+    }
+
+    #[test]
+    fn who_waits_knows_when_there_will_be_more() {
+        let (mut breadth, start) = (Breadth::default(), Instant::now());
+        assert_eq!(breadth.grows_at(start, 5), None, "nothing waits");
+        breadth.at(start, true, 5);
+        assert_eq!(breadth.grows_at(start, 5), Some(start + PATIENCE));
+        assert_eq!(breadth.grows_at(start, KEEPING_UP), None, "never more than that");
+        assert_eq!(breadth.grows_at(start + PATIENCE, 5), None, "it is there");
     }
 
     #[test]

@@ -69,7 +69,9 @@ impl Worker {
                 return;
             }
             let profile = self.outlet.profile();
-            let most = breadth.at(Instant::now(), feed.has_batch(&profile, newest), profile.max_in_flight);
+            let now = Instant::now();
+            let most = breadth.at(now, feed.has_batch(&profile, newest), profile.max_in_flight);
+            let grows_at = breadth.grows_at(now, profile.max_in_flight);
             let landing = self.phase() >= Phase::Landing;
             // A disk that does not answer holds up neither the end nor a reload.
             let idle = landing
@@ -90,6 +92,7 @@ impl Worker {
                     }
                 }
                 _ = changed.changed(), if room => {}
+                () = tokio::time::sleep_until(grows_at.unwrap_or(now).into()), if grows_at.is_some() => {}
                 changed = phase.changed() => {
                     if changed.is_err() {
                         return;
