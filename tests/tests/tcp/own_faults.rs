@@ -1,8 +1,9 @@
 //! What happens to the program itself, or is decided by it, in front of receivers that are well: kills, a new address, a fallback.
 
 use cim_bench::server::free_port;
+use cim_tests::invariants::first_copies;
 use cim_tests::verdict::Capture;
-use cim_tests::{Daemon, until};
+use cim_tests::{Daemon, Mount, until};
 
 use crate::peers::sockets::{Manner, Sockets};
 use crate::{drained, publish, status_says, tcp};
@@ -75,4 +76,61 @@ fn a_fallback_takes_what_a_dead_receiver_does_not_and_gives_back() {
     until("the last line", || sockets.lines().last() == Some(&(lines + 999)));
     let first = in_files() as usize;
     assert_eq!(sockets.lines(), (first..lines + 1_000).collect::<Vec<_>>(), "{first} are in the files");
+}
+
+/// Log files of the original reach a receiver that comes late, through a kill, and are removed only then.
+#[test]
+fn log_files_of_an_earlier_sidecar_reach_a_receiver_that_comes_late() {
+    const LINES: usize = 3_000;
+    let home = tempfile::tempdir().unwrap();
+    let left = home.path().join("left");
+    std::fs::create_dir(&left).unwrap();
+    let line = |number: usize| format!("cimb1:{:016x}{:016x} left behind\n", 1, number + 1);
+    let (older, newer) = (left.join("pod-1_ns1_app-cid1.log_bkp"), left.join("pod-1_ns1_app-cid1.log"));
+    std::fs::write(&older, (0..LINES / 2).map(line).collect::<String>()).unwrap();
+    std::fs::write(&newer, (LINES / 2..LINES).map(line).collect::<String>()).unwrap();
+    let long_ago = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000);
+    std::fs::File::options().append(true).open(&older).unwrap().set_modified(long_ago).unwrap();
+    let address = free_port().unwrap();
+    let settings = format!("leftovers.dir = \"{{home}}/left\"\n{}", tcp(&format!("address = \"{address}\"")));
+    let mut daemon = Daemon::start_in(home, &settings, Daemon::spawn);
+    until("the lines", || daemon.metric("cim_records_held{route=\"logs\"") > LINES as f64 - 0.5);
+    daemon.kill_and_restart();
+    publish(&mut daemon.connect(), LINES..LINES + 100);
+    status_says(&daemon, "Connection refused");
+    let waiting = || daemon.metric("cim_leftover_files");
+    assert!(waiting() > 1.5, "{} files wait", waiting());
+    let sockets = Sockets::listen(address, Manner::Reads);
+    drained(&daemon);
+    until("the last line", || sockets.lines().last() == Some(&(LINES + 99)));
+    assert_eq!(first_copies(sockets.lines()), (0..LINES + 100).collect::<Vec<_>>());
+    until("the files to be removed", || waiting() < 0.5);
+    let rest = walk(&left);
+    assert!(rest.is_empty(), "{rest:?}");
+}
+
+/// Every file below a folder.
+fn walk(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
+}
+
+/// The disk fills while the receiver is dead: the oldest lines are shed and counted, and the rest arrives in order.
+#[test]
+fn a_disk_that_fills_while_the_receiver_is_dead_sheds_and_counts() {
+    const LINES: usize = 60_000;
+    let home = tempfile::tempdir().unwrap();
+    let Some(_mount) = Mount::new(&home.path().join("spool"), "size=8m") else { return };
+    let address = free_port().unwrap();
+    let daemon = Daemon::start_in(home, &tcp(&format!("address = \"{address}\"")), Daemon::spawn);
+    publish(&mut daemon.connect(), 0..LINES);
+    let dropped = || daemon.metric("cim_records_dropped_total{route=\"logs\"") as usize;
+    assert!(dropped() > 10_000, "the disk was not full: {} lines shed", dropped());
+    let sockets = Sockets::listen(address, Manner::Reads);
+    until("the last line", || sockets.lines().last() == Some(&(LINES - 1)));
+    until("the books", || daemon.metric("cim_records_held{route=\"logs\"") < 0.5);
+    let arrived = sockets.lines();
+    assert!(arrived.is_sorted_by(|one, next| one < next), "out of order, or twice");
+    assert_eq!(LINES - arrived.len(), dropped(), "{} lines arrived", arrived.len());
+    assert!(daemon.books_balance());
 }
