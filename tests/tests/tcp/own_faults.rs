@@ -86,7 +86,8 @@ fn log_files_of_an_earlier_sidecar_reach_a_receiver_that_comes_late() {
     let left = home.path().join("left");
     std::fs::create_dir(&left).unwrap();
     let line = |number: usize| format!("cimb1:{:016x}{:016x} left behind\n", 1, number + 1);
-    let (older, newer) = (left.join("pod-1_ns1_app-cid1.log_bkp"), left.join("pod-1_ns1_app-cid1.log"));
+    let older = left.join("pod-1_ns1_app-cid1-2023-11-14T22-13-20.000.log_bkp");
+    let newer = left.join("pod-1_ns1_app-cid1.log");
     std::fs::write(&older, (0..LINES / 2).map(line).collect::<String>()).unwrap();
     std::fs::write(&newer, (LINES / 2..LINES).map(line).collect::<String>()).unwrap();
     let long_ago = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000);
@@ -119,6 +120,7 @@ fn walk(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
 #[test]
 fn a_disk_that_fills_while_the_receiver_is_dead_sheds_and_counts() {
     const LINES: usize = 60_000;
+    const BATCH: usize = 8_192;
     let home = tempfile::tempdir().unwrap();
     let Some(_mount) = Mount::new(&home.path().join("spool"), "size=8m") else { return };
     let address = free_port().unwrap();
@@ -131,6 +133,9 @@ fn a_disk_that_fills_while_the_receiver_is_dead_sheds_and_counts() {
     until("the books", || daemon.metric("cim_records_held{route=\"logs\"") < 0.5);
     let arrived = sockets.lines();
     assert!(arrived.is_sorted_by(|one, next| one < next), "out of order, or twice");
-    assert_eq!(LINES - arrived.len(), dropped(), "{} lines arrived", arrived.len());
+    // A batch was with the sink when its lines were given up: it may have arrived all the same.
+    let all_the_same =
+        dropped().checked_sub(LINES - arrived.len()).expect("more are missing than were counted");
+    assert!(all_the_same <= BATCH, "{all_the_same} lines arrived that were counted as shed");
     assert!(daemon.books_balance());
 }
