@@ -18,15 +18,16 @@ pub(super) struct Breadth {
 }
 
 impl Breadth {
-    /// How many may be under way now, of at most `most`. `behind`: a whole batch waits.
-    pub(super) fn at(&mut self, now: Instant, behind: bool, most: usize) -> usize {
-        self.behind_since = behind.then(|| self.behind_since.unwrap_or(now));
-        let patient = self.behind_since.is_none_or(|since| now.duration_since(since) < PATIENCE);
-        if patient { most.clamp(1, KEEPING_UP) } else { most.max(1) }
+    /// How many may be under way now, of at most `most`.
+    pub(super) fn now(&self, now: Instant, most: usize) -> usize {
+        let is_behind = self.behind_since.is_some_and(|since| now.duration_since(since) >= PATIENCE);
+        if is_behind { most.max(1) } else { most.clamp(1, KEEPING_UP) }
     }
 
-    /// When there will be more than now if the sink stays behind; `None`: there will not.
-    pub(super) fn grows_at(&self, now: Instant, most: usize) -> Option<Instant> {
+    /// Notes whether a whole batch waits beside those under way. Returns when there may be more of these if that stays so;
+    /// `None`: there will not.
+    pub(super) fn note(&mut self, now: Instant, behind: bool, most: usize) -> Option<Instant> {
+        self.behind_since = behind.then(|| self.behind_since.unwrap_or(now));
         let due = self.behind_since.filter(|_| most > KEEPING_UP)? + PATIENCE;
         (due > now).then_some(due)
     }
@@ -36,31 +37,29 @@ impl Breadth {
 mod tests {
     use super::*;
 
+    const MOST: usize = 5;
+
     #[test]
     fn a_sink_that_stays_behind_gets_all_it_can_take_until_it_has_caught_up() {
         let (mut breadth, start) = (Breadth::default(), Instant::now());
-        let mut at = |ms, behind| breadth.at(start + Duration::from_millis(ms), behind, 5);
-        assert_eq!([at(0, true), at(199, true), at(200, true), at(9_000, true)], [2, 2, 5, 5]);
-        assert_eq!([at(9_001, false), at(9_002, true), at(9_201, true)], [2, 2, 2]);
-        assert_eq!(at(9_202, true), 5);
-    }
-
-    #[test]
-    fn who_waits_knows_when_there_will_be_more() {
-        let (mut breadth, start) = (Breadth::default(), Instant::now());
-        assert_eq!(breadth.grows_at(start, 5), None, "nothing waits");
-        breadth.at(start, true, 5);
-        assert_eq!(breadth.grows_at(start, 5), Some(start + PATIENCE));
-        assert_eq!(breadth.grows_at(start, KEEPING_UP), None, "never more than that");
-        assert_eq!(breadth.grows_at(start + PATIENCE, 5), None, "it is there");
+        let mut at = |ms, behind| {
+            let now = start + Duration::from_millis(ms);
+            let breadth_then = breadth.now(now, MOST);
+            (breadth_then, breadth.note(now, behind, MOST).map(|due| (due - start).as_millis()))
+        };
+        assert_eq!([at(0, true), at(199, true)], [(2, Some(200)), (2, Some(200))]);
+        assert_eq!([at(200, true), at(9_000, true), at(9_001, false)], [(5, None), (5, None), (5, None)]);
+        assert_eq!([at(9_002, true), at(9_201, true)], [(2, Some(9_202)), (2, Some(9_202))]);
+        assert_eq!(at(9_202, true), (5, None));
     }
 
     #[test]
     fn a_sink_gets_no_more_than_it_allows() {
         let now = Instant::now();
-        for most in [0, 1] {
+        for (most, least) in [(0, 1), (1, 1), (2, 2)] {
             let mut breadth = Breadth::default();
-            assert_eq!([breadth.at(now, true, most), breadth.at(now + PATIENCE, true, most)], [1, 1]);
+            assert_eq!(breadth.note(now, true, most), None, "never more than that");
+            assert_eq!([breadth.now(now, most), breadth.now(now + PATIENCE, most)], [least, least]);
         }
     }
 }

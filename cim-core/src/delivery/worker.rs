@@ -70,8 +70,7 @@ impl Worker {
             }
             let profile = self.outlet.profile();
             let now = Instant::now();
-            let most = breadth.at(now, feed.has_batch(&profile, newest), profile.max_in_flight);
-            let grows_at = breadth.grows_at(now, profile.max_in_flight);
+            let most = breadth.now(now, profile.max_in_flight);
             let landing = self.phase() >= Phase::Landing;
             // A disk that does not answer holds up neither the end nor a reload.
             let idle = landing
@@ -84,6 +83,7 @@ impl Worker {
             }
             let away = idle && window.is_empty() && self.condition.state() == DeliveryState::Fallback;
             let room = window.len() < most;
+            let grows_at = breadth.note(now, feed.has_batch(&profile, newest), profile.max_in_flight);
             tokio::select! {
                 biased;
                 Some(landed) = window.next(), if !window.is_empty() => {
