@@ -23,8 +23,6 @@ struct State {
     /// Since when no broker is connected.
     down_since: Option<Instant>,
     trouble: Option<(RDKafkaErrorCode, String)>,
-    /// A connection was lost in the life of this client: what it holds may have reached a broker.
-    lost: bool,
     epochs: Epochs,
 }
 
@@ -38,15 +36,14 @@ pub(crate) struct Link {
 
 impl Link {
     pub(crate) fn new(patience: Duration) -> Self {
-        let state =
-            State { connected: 0, down_since: None, trouble: None, lost: false, epochs: Epochs::default() };
+        let state = State { connected: 0, down_since: None, trouble: None, epochs: Epochs::default() };
         Self { state: Mutex::new(state), patience }
     }
 
     /// A new client starts from nothing, with its own patience.
     pub(crate) fn begin(&self) {
         let mut state = self.lock();
-        (state.connected, state.lost, state.epochs) = (0, false, Epochs::default());
+        (state.connected, state.epochs) = (0, Epochs::default());
         state.down_since.get_or_insert_with(Instant::now);
     }
 
@@ -81,16 +78,10 @@ impl Link {
     pub(crate) fn trouble(&self, code: RDKafkaErrorCode, text: &str) {
         let (code, text) = in_other_words(code, text);
         let mut state = self.lock();
-        state.lost |=
-            matches!(code, RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::OperationTimedOut);
         // "All brokers are down" says less than why.
         if code != RDKafkaErrorCode::AllBrokersDown || state.trouble.is_none() {
             state.trouble = Some((code, text));
         }
-    }
-
-    pub(crate) fn lost(&self) -> bool {
-        self.lock().lost
     }
 
     pub(crate) fn is_up(&self) -> bool {

@@ -21,6 +21,9 @@ pub(crate) type Client = BaseProducer<Reports>;
 /// numbers it has used, is another's: it must not go on.
 const ANOTHER_CLUSTER: &str = "CLUSTERID";
 
+/// And for the loss of a connection. An error event comes of those only that never were.
+const LOSS: &str = "FAIL";
+
 /// Takes the events of one client.
 pub(crate) struct Reports {
     pub shared: Arc<Shared>,
@@ -46,7 +49,8 @@ impl ProducerContext for Reports {
         let code = |error: &KafkaError| error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
         let failure = result.as_ref().err().map(|(error, _)| code(error));
         if let Some(code) = failure {
-            self.shared.failed(class, code);
+            let is_doubtful = self.shared.lane(class).ledger().is_doubtful(seq);
+            self.shared.failed(class, code, is_doubtful);
         }
         self.shared.lane(class).ledger().report(seq, failure);
     }
@@ -62,6 +66,9 @@ impl ClientContext for Reports {
                 "the brokers belong to another cluster now; the producer is replaced: {text}"
             );
             self.shared.order(|orders| orders.end = Some(End::Purge));
+        }
+        if facility == LOSS {
+            self.shared.lost_connection();
         }
         // Lost connections are told by the delivery that suffers from them, once.
         tracing::debug!(sink, facility, ?level, "librdkafka: {text}");

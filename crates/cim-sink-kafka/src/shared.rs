@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering as Memory};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cim_core::{Class, catalog};
 use metrics::{counter, gauge};
@@ -181,22 +181,39 @@ impl Shared {
         self.closed.load(Memory::Acquire)
     }
 
-    /// Notes that the client gave a record back.
-    pub(crate) fn failed(&self, class: Class, code: RDKafkaErrorCode) {
+    /// Notes that the client lost a connection, or got none.
+    pub(crate) fn lost_connection(&self) {
+        let now = Instant::now();
+        self.lanes().iter().for_each(|lane| lane.ledger().lost(now));
+    }
+
+    /// A new client starts from nothing.
+    pub(crate) fn begin_client(&self) {
+        self.link.begin();
+        self.lanes().iter().for_each(|lane| lane.ledger().begin_client());
+    }
+
+    /// Notes that the client gave a record back. `is_doubtful`: a connection was lost while it had the record.
+    pub(crate) fn failed(&self, class: Class, code: RDKafkaErrorCode, is_doubtful: bool) {
         // The library's own codes are negative; with one of the protocol, a broker has answered.
         if code as i32 > 0 {
             self.link.answered();
         }
-        match code {
-            RDKafkaErrorCode::PurgeInflight => self.may_be_doubled(1),
-            // Never sent, unless it was taken back from a connection that broke.
-            RDKafkaErrorCode::PurgeQueue if self.link.lost() => self.may_be_doubled(1),
-            RDKafkaErrorCode::OutOfOrderSequenceNumber
+        let may_be_there = match code {
+            RDKafkaErrorCode::PurgeInflight
+            | RDKafkaErrorCode::OutOfOrderSequenceNumber
             | RDKafkaErrorCode::InvalidProducerEpoch
             | RDKafkaErrorCode::ProducerFenced
-            | RDKafkaErrorCode::UnknownProducerId => self.may_be_doubled(1),
+            | RDKafkaErrorCode::UnknownProducerId => true,
             // An answer that makes no sense says nothing of what was stored.
-            RDKafkaErrorCode::BadMessage | RDKafkaErrorCode::Underflow => self.may_be_doubled(1),
+            RDKafkaErrorCode::BadMessage | RDKafkaErrorCode::Underflow => true,
+            // Refused or never sent, as far as the client knows: the answer to a first attempt may have been lost.
+            _ => is_doubtful,
+        };
+        if may_be_there {
+            self.may_be_doubled(1);
+        }
+        match code {
             RDKafkaErrorCode::TopicAuthorizationFailed
             | RDKafkaErrorCode::UnknownTopic
             | RDKafkaErrorCode::UnknownTopicOrPartition
@@ -255,7 +272,7 @@ mod tests {
         ] {
             let shared = Shared::new("broker".to_owned(), &settings);
             shared.link.begin();
-            shared.failed(Class::Log, code);
+            shared.failed(Class::Log, code, false);
             assert_eq!(shared.link.is_up(), is_up, "{code:?}");
         }
     }

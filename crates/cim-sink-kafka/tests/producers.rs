@@ -65,6 +65,28 @@ async fn a_producer_that_must_not_go_on_is_replaced() {
     }
 }
 
+/// A broker stored records and its answer was lost; the repetition is refused for good. What is sent again then is there twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_refused_after_an_answer_was_lost_is_counted_when_it_is_sent_again() {
+    let counts = || counted(POSSIBLE_DUPLICATES, "refused");
+    assert_eq!(counts(), 0);
+    let broker = NullBroker::start(&[("LOGS", 1), ("EVENT", 1)]).unwrap();
+    broker.keep_records();
+    let target = Target::named("refused", broker.address().to_string(), &serde_json::json!({}));
+    target.insist(&samples(1..4)).await;
+    // Nothing was lost before: whoever is refused now is sent again, and is there once.
+    broker.next(Api::Produce, Fault::Error(code::TOPIC_AUTHORIZATION_FAILED));
+    target.insist(&samples(4..7)).await;
+    assert_eq!((broker.records("LOGS").len(), counts()), (6, 0));
+    broker.next(Api::Produce, Fault::LostAnswer);
+    broker.next(Api::Produce, Fault::Error(code::TOPIC_AUTHORIZATION_FAILED));
+    target.insist(&samples(7..8)).await;
+    let seen = seen(&broker, 1).concat();
+    let copies = seen.len() - 7;
+    assert_eq!(copies, 1, "the broker did not store the first attempt: {seen:?}");
+    assert_eq!(counts(), 1);
+}
+
 /// The engine was told that there is no hope; then the broker came back and took what the client held. A fallback that gets it
 /// now doubles it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
