@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::configured::{Noted, Pod, first_registration, register, with_pod};
 use super::line::{Goal, Line};
-use super::pair::median;
+use super::pair::{median, percentile};
 use super::rig::Rig;
 use crate::configuration::commit_key;
 use crate::error::{BenchError, Result};
@@ -128,13 +128,6 @@ async fn walk(pod: &mut Pod, revision: i32) -> Result<Walk> {
     let watched =
         watched.ok_or_else(|| BenchError::Unclean("the watcher was not told of a change".into()))?;
     Ok(Walk { called: after(handed.at), watched: after(watched), bare: bare.as_secs_f64() * 1e3 })
-}
-
-/// The figure below which that share of the figures lies.
-fn percentile(mut figures: Vec<f64>, share: f64) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    let place = (figures.len() as f64 * share) as usize;
-    figures.get(place.min(figures.len().saturating_sub(1))).copied().unwrap_or(f64::NAN)
 }
 
 /// 10,000 changes that wait for an application, which then takes them all.

@@ -10,7 +10,7 @@ use cim_testkit::{Behaviour, ChaosProxy};
 
 use super::kafka::{Load, sample, spec, start};
 use super::line::{Goal, Line};
-use super::pair::median;
+use super::pair::{median, percentile};
 use super::rig::Rig;
 use crate::deck::Traffic;
 use crate::error::{BenchError, Result};
@@ -205,7 +205,7 @@ fn barriers(
             floor_times.push(barrier(floor)?);
         }
     }
-    Ok((p99(times), p99(floor_times), sent))
+    Ok((percentile(times, 0.99), percentile(floor_times, 0.99), sent))
 }
 
 /// Milliseconds from a block to the PONG behind it.
@@ -214,9 +214,4 @@ fn barrier(producer: &mut Producer) -> Result<f64> {
     producer.send(producer.block())?;
     producer.barrier()?;
     Ok(begin.elapsed().as_secs_f64() * 1e3)
-}
-
-fn p99(mut times: Vec<f64>) -> f64 {
-    times.sort_by(f64::total_cmp);
-    times.get(times.len().saturating_mul(99) / 100).copied().unwrap_or(f64::NAN)
 }

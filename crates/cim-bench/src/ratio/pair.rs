@@ -114,6 +114,13 @@ pub fn median(figures: &[f64]) -> f64 {
     (lower + upper) / 2.0
 }
 
+/// The figure below which that share of the figures lies; not a number for none.
+pub(super) fn percentile(mut figures: Vec<f64>, share: f64) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    let place = (figures.len() as f64 * share) as usize;
+    figures.get(place.min(figures.len().saturating_sub(1))).copied().unwrap_or(f64::NAN)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -23,7 +23,7 @@ use memchr::memmem;
 
 use super::ingest::WARM_UP;
 use super::line::{Goal, Line};
-use super::pair::{Sample, median, paired};
+use super::pair::{Sample, median, paired, percentile};
 use super::rig::Rig;
 use crate::clock;
 use crate::error::{BenchError, Result};
@@ -250,10 +250,8 @@ fn delays(reader: JoinHandle<Result<Vec<f64>>>, sent: u64) -> Result<Sample> {
         return Err(BenchError::Unclean(format!("{} of {sent} lines", delays.len())));
     }
     let cold = (RATE as f64 * WARM_UP.as_secs_f64()) as usize;
-    let mut warm = delays.get(cold..).unwrap_or_default().to_vec();
-    warm.sort_by(f64::total_cmp);
-    let p99 = warm.get(warm.len().saturating_mul(99) / 100).copied().unwrap_or(f64::NAN);
-    Ok(Sample::of(median(&warm)).with("p99", p99))
+    let warm = delays.get(cold..).unwrap_or_default();
+    Ok(Sample::of(median(warm)).with("p99", percentile(warm.to_vec(), 0.99)))
 }
 
 fn through_cim(rig: &Rig) -> Result<Sample> {
