@@ -64,7 +64,8 @@ impl State {
         if self.stream.is_none() {
             return;
         }
-        while self.tail.bytes() > self.tail_share() {
+        let share = self.tail_share();
+        while self.tail.bytes() > share {
             let Some(frame) = self.tail.pop_before(safe) else { break };
             self.reuse(frame);
         }

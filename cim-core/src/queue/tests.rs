@@ -22,6 +22,11 @@ struct Scene {
     _spool: Spool,
 }
 
+/// Publishers wait for room, and for a disk that works.
+fn strict(level: Level) -> Rules {
+    Rules { level, when_full: WhenFull::Block, on_fault: OnFault::Strict, max_age: None, tail_bytes: 1 << 20 }
+}
+
 impl Scene {
     /// Members `a` and `b`, whose positions have files.
     fn new() -> Self {
@@ -29,14 +34,7 @@ impl Scene {
     }
 
     fn at(level: Level) -> Self {
-        let rules = Rules {
-            level,
-            when_full: WhenFull::Block,
-            on_fault: OnFault::Strict,
-            max_age: None,
-            tail_bytes: 1 << 20,
-        };
-        Self::with(rules, 1 << 20)
+        Self::with(strict(level), 1 << 20)
     }
 
     fn with(rules: Rules, budget: usize) -> Self {
@@ -196,14 +194,7 @@ fn a_full_class_has_room_again_when_the_file_is_gone_and_its_publishers_are_told
 
 #[test]
 fn what_the_sinks_hold_leaves_less_memory_for_the_newest_frames() {
-    let rules = Rules {
-        level: Level::Written,
-        when_full: WhenFull::Block,
-        on_fault: OnFault::Strict,
-        max_age: None,
-        tail_bytes: 16 << 10,
-    };
-    let scene = Scene::with(rules, 1 << 20);
+    let scene = Scene::with(Rules { tail_bytes: 16 << 10, ..strict(Level::Written) }, 1 << 20);
     let first = scene.queue.lock().next_seq();
     let in_memory = |seq| matches!(scene.queue.take(seq, 1, 1), Taken::Frames(_));
     assert!((0..10).all(|_| scene.commit(1)));

@@ -42,13 +42,7 @@ fn a_sink_that_leaves_makes_room_and_publishers_are_told() {
 
 #[test]
 fn a_sink_that_leaves_makes_room_in_memory_too() {
-    let rules = Rules {
-        level: Level::Memory,
-        when_full: WhenFull::Block,
-        on_fault: OnFault::Strict,
-        max_age: None,
-        tail_bytes: 1 << 20,
-    };
+    let rules = strict(Level::Memory);
     let members = ["a".to_owned(), "b".to_owned()];
     let queue = ClassQueue::open(Class::Log, 1, rules, Budget::new(16 << 10), None, &members).unwrap();
     let put = || {
@@ -68,13 +62,7 @@ fn a_sink_that_leaves_makes_room_in_memory_too() {
 
 #[test]
 fn records_that_grow_too_old_make_room_and_publishers_are_told() {
-    let rules = Rules {
-        level: Level::Written,
-        when_full: WhenFull::Block,
-        on_fault: OnFault::Strict,
-        max_age: Some(Duration::from_secs(60)),
-        tail_bytes: 1 << 20,
-    };
+    let rules = Rules { max_age: Some(Duration::from_secs(60)), ..strict(Level::Written) };
     // The clock of the disk stands at 1970: everything is too old.
     let scene = Scene::with(rules, 1 << 20);
     fill(&scene);
@@ -129,13 +117,7 @@ fn room_that_returns_between_a_refusal_and_its_note_is_not_overlooked() {
 
 #[test]
 fn who_waits_for_a_sync_is_woken_when_a_fault_ends_the_wait() {
-    let rules = Rules {
-        level: Level::Synced,
-        when_full: WhenFull::Block,
-        on_fault: OnFault::Degrade,
-        max_age: None,
-        tail_bytes: 1 << 20,
-    };
+    let rules = Rules { on_fault: OnFault::Degrade, ..strict(Level::Synced) };
     let scene = Scene::with(rules, 1 << 20);
     scene.queue.sync_once();
     assert!(scene.commit(0));
