@@ -21,7 +21,7 @@ pub(crate) type Client = BaseProducer<Reports>;
 /// numbers it has used, is another's: it must not go on.
 const ANOTHER_CLUSTER: &str = "CLUSTERID";
 
-/// And for the loss of a connection. An error event comes of those only that never were.
+/// The library's name for the news that a connection was lost, or could not be made. Error events tell of the latter only.
 const LOSS: &str = "FAIL";
 
 /// Takes the events of one client.

@@ -199,18 +199,8 @@ impl Shared {
         if code as i32 > 0 {
             self.link.answered();
         }
-        let may_be_there = match code {
-            RDKafkaErrorCode::PurgeInflight
-            | RDKafkaErrorCode::OutOfOrderSequenceNumber
-            | RDKafkaErrorCode::InvalidProducerEpoch
-            | RDKafkaErrorCode::ProducerFenced
-            | RDKafkaErrorCode::UnknownProducerId => true,
-            // An answer that makes no sense says nothing of what was stored.
-            RDKafkaErrorCode::BadMessage | RDKafkaErrorCode::Underflow => true,
-            // Refused or never sent, as far as the client knows: the answer to a first attempt may have been lost.
-            _ => is_doubtful,
-        };
-        if may_be_there {
+        // Otherwise refused or never sent, as far as the client knows: the answer to a first attempt may have been lost.
+        if is_doubtful || tells_nothing_of_what_is_stored(code) {
             self.may_be_doubled(1);
         }
         match code {
@@ -248,6 +238,22 @@ impl Shared {
         counter!(catalog::KAFKA_REBUILDS, "sink" => self.name.clone()).increment(0);
         self.may_be_doubled(0);
     }
+}
+
+/// Whether a broker may have a record that the client gives back for that reason.
+fn tells_nothing_of_what_is_stored(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        code,
+        Code::PurgeInflight
+            | Code::OutOfOrderSequenceNumber
+            | Code::InvalidProducerEpoch
+            | Code::ProducerFenced
+            | Code::UnknownProducerId
+            // An answer that makes no sense.
+            | Code::BadMessage
+            | Code::Underflow
+    )
 }
 
 #[cfg(test)]
