@@ -5,13 +5,17 @@
 use std::io::Read as _;
 use std::net::{Shutdown, TcpStream};
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::behaviour::{Admission, Behaviour, Direction, Ending, Flow};
-use super::switchboard::Switchboard;
+use super::switchboard::{Switchboard, TICK};
 
 /// Most pieces of unread input thrown away before a close, so that it is a close and not a reset.
 const DISCARDED: usize = 64;
+/// Longest wait before a reset for a receiver that has no room for the bytes before it.
+const ROOM_WITHIN: Duration = Duration::from_secs(2);
 
 /// A connection that is being forwarded, or ignored.
 pub(super) struct Link {
@@ -81,6 +85,21 @@ fn finish(socket: &TcpStream, ending: Ending) {
     } else {
         let _ = socket.shutdown(Shutdown::Write);
         discard(socket);
+    }
+}
+
+/// Waits until every byte written to the socket has been sent, which needs room at the receiver.
+pub(super) fn let_out(socket: &TcpStream, ended: impl Fn() -> bool) {
+    // With this mark a socket is writable when nothing is left to send, and not before.
+    if socket2::SockRef::from(socket).set_tcp_notsent_lowat(1).is_err() {
+        return;
+    }
+    let start = Instant::now();
+    let tick = Timespec::try_from(TICK).unwrap_or_default();
+    while start.elapsed() < ROOM_WITHIN && !ended() {
+        if poll(&mut [PollFd::new(socket, PollFlags::OUT)], Some(&tick)) != Ok(0) {
+            return;
+        }
     }
 }
 

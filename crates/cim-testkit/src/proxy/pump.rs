@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
 use super::behaviour::{Direction, Ending, Flow, PIECE};
-use super::link::Link;
+use super::link::{Link, let_out};
 use super::switchboard::{Rewrite, Switchboard, TICK};
 use crate::seeded::Seeded;
 
@@ -183,6 +183,10 @@ impl<'p> Pump<'p> {
         if ending == Ending::HalfClose {
             let _ = self.to.shutdown(Shutdown::Write);
         } else {
+            if ending == Ending::Reset {
+                // It would take along what this side still has to send.
+                let_out(self.to, || self.ended());
+            }
             self.link.end(ending);
         }
     }

@@ -125,6 +125,33 @@ fn a_cut_is_exact_in_both_directions_and_of_the_kind_asked_for() {
 }
 
 #[test]
+fn a_reset_waits_for_a_receiver_that_reads_late_and_not_for_one_that_never_does() {
+    let after = 200_000;
+    let scene = |direction, reads: bool| {
+        let flow = Flow::faithful().cut_after(after, Ending::Reset);
+        let stage = Stage::with(Behaviour::faithful().flow(direction, flow));
+        let (sender, receiver) = stage.along(direction);
+        // Room for less than that, while the sender's side has room for the rest of it.
+        socket2::SockRef::from(&receiver).set_recv_buffer_size(16_384).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| (&sender).write_all(&bytes(after as usize)));
+            stage.until("everything is written", || stage.proxy.forwarded(direction) == after);
+            if !reads {
+                stage.until("the connection is over", || stage.proxy.live() == 0);
+            }
+            let (received, end) = until_the_end(&receiver);
+            assert_eq!(end, Some(ErrorKind::ConnectionReset), "{direction:?}");
+            assert!(!reads || received.len() as u64 == after, "{direction:?}: {} bytes", received.len());
+        });
+    };
+    std::thread::scope(|scope| {
+        for (direction, reads) in DIRECTIONS.into_iter().flat_map(|way| [(way, true), (way, false)]) {
+            scope.spawn(move || scene(direction, reads));
+        }
+    });
+}
+
+#[test]
 fn after_a_half_close_the_other_direction_goes_on() {
     let flow = Flow::faithful().cut_after(3, Ending::HalfClose);
     let stage = Stage::with(Behaviour::faithful().flow(Direction::ToTarget, flow));

@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cim_testkit::{Behaviour, ChaosProxy, Direction, Seeded};
 
@@ -37,6 +37,15 @@ impl Stage {
     pub(super) fn connection(&self) -> (TcpStream, TcpStream) {
         let client = self.client();
         (client, patient(self.server.accept().unwrap().0))
+    }
+
+    /// Waits for something that the proxy will do.
+    pub(super) fn until(&self, what: &str, mut done: impl FnMut() -> bool) {
+        let start = Instant::now();
+        while !done() {
+            assert!(start.elapsed() < PATIENCE, "{what}");
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// A connection seen along a direction: the sender and the receiver.
