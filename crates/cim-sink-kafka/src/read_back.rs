@@ -114,11 +114,13 @@ fn consumer(request: &ReadBack) -> Result<BaseConsumer, KafkaError> {
     config.set_log_level(RDKafkaLogLevel::Error);
     config.set("bootstrap.servers", request.brokers.join(","));
     // Required by the library; nothing is ever committed under it.
-    config.set("group.id", "cim-verify").set("enable.auto.commit", "false");
-    config.set("enable.partition.eof", "true").set("check.crcs", "true");
+    config.set("group.id", "cim-verify");
     for (name, value) in &request.properties {
         config.set(name, value);
     }
+    config.set("enable.auto.commit", "false").set("enable.partition.eof", "true").set("check.crcs", "true");
+    // What the topic has dropped since the question for its ends must not be jumped over.
+    config.set("auto.offset.reset", "error");
     config.create()
 }
 
@@ -190,13 +192,13 @@ fn read_partition(
 /// Whether waiting cannot help.
 fn is_fatal(error: &KafkaError) -> bool {
     use RDKafkaErrorCode::{
-        Authentication, Fatal, OffsetOutOfRange, TopicAuthorizationFailed, UnknownTopicOrPartition,
+        Authentication, AutoOffsetReset, Fatal, TopicAuthorizationFailed, UnknownTopicOrPartition,
     };
     let code = error.rdkafka_error_code();
     code.is_some_and(|code| {
         matches!(
             code,
-            Authentication | Fatal | OffsetOutOfRange | TopicAuthorizationFailed | UnknownTopicOrPartition
+            Authentication | AutoOffsetReset | Fatal | TopicAuthorizationFailed | UnknownTopicOrPartition
         )
     })
 }
