@@ -61,6 +61,8 @@ const USUAL: &[(&str, &str)] = &[
     ("request.timeout.ms", "10000"),
     // A connection that swallows everything is given up when the request is.
     ("socket.timeout.ms", "10000"),
+    // An address that swallows the first packet is left for the next one of its name; the library's own 30 s are long.
+    ("socket.connection.setup.timeout.ms", "10000"),
     ("reconnect.backoff.ms", "100"),
     ("reconnect.backoff.max.ms", "10000"),
 ];

@@ -94,7 +94,7 @@ impl<'s> Delivery<'s> {
     /// # Errors
     /// There is no hope for the moment, or no broker answers.
     pub(crate) async fn reported(&self, seq: u64) -> Result<(), DeliveryError> {
-        let since = Instant::now();
+        let mut since = Instant::now();
         loop {
             let reported = {
                 let mut ledger = self.lane.ledger();
@@ -105,7 +105,9 @@ impl<'s> Delivery<'s> {
             };
             if timeout(TICK, reported.notified()).await.is_err() {
                 self.check()?;
-                if since.elapsed() >= self.shared.answer_time {
+                if !self.shared.link.is_up() {
+                    since = Instant::now();
+                } else if since.elapsed() >= self.shared.answer_time {
                     return Err(self.silence());
                 }
             }
@@ -117,11 +119,12 @@ impl<'s> Delivery<'s> {
         Quiet { reports: self.lane.ledger().reports(), since: Instant::now() }
     }
 
-    /// Whether waiting makes sense, given since when nothing was reported.
+    /// Whether waiting makes sense, given since when nothing was reported. Without a connection there is nobody who could
+    /// answer: `give_up_after` alone decides then.
     pub(crate) fn hope(&self, quiet: &mut Quiet) -> Result<(), DeliveryError> {
         self.check()?;
         let now = self.quiet();
-        if now.reports != quiet.reports {
+        if now.reports != quiet.reports || !self.shared.link.is_up() {
             *quiet = now;
         } else if quiet.since.elapsed() >= self.shared.answer_time {
             return Err(self.silence());
@@ -156,7 +159,9 @@ impl<'s> Delivery<'s> {
         for (position, seq) in seqs.iter().enumerate() {
             match ledger.fate(*seq) {
                 Some(Fate::Delivered) => continue,
-                Some(Fate::Failed(code)) if cause.is_none_or(|cause| explains_more(code, cause)) => {
+                Some(Fate::Failed(code))
+                    if cause.is_none_or(|cause| error_table::explains_more(code, cause)) =>
+                {
                     cause = Some(code);
                 }
                 _ => {}
@@ -190,11 +195,6 @@ impl Drop for Delivery<'_> {
             self.lane.ledger().desert(self.call);
         }
     }
-}
-
-fn explains_more(code: RDKafkaErrorCode, than: RDKafkaErrorCode) -> bool {
-    let weight = |code| error_table::weight(error_table::kind(code));
-    weight(code) > weight(than)
 }
 
 pub(crate) fn failure(code: RDKafkaErrorCode) -> DeliveryError {

@@ -155,7 +155,7 @@ pub fn kind(code: Code) -> DeliveryErrorKind {
 }
 
 /// How much a failure explains: of several, the one that others follow from is told.
-pub(crate) fn weight(kind: DeliveryErrorKind) -> u8 {
+fn weight(kind: DeliveryErrorKind) -> u8 {
     match kind {
         DeliveryErrorKind::Unavailable => 0,
         DeliveryErrorKind::Closed => 1,
@@ -164,6 +164,11 @@ pub(crate) fn weight(kind: DeliveryErrorKind) -> u8 {
         DeliveryErrorKind::Misconfigured => 4,
         DeliveryErrorKind::Unauthorized => 5,
     }
+}
+
+/// Whether the first code tells more of what went wrong than the second.
+pub(crate) fn explains_more(code: Code, than: Code) -> bool {
+    weight(kind(code)) > weight(kind(than))
 }
 
 /// The table as the guide shows it.

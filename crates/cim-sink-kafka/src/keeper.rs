@@ -44,7 +44,6 @@ fn run(shared: &Arc<Shared>, mut recipe: Recipe) {
         }
         match make(shared, &mut recipe) {
             Ok(client) => {
-                let client = Arc::new(client);
                 shared.begin_client();
                 shared.put(Slot::Live(Live { client: Arc::clone(&client), life: shared.rebuilds() + 1 }));
                 let end = serve(shared, &client, &mut recipe);
@@ -64,10 +63,13 @@ fn run(shared: &Arc<Shared>, mut recipe: Recipe) {
     shared.ended.notify_one();
 }
 
-fn make(shared: &Arc<Shared>, recipe: &mut Recipe) -> Result<Client, String> {
+fn make(shared: &Arc<Shared>, recipe: &mut Recipe) -> Result<Arc<Client>, String> {
     let config = recipe.client_config()?;
-    let reports = Reports { shared: Arc::clone(shared) };
-    Client::from_config_and_context(&config, reports).map_err(|error| error.to_string())
+    let reports = Reports::new(Arc::clone(shared));
+    let client = Client::from_config_and_context(&config, reports).map_err(|error| error.to_string())?;
+    let client = Arc::new(client);
+    client.context().belong_to(&client);
+    Ok(client)
 }
 
 /// Serves the client until it has to end.

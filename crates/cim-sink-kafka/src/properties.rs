@@ -115,7 +115,7 @@ pub const OWNED: &[(&str, &str)] = &[
 /// Requests to one broker at the same time that idempotence allows.
 const MOST_IN_FLIGHT: u32 = 5;
 
-/// What is wrong with the names, and with the one value that the library judges too late.
+/// What is wrong with the names, and with the values that the library would take and should not.
 pub(crate) fn problems(properties: &BTreeMap<String, Value>) -> Vec<Problem> {
     let wrong = properties.keys().filter(|name| !ALLOWED.contains(&name.as_str()));
     let mut problems: Vec<_> =
@@ -124,6 +124,11 @@ pub(crate) fn problems(properties: &BTreeMap<String, Value>) -> Vec<Problem> {
     if in_flight.is_some_and(|number| !number.is_ok_and(|number| (1..=MOST_IN_FLIGHT).contains(&number))) {
         let range = format!("must be from 1 to {MOST_IN_FLIGHT}: brokers recognise no more repeats");
         problems.push(Problem::new("properties.\"max.in.flight\"", range));
+    }
+    if properties.get("socket.max.fails").is_some_and(|value| value.text().trim() == "0") {
+        let why = "must be at least 1: a request without an answer has to end its connection, or what the broker may have \
+                   of it is never counted as a possible duplicate";
+        problems.push(Problem::new("properties.\"socket.max.fails\"", why));
     }
     problems
 }

@@ -3,15 +3,16 @@
 //! Owns the translation of its events. Left out: acting on them. Invariant: no call blocks; they run on the thread that
 //! serves the client.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 
 use cim_core::Class;
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
-use rdkafka::producer::{BaseProducer, ProducerContext};
+use rdkafka::producer::{BaseProducer, Producer as _, ProducerContext};
 
+use crate::error_table;
 use crate::shared::{End, Shared};
 
 /// A client of the library, with the way its reports take.
@@ -26,7 +27,28 @@ const LOSS: &str = "FAIL";
 
 /// Takes the events of one client.
 pub(crate) struct Reports {
-    pub shared: Arc<Shared>,
+    shared: Arc<Shared>,
+    /// The client itself, once it is made.
+    client: OnceLock<Weak<Client>>,
+}
+
+impl Reports {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, client: OnceLock::new() }
+    }
+
+    /// Names the client whose events these are.
+    pub(crate) fn belong_to(&self, client: &Arc<Client>) {
+        self.client.get_or_init(|| Arc::downgrade(client));
+    }
+
+    /// Why a record was given back or not taken with that code: a client that cannot go on says so of its records, and why
+    /// of itself.
+    pub(crate) fn cause(&self, code: RDKafkaErrorCode) -> RDKafkaErrorCode {
+        let client = self.client.get().and_then(Weak::upgrade);
+        let fatal = client.and_then(|client| client.client().fatal_error()).map(|(fatal, _)| fatal);
+        fatal.filter(|fatal| error_table::explains_more(*fatal, code)).unwrap_or(code)
+    }
 }
 
 /// What the client hands back with a report: class and number of a record in one word.
@@ -52,7 +74,8 @@ impl ProducerContext for Reports {
             let is_doubtful = self.shared.lane(class).ledger().is_doubtful(seq);
             self.shared.failed(class, code, is_doubtful);
         }
-        self.shared.lane(class).ledger().report(seq, failure);
+        let cause = failure.map(|code| self.cause(code));
+        self.shared.lane(class).ledger().report(seq, cause);
     }
 }
 

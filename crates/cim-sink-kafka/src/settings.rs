@@ -161,6 +161,8 @@ fn max_message() -> ByteSize {
     ByteSize::bytes(1_200_000)
 }
 
+/// Largest `max_message`: the queue of the client takes no record beyond its own size, not even when it is empty.
+const MOST_MAX_MESSAGE: u64 = 8_000_000;
 /// How often the client library asks for the partitions of a topic, unless told otherwise.
 const REFRESH_MS: u64 = 300_000;
 /// How long a request may take, unless told otherwise.
@@ -208,8 +210,11 @@ impl KafkaSettings {
                 problems.push(Problem::new(key, message));
             }
         }
-        if !(1_000..=1_000_000_000).contains(&self.max_message.get()) {
-            problems.push(Problem::new("max_message", "must be from 1000B to 1000000000B"));
+        if !(1_000..=MOST_MAX_MESSAGE).contains(&self.max_message.get()) {
+            let range = format!(
+                "must be from 1000B to {MOST_MAX_MESSAGE}B: the client holds 8 MiB, and a record has to fit in"
+            );
+            problems.push(Problem::new("max_message", range));
         }
         problems.extend(self.secret_problems());
         problems.extend(properties::problems(&self.properties));

@@ -288,7 +288,7 @@ mod tests {
         let settings = KafkaSettings::read(&serde_json::json!({ "brokers": ["127.0.0.1:1"] })).unwrap();
         let shared = Arc::new(Shared::new("broker".to_owned(), &settings));
         let config = Recipe::new(settings, &Identity::default()).client_config().unwrap();
-        let reports = Reports { shared: Arc::clone(&shared) };
+        let reports = Reports::new(Arc::clone(&shared));
         let client = Arc::new(Client::from_config_and_context(&config, reports).unwrap());
         assert_eq!(shared.while_open(1, || ()), None, "there is none yet");
         shared.put(Slot::Live(Live { client, life: 1 }));

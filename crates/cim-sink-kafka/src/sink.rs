@@ -12,7 +12,7 @@ use cim_core::{
     LogRecord, LogSink, Ordering, SinkContext, SinkProfile, async_trait,
 };
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::BaseRecord;
+use rdkafka::producer::{BaseRecord, Producer as _};
 use tokio::time::timeout;
 
 use crate::client_config::Recipe;
@@ -194,6 +194,7 @@ impl KafkaSink {
                 Err(RDKafkaErrorCode::MessageSizeTooLarge) => return Ok(Given::TooLarge),
                 Err(RDKafkaErrorCode::PurgeQueue) => return Err(replaced()),
                 Err(code) => {
+                    let code = live.client.context().cause(code);
                     lane.topic.doubt();
                     let what = format!("the client takes no records: {code}");
                     return Err(DeliveryError::new(error_table::kind(code), what));

@@ -11,6 +11,8 @@
 
 mod rig;
 
+use std::time::{Duration, Instant};
+
 use cim_core::{Component as _, DeliveryError, DeliveryErrorKind, Health, Undelivered};
 use cim_sink_kafka::error_table;
 use cim_testkit::Sample;
@@ -235,6 +237,34 @@ async fn what_is_given_up_does_not_arrive() {
     let rig = after_a_fallback().await;
     rig.insist(&samples(25..30)).await;
     assert_eq!(rig.seen(), [[texts(1..5), texts(25..30)].concat()]);
+}
+
+/// Without a broker the time that an answer may take says nothing: `give_up_after` alone decides.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_patience_beyond_the_time_of_an_answer_is_kept() {
+    let answers = serde_json::json!({ "request.timeout.ms": 100, "reconnect.backoff.max.ms": 200 });
+    let rig = Rig::with(1, serde_json::json!({ "give_up_after": "4s", "properties": answers }));
+    rig.deliver(&samples(1..5)).await.unwrap();
+    rig.mock.broker_down(1).unwrap();
+    let start = Instant::now();
+    let error = rig.deliver(&samples(5..9)).await.unwrap_err();
+    assert!(error.to_string().starts_with("no connection to a broker: "), "{error}");
+    assert!(start.elapsed() >= Duration::from_secs(3), "{:?}", start.elapsed());
+    rig.mock.broker_up(1).unwrap();
+    rig.insist(&samples(5..9)).await;
+    assert_eq!(rig.seen(), [texts(1..9)]);
+}
+
+/// Brokers before 2.8 ask for a right of the producer's own. It is refused before any record is sent.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_right_that_the_producer_itself_lacks_is_told_and_heals() {
+    let rig = Rig::new(1);
+    rig.answers(Api::InitProducerId, &[Code::ClusterAuthorizationFailed]);
+    let error = rig.deliver(&samples(1..4)).await.unwrap_err();
+    assert_eq!(error.kind(), DeliveryErrorKind::Unauthorized, "{error}");
+    assert!(error.to_string().contains("ClusterAuthorizationFailed"), "{error}");
+    rig.insist(&samples(1..4)).await;
+    assert_eq!(rig.seen(), [texts(1..4)]);
 }
 
 /// Once a fallback has everything there is no client any more, and nothing that would make one.

@@ -43,6 +43,7 @@ fn every_error_text() {
         with(json!({ "partitioning": "random" })),
         with(json!({ "compression": "lz5" })),
         with(json!({ "max_message": "10B" })),
+        with(json!({ "max_message": "8MiB" })),
         with(json!({ "give_up_after": "soon" })),
         with(json!({ "sasl": { "mechanism": "PLAIN", "username": "u" } })),
         with(json!({ "sasl": { "mechanism": "GSSAPI", "username": "u", "password": SECRET } })),
@@ -57,6 +58,7 @@ fn every_error_text() {
         with(json!({ "properties": { "socket.timeout.ms": "a while" } })),
         with(json!({ "properties": { "broker.address.family": "v5" } })),
         with(json!({ "properties": { "max.in.flight": 9 } })),
+        with(json!({ "properties": { "socket.max.fails": 0 } })),
     ];
     let mut text = String::new();
     for case in &cases {
