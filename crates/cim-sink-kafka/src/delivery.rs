@@ -226,7 +226,7 @@ mod tests {
         let lane = shared.lane(Class::Log);
         let mut before = Delivery::begin(&shared, lane, 7, 1);
         assert_eq!(before.claim(&[1, 2]).unwrap(), [0, 1]);
-        lane.ledger().add(before.call, 2, Instant::now());
+        lane.ledger().add(before.call, 2);
         drop(before);
         let mut again = Delivery::begin(&shared, lane, 7, 1);
         assert_eq!(again.claim(&[1, 2, 3]).unwrap(), [0, 2], "the client holds the second");

@@ -4,8 +4,6 @@
 //! returns, and all at once, because the thread that takes the reports needs the same lock. Owns which of them were not
 //! given yet. Left out: giving. Invariant: what was not given leaves the ledger again, also when the delivery is dropped.
 
-use std::time::Instant;
-
 use crate::shared::Lane;
 
 /// Records that a delivery is giving to the client, in order.
@@ -18,9 +16,9 @@ pub(crate) struct Entering<'l> {
 impl<'l> Entering<'l> {
     /// Notes the records as held by the client, for that delivery.
     pub(crate) fn begin(lane: &'l Lane, call: u64, seqs: Vec<u64>) -> Self {
-        let (mut ledger, given) = (lane.ledger(), Instant::now());
+        let mut ledger = lane.ledger();
         for seq in &seqs {
-            ledger.add(call, *seq, given);
+            ledger.add(call, *seq);
         }
         drop(ledger);
         Self { lane, rest: seqs.into_iter() }

@@ -44,7 +44,7 @@ fn run(shared: &Arc<Shared>, mut recipe: Recipe) {
         }
         match make(shared, &mut recipe) {
             Ok(client) => {
-                shared.begin_client();
+                shared.link.begin();
                 shared.put(Slot::Live(Live { client: Arc::clone(&client), life: shared.rebuilds() + 1 }));
                 let end = serve(shared, &client, &mut recipe);
                 shared.put(Slot::Vacant);

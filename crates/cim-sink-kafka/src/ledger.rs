@@ -6,7 +6,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use rdkafka::error::RDKafkaErrorCode;
 use tokio::sync::Notify;
@@ -27,15 +26,10 @@ const NOBODY: u64 = 0;
 /// Told as delivered while an earlier record was open: the engine may end before it has settled it.
 const TOLD: u64 = u64::MAX;
 
-/// The library tells of a loss of the same kind only once in so long.
-const LOSSES_UNTOLD: Duration = Duration::from_secs(30);
-
 #[derive(Debug)]
 struct Entry {
     seq: u64,
     fate: Fate,
-    /// When it was given to the client.
-    given: Instant,
     /// The delivery that waits for it.
     call: u64,
 }
@@ -61,8 +55,6 @@ pub(crate) struct Ledger {
     held: usize,
     /// Reports of the client so far: standing still means that no broker answers.
     reports: u64,
-    /// A connection was lost: a broker may have any record that was given to the client before this, without an answer.
-    doubtful_until: Option<Instant>,
     /// A record whose report somebody waits for.
     watched: Option<(u64, Arc<Notify>)>,
     /// Something of the deliveries under way has failed: what comes after it must not overtake it.
@@ -110,8 +102,8 @@ impl Ledger {
     }
 
     /// Notes a record that is about to be given to the client.
-    pub(crate) fn add(&mut self, call: u64, seq: u64, given: Instant) {
-        let entry = Entry { seq, fate: Fate::Held, given, call };
+    pub(crate) fn add(&mut self, call: u64, seq: u64) {
+        let entry = Entry { seq, fate: Fate::Held, call };
         match self.find(seq) {
             Ok(_) => return,
             Err(at) => self.entries.insert(at, entry),
@@ -127,12 +119,6 @@ impl Ledger {
             self.held -= 1;
             self.waits(entry.call, -1);
         }
-    }
-
-    /// Whether a connection was lost while the client had the record.
-    pub(crate) fn is_doubtful(&self, seq: u64) -> bool {
-        let entry = self.find(seq).ok().and_then(|at| self.entries.get(at));
-        entry.zip(self.doubtful_until).is_some_and(|(entry, until)| entry.given <= until)
     }
 
     /// The client reports what became of a record.
@@ -153,16 +139,6 @@ impl Ledger {
             }
         }
         self.waits(call, -1);
-    }
-
-    /// A connection was lost.
-    pub(crate) fn lost(&mut self, now: Instant) {
-        self.doubtful_until = Some(now + LOSSES_UNTOLD);
-    }
-
-    /// A new client has lost nothing yet.
-    pub(crate) fn begin_client(&mut self) {
-        self.doubtful_until = None;
     }
 
     /// The notification is sent when a record that is held is reported.

@@ -89,8 +89,6 @@ impl Openings {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use super::*;
     use crate::ledger::Ledger;
 
@@ -100,7 +98,7 @@ mod tests {
         openings.under((1, 0));
         let (call, _) = ledger.enter(7, 1);
         assert_eq!(openings.enter(3, 2, |seq| ledger.fate(seq)), Entry::Alone);
-        ledger.add(call, 1, Instant::now());
+        ledger.add(call, 1);
         openings.sent(3, 1);
         assert_eq!(openings.enter(3, 2, |seq| ledger.fate(seq)), Entry::Wait(1));
         assert_eq!(openings.enter(2, 2, |seq| ledger.fate(seq)), Entry::Alone);
@@ -114,7 +112,7 @@ mod tests {
     fn a_refused_first_record_leaves_the_partition_closed() {
         let (mut openings, mut ledger) = (Openings::default(), Ledger::default());
         let (call, _) = ledger.enter(7, 1);
-        ledger.add(call, 1, Instant::now());
+        ledger.add(call, 1);
         openings.sent(0, 1);
         ledger.report(1, Some(RDKafkaErrorCode::InvalidRecord));
         assert_eq!(
@@ -128,12 +126,12 @@ mod tests {
     fn a_first_record_that_is_offered_again_does_not_wait_for_itself() {
         let (mut openings, mut ledger) = (Openings::default(), Ledger::default());
         let (call, _) = ledger.enter(7, 1);
-        ledger.add(call, 1, Instant::now());
+        ledger.add(call, 1);
         openings.sent(0, 1);
         ledger.leave(call, false);
         ledger.report(1, Some(RDKafkaErrorCode::InvalidRecord));
         let (again, _) = ledger.enter(7, 1);
-        ledger.add(again, 1, Instant::now());
+        ledger.add(again, 1);
         assert_eq!(openings.enter(0, 1, |seq| ledger.fate(seq)), Entry::Alone);
         openings.sent(0, 1);
         assert_eq!(openings.enter(0, 2, |seq| ledger.fate(seq)), Entry::Wait(1));

@@ -14,6 +14,7 @@ use rdkafka::producer::{BaseProducer, Producer as _, ProducerContext};
 
 use crate::error_table;
 use crate::shared::{End, Shared};
+use crate::stored::may_be_stored;
 
 /// A client of the library, with the way its reports take.
 pub(crate) type Client = BaseProducer<Reports>;
@@ -21,9 +22,6 @@ pub(crate) type Client = BaseProducer<Reports>;
 /// The library's name for the news that brokers belong to another cluster than before. What a producer is there, and which
 /// numbers it has used, is another's: it must not go on.
 const ANOTHER_CLUSTER: &str = "CLUSTERID";
-
-/// The library's name for the news that a connection was lost, or could not be made. Error events tell of the latter only.
-const LOSS: &str = "FAIL";
 
 /// Takes the events of one client.
 pub(crate) struct Reports {
@@ -69,12 +67,11 @@ impl ProducerContext for Reports {
     fn delivery(&self, result: &DeliveryResult<'_>, ticket: usize) {
         let (class, seq) = of_ticket(ticket);
         let code = |error: &KafkaError| error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
-        let failure = result.as_ref().err().map(|(error, _)| code(error));
-        if let Some(code) = failure {
-            let is_doubtful = self.shared.lane(class).ledger().is_doubtful(seq);
-            self.shared.failed(class, code, is_doubtful);
-        }
-        let cause = failure.map(|code| self.cause(code));
+        let cause = result.as_ref().err().map(|(error, message)| {
+            let code = code(error);
+            self.shared.failed(class, code, may_be_stored(message));
+            self.cause(code)
+        });
         self.shared.lane(class).ledger().report(seq, cause);
     }
 }
@@ -89,9 +86,6 @@ impl ClientContext for Reports {
                 "the brokers belong to another cluster now; the producer is replaced: {text}"
             );
             self.shared.order(|orders| orders.end = Some(End::Purge));
-        }
-        if facility == LOSS {
-            self.shared.lost_connection();
         }
         // Lost connections are told by the delivery that suffers from them, once.
         tracing::debug!(sink, facility, ?level, "librdkafka: {text}");

@@ -123,7 +123,7 @@ pub struct KafkaSettings {
     /// How record batches are compressed.
     #[serde(default)]
     pub compression: Compression,
-    /// Largest record, key and headers included. A larger one goes to the dead letters.
+    /// Largest record, key and headers included, at most 8,000,000 bytes. A larger one goes to the dead letters.
     #[serde(default = "max_message")]
     pub max_message: ByteSize,
     /// Without a connection to any broker for so long, deliveries fail instead of waiting: the status page says so, and

@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering as Memory};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cim_core::{Class, catalog};
 use metrics::{counter, gauge};
@@ -181,26 +181,13 @@ impl Shared {
         self.closed.load(Memory::Acquire)
     }
 
-    /// Notes that the client lost a connection, or got none.
-    pub(crate) fn lost_connection(&self) {
-        let now = Instant::now();
-        self.lanes().iter().for_each(|lane| lane.ledger().lost(now));
-    }
-
-    /// A new client starts from nothing.
-    pub(crate) fn begin_client(&self) {
-        self.link.begin();
-        self.lanes().iter().for_each(|lane| lane.ledger().begin_client());
-    }
-
-    /// Notes that the client gave a record back. `is_doubtful`: a connection was lost while it had the record.
-    pub(crate) fn failed(&self, class: Class, code: RDKafkaErrorCode, is_doubtful: bool) {
+    /// Notes that the client gave a record back; `may_be_stored`, as far as it knows.
+    pub(crate) fn failed(&self, class: Class, code: RDKafkaErrorCode, may_be_stored: bool) {
         // The library's own codes are negative; with one of the protocol, a broker has answered.
         if code as i32 > 0 {
             self.link.answered();
         }
-        // Otherwise refused or never sent, as far as the client knows: the answer to a first attempt may have been lost.
-        if is_doubtful || tells_nothing_of_what_is_stored(code) {
+        if may_be_stored || tells_nothing_of_what_is_stored(code) {
             self.may_be_doubled(1);
         }
         match code {
@@ -240,18 +227,16 @@ impl Shared {
     }
 }
 
-/// Whether a broker may have a record that the client gives back for that reason.
+/// Whether a broker may have a record for which the client says that none has, because it was given back for that reason.
 fn tells_nothing_of_what_is_stored(code: RDKafkaErrorCode) -> bool {
     use RDKafkaErrorCode as Code;
     matches!(
         code,
-        Code::PurgeInflight
-            | Code::OutOfOrderSequenceNumber
+        Code::OutOfOrderSequenceNumber
             | Code::InvalidProducerEpoch
             | Code::ProducerFenced
             | Code::UnknownProducerId
-            // An answer that makes no sense.
-            | Code::BadMessage
+            // An answer that ends too early.
             | Code::Underflow
     )
 }

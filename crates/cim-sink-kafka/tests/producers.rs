@@ -72,19 +72,26 @@ async fn what_is_refused_after_an_answer_was_lost_is_counted_when_it_is_sent_aga
     assert_eq!(counts(), 0);
     let broker = NullBroker::start(&[("LOGS", 1), ("EVENT", 1)]).unwrap();
     broker.keep_records();
-    let target = Target::named("refused", broker.address().to_string(), &serde_json::json!({}));
+    let soon = serde_json::json!({ "properties": { "request.timeout.ms": 500, "socket.timeout.ms": 1_000 } });
+    let target = Target::named("refused", broker.address().to_string(), &soon);
     target.insist(&samples(1..4)).await;
     // Nothing was lost before: whoever is refused now is sent again, and is there once.
     broker.next(Api::Produce, Fault::Error(code::TOPIC_AUTHORIZATION_FAILED));
     target.insist(&samples(4..7)).await;
     assert_eq!((broker.records("LOGS").len(), counts()), (6, 0));
-    broker.next(Api::Produce, Fault::LostAnswer);
-    broker.next(Api::Produce, Fault::Error(code::TOPIC_AUTHORIZATION_FAILED));
-    target.insist(&samples(7..8)).await;
-    let seen = seen(&broker, 1).concat();
-    let copies = seen.len() - 7;
-    assert_eq!(copies, 1, "the broker did not store the first attempt: {seen:?}");
-    assert_eq!(counts(), 1);
+    for (seq, lost) in [(7, Fault::LostAnswer), (8, Fault::Unanswered), (9, too_few_replicas())] {
+        broker.next(Api::Produce, lost);
+        broker.next(Api::Produce, Fault::Error(code::TOPIC_AUTHORIZATION_FAILED));
+        target.insist(&samples(seq..seq + 1)).await;
+        assert_eq!(counts(), seq - 6, "record {seq}");
+    }
+    let copies = seen(&broker, 1).concat().len() - 9;
+    assert_eq!(copies, 2, "the broker did not store the first attempts");
+}
+
+/// A broker that stored says so; the one of these tests only says it.
+fn too_few_replicas() -> Fault {
+    Fault::Error(code::NOT_ENOUGH_REPLICAS_AFTER_APPEND)
 }
 
 /// The engine was told that there is no hope; then the broker came back and took what the client held. A fallback that gets it

@@ -7,7 +7,7 @@ fn handed_over(seqs: std::ops::Range<u64>) -> (Ledger, u64) {
     let (call, _) = ledger.enter(7, seqs.start);
     for seq in seqs {
         assert!(!ledger.claim(call, seq));
-        ledger.add(call, seq, Instant::now());
+        ledger.add(call, seq);
     }
     (ledger, call)
 }
@@ -75,7 +75,7 @@ fn what_was_told_beside_a_failure_is_settled_with_the_failed_record() {
     assert_eq!(ledger.unsettled(), 2, "an end now leaves the engine with all three");
     let (again, _) = ledger.enter(7, 1);
     assert!(!ledger.claim(again, 1));
-    ledger.add(again, 1, Instant::now());
+    ledger.add(again, 1);
     ledger.report(1, None);
     ledger.leave(again, true);
     assert_eq!((ledger.unsettled(), ledger.fate(3)), (0, None));
@@ -87,7 +87,7 @@ fn what_was_told_out_of_turn_is_settled_as_far_as_the_next_delivery() {
     let calls: Vec<u64> = (3..6)
         .map(|seq| {
             let (call, _) = ledger.enter(7, seq);
-            ledger.add(call, seq, Instant::now());
+            ledger.add(call, seq);
             call
         })
         .collect();
@@ -114,7 +114,7 @@ fn a_failed_record_is_offered_to_the_client_again() {
     let (again, _) = ledger.enter(7, 1);
     assert!(!ledger.broken());
     assert!(!ledger.claim(again, 1), "given back");
-    ledger.add(again, 1, Instant::now());
+    ledger.add(again, 1);
     assert!(ledger.claim(again, 2), "still held");
     assert_eq!(ledger.open(again), 2);
 }
@@ -123,7 +123,7 @@ fn a_failed_record_is_offered_to_the_client_again() {
 fn the_loss_of_the_client_wakes_everybody() {
     let (mut ledger, first) = handed_over(1..3);
     let (second, _) = ledger.enter(7, 3);
-    ledger.add(second, 3, Instant::now());
+    ledger.add(second, 3);
     assert_eq!(ledger.lose_all(RDKafkaErrorCode::PurgeQueue), 3);
     assert_eq!((ledger.open(first), ledger.open(second), ledger.held()), (0, 0, 0));
 }
@@ -143,24 +143,10 @@ fn gaps_in_the_numbers_are_no_obstacle() {
     let mut ledger = Ledger::default();
     let (call, _) = ledger.enter(7, 10);
     for seq in [10, 20, 15, 12, 30] {
-        ledger.add(call, seq, Instant::now());
+        ledger.add(call, seq);
     }
     assert!([10, 12, 15, 20, 30].into_iter().all(|seq| ledger.fate(seq) == Some(Fate::Held)));
     assert_eq!(ledger.fate(11), None);
     ledger.retract(15);
     assert_eq!((ledger.fate(15), ledger.open(call)), (None, 4));
-}
-
-#[test]
-fn what_a_client_had_when_it_lost_a_connection_may_be_with_a_broker() {
-    let (mut ledger, call) = handed_over(1..2);
-    let now = Instant::now();
-    assert!(!ledger.is_doubtful(1));
-    ledger.lost(now);
-    // A loss like that one would not be told.
-    ledger.add(call, 2, now + LOSSES_UNTOLD);
-    ledger.add(call, 3, now + LOSSES_UNTOLD + Duration::from_millis(1));
-    assert_eq!([1, 2, 3, 4].map(|seq| ledger.is_doubtful(seq)), [true, true, false, false]);
-    ledger.begin_client();
-    assert!(!ledger.is_doubtful(1));
 }

@@ -61,8 +61,8 @@ pub(super) fn answer(shared: &Shared, bytes: &[u8]) -> Result<Outcome> {
     };
     Ok(match (fault, reply) {
         (Some(Fault::LostAnswer), _) => Outcome::Close,
+        (Some(Fault::Unanswered), _) | (_, None) => Outcome::Nothing,
         (_, Some(reply)) => Outcome::Answer(reply.framed(), pause),
-        (_, None) => Outcome::Nothing,
     })
 }
 

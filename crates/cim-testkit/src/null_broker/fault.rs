@@ -45,6 +45,8 @@ pub enum Fault {
     Throttle(Duration),
     /// Done; the connection is closed without an answer.
     LostAnswer,
+    /// Done and not answered; the connection stays open.
+    Unanswered,
     /// Nothing is done and nothing is answered; the connection stays open.
     Silence,
     /// Nothing is done; these bytes are sent instead of an answer.
