@@ -73,7 +73,7 @@ pub struct SinkProfile {
     pub max_records: usize,
     /// Most payload bytes in one batch; a single larger record still comes alone.
     pub max_bytes: usize,
-    /// Most batches being delivered at the same time (at least 1). There are more than two once the sink has been behind for 200 ms.
+    /// Most batches being delivered at the same time (at least 1).
     pub max_in_flight: usize,
     /// Order of what the reader sees.
     pub ordering: Ordering,

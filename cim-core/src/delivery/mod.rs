@@ -5,7 +5,6 @@
 //! in order → success settles the run in the queue; failure goes to [`resolve`], which repeats, splits, sets aside or
 //! gives to the [`fallback`] until every record of the run has a name for its end.
 
-mod breadth;
 mod condition;
 mod decision;
 mod fallback;

@@ -9,7 +9,6 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
-use super::breadth::Breadth;
 use super::condition::{Condition, DeliveryState};
 use super::fallback::Fallback;
 use super::feed::{Feed, Next};
@@ -57,7 +56,7 @@ impl Worker {
     /// Delivers until told to stop, or until there is nothing left while draining.
     pub(crate) async fn run(mut self) {
         let mut feed = Feed::new(Arc::clone(&self.queue), self.queue.position(self.member));
-        let (mut window, mut breadth) = (Window::new(), Breadth::default());
+        let mut window = Window::new();
         let mut changed = self.queue.watch();
         let mut phase = self.phase.clone();
         while self.phase() < Phase::Stop {
@@ -69,21 +68,18 @@ impl Worker {
                 return;
             }
             let profile = self.outlet.profile();
-            let now = Instant::now();
-            let most = breadth.now(now, profile.max_in_flight);
             let landing = self.phase() >= Phase::Landing;
             // A disk that does not answer holds up neither the end nor a reload.
             let idle = landing
                 || self
-                    .before(Phase::Landing, self.launch(&mut feed, &mut window, &profile, most, newest))
+                    .before(Phase::Landing, self.launch(&mut feed, &mut window, &profile, newest))
                     .await
                     .unwrap_or(true);
             if idle && window.is_empty() && self.phase() == Phase::Draining {
                 return;
             }
             let away = idle && window.is_empty() && self.condition.state() == DeliveryState::Fallback;
-            let room = window.len() < most;
-            let grows_at = breadth.note(now, feed.has_batch(&profile, newest), profile.max_in_flight);
+            let room = window.len() < profile.max_in_flight.max(1);
             tokio::select! {
                 biased;
                 Some(landed) = window.next(), if !window.is_empty() => {
@@ -92,7 +88,6 @@ impl Worker {
                     }
                 }
                 _ = changed.changed(), if room => {}
-                () = tokio::time::sleep_until(grows_at.unwrap_or(now).into()), if grows_at.is_some() => {}
                 changed = phase.changed() => {
                     if changed.is_err() {
                         return;
@@ -110,16 +105,17 @@ impl Worker {
         *self.phase.borrow()
     }
 
-    /// Fills the window up to `most`, or until one lands while the disk is read. Returns whether the queue had nothing more.
+    /// Fills the window, or until one lands while the disk is read. Returns whether the queue had nothing more.
     async fn launch(
         &self,
         feed: &mut Feed,
         window: &mut Window<Span>,
         profile: &SinkProfile,
-        most: usize,
         newest: u64,
     ) -> bool {
-        while window.is_empty() || (window.len() < most && feed.has_batch(profile, newest)) {
+        while window.is_empty()
+            || (window.len() < profile.max_in_flight.max(1) && feed.has_batch(profile, newest))
+        {
             let next = tokio::select! {
                 biased;
                 next = feed.next(profile) => next,

@@ -47,7 +47,7 @@ impl State {
         }
     }
 
-    /// What the sinks hold at once counts as well, but a quarter is for the tail alone.
+    /// What the widest of the sinks may hold beyond the batch it is at work on is taken off, but a quarter is for the tail alone.
     fn tail_share(&self) -> usize {
         let most = self.rules.tail_bytes;
         most.saturating_sub(self.held_by_sinks).max(most / 4)

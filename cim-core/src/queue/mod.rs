@@ -196,7 +196,7 @@ impl ClassQueue {
         changed
     }
 
-    /// Leaves memory for what the sinks hold at once, beyond the batch that one of them is at work on, in bytes.
+    /// Leaves memory for what the widest of the sinks may hold beyond the batch it is at work on, in bytes.
     pub(crate) fn leave_memory(&self, held_by_sinks: usize) {
         self.lock().held_by_sinks = held_by_sinks;
     }

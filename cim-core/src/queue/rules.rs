@@ -16,7 +16,7 @@ pub(crate) struct Rules {
     pub on_fault: OnFault,
     /// Age limit.
     pub max_age: Option<Duration>,
-    /// Most bytes of frames kept in memory beside the spool, with what the sinks hold of them.
+    /// Most bytes of frames kept in memory beside the spool, with what the widest of the sinks may hold of them.
     pub tail_bytes: usize,
 }
 

@@ -67,8 +67,8 @@ impl KafkaSink {
         }
     }
 
-    /// At most five batches of 1.5 MiB are on their way at once: as much as the queue of the client holds, so that delivery that
-    /// has fallen behind never leaves a broker that takes its time without work. A batch holds few enough records that what the client adds to each stays below that.
+    /// Five batches of at most 1.5 MiB are on their way at once: as much as the queue of the client holds, so that a broker that
+    /// takes its time is never without work. A batch holds few enough records that what the client adds to each stays below that.
     fn profile() -> SinkProfile {
         SinkProfile {
             max_records: 2_048,

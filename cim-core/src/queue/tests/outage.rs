@@ -9,7 +9,7 @@ use crate::delivery::{Feed, Next};
 const BUDGET: usize = 16 << 10;
 
 fn degrading(when_full: WhenFull) -> Rules {
-    Rules { level: Level::Written, when_full, on_fault: OnFault::Degrade, max_age: None, tail_bytes: 1 << 20 }
+    Rules { when_full, on_fault: OnFault::Degrade, ..strict(Level::Written) }
 }
 
 fn text(seq: u64) -> Vec<u8> {

@@ -135,13 +135,19 @@ pub(super) fn backlog(rig: &Rig, line: &mut dyn FnMut(Line)) -> Result<()> {
     let mut producer = Producer::connect(spec(&cim, &load))?;
     // What a thread that only reads and answers needs is what the machine takes of both: no program can be below it.
     let mut floor = Producer::connect(ProducerSpec::logs(Pump::start()?.address, 1, load.payload))?;
-    let begin = Instant::now();
-    let (floor_quiet, ..) = barriers(&mut floor, None, None, |_| begin.elapsed() >= rig.slice)?;
     // The live rate: publish and deliver with nothing in the way.
-    let begin = Instant::now();
-    let (quiet, _, sent) = barriers(&mut producer, None, None, |_| begin.elapsed() >= rig.slice)?;
+    let (begin, mut sent) = (Instant::now(), 0u64);
+    while begin.elapsed() < rig.slice {
+        barrier(&mut producer)?;
+        sent = sent.saturating_add(producer.block());
+    }
     cim.drained(PATIENCE)?;
     let live = sent as f64 / begin.elapsed().as_secs_f64();
+    let rate = (live * LIVE_SHARE) as u64;
+    let begin = Instant::now();
+    let (quiet, floor_quiet, _) =
+        barriers(&mut producer, &mut floor, rate, |_| begin.elapsed() >= rig.slice)?;
+    cim.drained(PATIENCE)?;
 
     proxy.behave(Behaviour::blackhole());
     let backlog = rig.kafka.backlog / producer.payload_bytes();
@@ -155,8 +161,7 @@ pub(super) fn backlog(rig: &Rig, line: &mut dyn FnMut(Line)) -> Result<()> {
     proxy.behave(Behaviour::faithful());
     let begin = Instant::now();
     let near = producer.block().saturating_mul(4);
-    let rate = Some((live * LIVE_SHARE) as u64);
-    let (busy, floor_busy, late) = barriers(&mut producer, Some(&mut floor), rate, |producer| {
+    let (busy, floor_busy, late) = barriers(&mut producer, &mut floor, rate, |producer| {
         arrived(&broker, load.topic()).saturating_add(near) >= producer.ledger().sent
             || begin.elapsed() > LONGEST
     })?;
@@ -183,27 +188,25 @@ pub(super) fn backlog(rig: &Rig, line: &mut dyn FnMut(Line)) -> Result<()> {
     Ok(())
 }
 
-/// Publishes blocks with a barrier behind each, at most at that rate, until it is enough; the same to the floor, in turn. Returns
+/// Publishes blocks with a barrier behind each, at that rate at most, until it is enough; the same to the floor, in turn. Returns
 /// the 99th percentile from publish to PONG of both in milliseconds, and how many records were sent.
 fn barriers(
     producer: &mut Producer,
-    mut floor: Option<&mut Producer>,
-    rate: Option<u64>,
+    floor: &mut Producer,
+    rate: u64,
     mut enough: impl FnMut(&Producer) -> bool,
 ) -> Result<(f64, f64, u64)> {
     let (start, mut sent) = (Instant::now(), 0u64);
     let (mut times, mut floor_times) = (Vec::new(), Vec::new());
     while !enough(producer) {
-        let due = rate.map_or(u64::MAX, |rate| (start.elapsed().as_secs_f64() * rate as f64) as u64);
+        let due = (start.elapsed().as_secs_f64() * rate as f64) as u64;
         if sent >= due {
             std::thread::sleep(Duration::from_millis(1));
             continue;
         }
         times.push(barrier(producer)?);
         sent = sent.saturating_add(producer.block());
-        if let Some(floor) = floor.as_deref_mut() {
-            floor_times.push(barrier(floor)?);
-        }
+        floor_times.push(barrier(floor)?);
     }
     Ok((percentile(times, 0.99), percentile(floor_times, 0.99), sent))
 }
