@@ -186,6 +186,9 @@ impl CimBuilder {
             .is_persistent()
             .then(|| Leftovers::take(&self.leftovers, &self.identity, &storage.dir(), epoch))
             .flatten();
+        if let Some(leftovers) = &leftovers {
+            leftovers.follow(logs);
+        }
         let generation =
             Generation::start(plans, &self.sinks, &entrance, letters.as_ref().map(|letters| &letters.dead));
         let inner = Arc::new(Inner {

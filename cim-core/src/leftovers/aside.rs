@@ -2,7 +2,8 @@
 //!
 //! They are renamed into a hidden directory beside them, so that the fallback of this process may write a file of the
 //! same name, and no `*.log` pattern of the node picks them up. Invariant: a file that somebody has open for writing, whose
-//! name is not exactly this pod's, or whose place beside is taken, stays where it is.
+//! name is not exactly this pod's, or whose place beside is taken, stays where it is. A mark beside the files says that they
+//! were taken, for the day when the spool is lost and the directory is not: what came later is this process's own.
 
 use std::collections::HashSet;
 use std::fs;
@@ -17,9 +18,26 @@ use crate::contract::Identity;
 /// Device and inode: a file whatever its name.
 type FileId = (u64, u64);
 
+/// Beside the files that were taken. No file of a pod has such a name.
+const MARK: &str = ".taken";
+
 /// Where the files of this pod go.
 pub(super) fn directory(dir: &Path, identity: &Identity) -> PathBuf {
     dir.join(".cim-leftovers").join(format!("{}_{}", identity.namespace, identity.pod))
+}
+
+/// Whether the files were taken before, also by a process with another spool.
+pub(super) fn is_marked(aside: &Path) -> bool {
+    fs::symlink_metadata(aside.join(MARK)).is_ok()
+}
+
+/// Notes that the files were taken. A directory that is not there is left so: where nothing was, nothing can be mistaken yet.
+pub(super) fn mark(dir: &Path, aside: &Path) -> io::Result<()> {
+    if is_marked(aside) || !dir.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(aside)?;
+    fs::File::create(aside.join(MARK))?.sync_all()
 }
 
 /// Moves every file of this pod in `dir` to `aside`.
@@ -51,10 +69,8 @@ pub(super) fn take(dir: &Path, aside: &Path, identity: &Identity) -> io::Result<
 
 /// The files set aside, the one changed longest ago first.
 pub(super) fn files(aside: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut files = match regular_files(aside) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        files => files?,
-    };
+    let mut files = regular_files(aside)?;
+    files.retain(|path| name_of(path) != Some(MARK));
     files.sort_by_cached_key(|path| {
         let changed = fs::symlink_metadata(path).and_then(|data| data.modified()).ok();
         (changed, path.clone())
@@ -71,9 +87,14 @@ pub(super) fn name_of(path: &Path) -> Option<&str> {
     path.file_name().and_then(|name| name.to_str())
 }
 
+/// None where the directory is not there.
 fn regular_files(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
-    for entry in fs::read_dir(dir)? {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(files),
+        entries => entries?,
+    };
+    for entry in entries {
         let entry = entry?;
         // Not followed: a link or a pipe with such a name is nothing the original made.
         if entry.file_type()?.is_file() {

@@ -96,9 +96,8 @@ impl Courier {
         let Some(parsed) = aside::of_pod(name, &self.identity) else {
             return Ok(Err(io::ErrorKind::InvalidFilename.into()));
         };
-        let next = (*self.queue.watch().borrow()).max(self.lane.last_seq(Class::Log) + 1);
-        let fresh = Progress { offset: 0, first_seq: next, last_seq: next.saturating_sub(1) };
-        let mut progress = self.leftovers.ledger.progress(name).unwrap_or(fresh);
+        let known = self.leftovers.ledger().progress(name);
+        let mut progress = known.unwrap_or_else(|| self.fresh());
         let mut lines = match Lines::open(path, progress.offset) {
             Ok(lines) => lines,
             Err(error) => return Ok(Err(error)),
@@ -113,19 +112,23 @@ impl Courier {
                 self.rest()?;
                 self.remove_settled();
             }
+            if progress.offset == 0 {
+                // What was given up while the file waited was none of its lines.
+                progress = self.fresh();
+            }
             self.bring(&chunk.lines, &parsed)?;
             progress = Progress { offset: chunk.end, last_seq: self.lane.last_seq(Class::Log), ..progress };
-            // Once lines of it were given up, the next start has to read it from its beginning.
-            let noted = if self.has_gaps(&progress) {
-                self.leftovers.ledger.forget(name)
-            } else {
-                self.leftovers.ledger.note(name, progress)
-            };
-            if let Err(error) = noted {
+            if let Err(error) = self.leftovers.ledger().note(name, progress) {
                 tracing::warn!(%error, "cannot note how far a file is; a restart may repeat lines of it");
             }
             self.remove_settled();
         }
+    }
+
+    /// Of a file of which no line was brought.
+    fn fresh(&self) -> Progress {
+        let next = (*self.queue.watch().borrow()).max(self.lane.last_seq(Class::Log) + 1);
+        Progress { offset: 0, first_seq: next, last_seq: next.saturating_sub(1) }
     }
 
     /// Whether new lines might not find room beside more of the old ones. What is stored and delivered leaves only with what
@@ -188,6 +191,8 @@ impl Courier {
     }
 
     fn rest(&self) -> Result<(), Stopped> {
+        // Told when it failed first: a disk that is full or away may be back by now.
+        let _ = self.leftovers.ledger().catch_up();
         if self.lane.is_closed() {
             return Err(Stopped);
         }
@@ -196,20 +201,15 @@ impl Courier {
         Ok(())
     }
 
-    /// Whether some sink never got a line of the file.
-    fn has_gaps(&self, progress: &Progress) -> bool {
-        self.queue.given_up() > progress.first_seq
-    }
-
     /// Removes the files whose lines every sink has taken.
     fn remove_settled(&mut self) {
         // In that order: what is given up between the two calls is not settled by the first.
         let settled = self.queue.settled();
         while self.sent.front().is_some_and(|sent| sent.progress.last_seq < settled) {
             let Some(sent) = self.sent.pop_front() else { return };
-            let gaps = self.has_gaps(&sent.progress);
+            let gaps = self.leftovers.ledger().has_gaps(&sent.progress);
             let removed = if gaps { Ok(()) } else { fs::remove_file(&sent.path) }.and_then(|()| {
-                aside::name_of(&sent.path).map_or(Ok(()), |name| self.leftovers.ledger.forget(name))
+                aside::name_of(&sent.path).map_or(Ok(()), |name| self.leftovers.ledger().forget(name))
             });
             let file = sent.path.display();
             match removed {

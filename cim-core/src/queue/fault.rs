@@ -5,7 +5,7 @@
 
 use std::io;
 
-use cim_spool::{AppendError, Frame, FrameBuf, OpenError, Stream, SyncJob, SyncOutcome};
+use cim_spool::{AppendError, BeforeShedding, Frame, FrameBuf, OpenError, Stream, SyncJob, SyncOutcome};
 
 use super::state::State;
 use crate::books::DropReason;
@@ -165,6 +165,9 @@ impl State {
         for member in &self.members {
             stream.cursor(&member.name)?;
             stream.ack(&member.name, member.next);
+        }
+        if let Some(witness) = &self.witness {
+            stream.before_shedding(BeforeShedding::clone(witness));
         }
         self.stream = Some(stream);
         self.fault = None;

@@ -21,7 +21,7 @@ mod tail;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use cim_spool::{Frame, FrameBuf, Reader, TrimJob};
+use cim_spool::{BeforeShedding, Frame, FrameBuf, Reader, TrimJob};
 use cim_wire::Class;
 use tokio::sync::watch;
 
@@ -239,9 +239,10 @@ impl ClassQueue {
         self.lock().first_unstored()
     }
 
-    /// First sequence after the last record that some sink never got: shed, damaged, or refused for good.
-    pub(crate) fn given_up(&self) -> u64 {
-        self.lock().given_up
+    /// Registers the call for whenever some sink will never get a record: shed, damaged, or refused for good. It gets the first
+    /// sequence after such records, before a position that passes them is saved, and under the lock of the queue.
+    pub(crate) fn on_given_up(&self, witness: BeforeShedding) {
+        self.lock().tell_given_up(witness);
     }
 
     /// What stands at `from`, up to about `max_bytes`.

@@ -4,7 +4,7 @@
 //! only for those who can no longer get it: a sink that is still behind on the disk goes on there, and books the loss when it
 //! comes to the hole.
 
-use cim_spool::{FrameBuf, Stream};
+use cim_spool::{BeforeShedding, FrameBuf, Stream};
 
 use super::member::Member;
 use super::state::State;
@@ -42,7 +42,22 @@ impl Holes {
     }
 }
 
+/// Some sink never gets a record in front of `through`.
+pub(super) fn given_up(witness: Option<&BeforeShedding>, through: u64) {
+    if let Some(witness) = witness {
+        witness(through);
+    }
+}
+
 impl State {
+    /// From now on, what is given up is told before any position is saved that passes it.
+    pub(super) fn tell_given_up(&mut self, witness: BeforeShedding) {
+        if let Some(stream) = &mut self.stream {
+            stream.before_shedding(BeforeShedding::clone(&witness));
+        }
+        self.witness = Some(witness);
+    }
+
     /// Holds the buffer in memory alone.
     pub(super) fn store_in_memory(&mut self, buf: FrameBuf) -> Result<(), FrameBuf> {
         let size = buf.bytes();
@@ -87,7 +102,7 @@ impl State {
         let (first, end) = (frame.first_seq(), frame.last_seq() + 1);
         let stored = self.stored_seq();
         if self.first_open() < end {
-            self.given_up = self.given_up.max(end);
+            given_up(self.witness.as_ref(), end);
         }
         if self.first_open() < stored {
             self.holes.add(first, end);
@@ -102,7 +117,7 @@ impl State {
     /// Everything before `through` is gone.
     pub(super) fn give_up(&mut self, through: u64, reason: DropReason) {
         if self.first_open() < through {
-            self.given_up = self.given_up.max(through);
+            given_up(self.witness.as_ref(), through);
         }
         for member in &mut self.members {
             self.holes.lose(member, through, reason);

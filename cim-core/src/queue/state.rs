@@ -6,12 +6,14 @@
 
 use std::io;
 
-use cim_spool::{AppendError, FrameBuf, FramePool, OpenError, Reader, Stream, TrimJob, Trimmed};
+use cim_spool::{
+    AppendError, BeforeShedding, FrameBuf, FramePool, OpenError, Reader, Stream, TrimJob, Trimmed,
+};
 
 use super::Taken;
 use super::member::{Member, Settlement};
 use super::rules::{RESERVE_BYTES, Rules};
-use super::shed::Holes;
+use super::shed::{Holes, given_up};
 use super::tail::Tail;
 use crate::books::{Books, DropReason};
 use crate::budget::Budget;
@@ -37,8 +39,8 @@ pub(crate) struct State {
     /// First sequence whose sync failed, and that has not been written again.
     pub(super) suspect: Option<u64>,
     pub(super) lost: Vec<(&'static str, u64)>,
-    /// First sequence after the last record that some sink never got.
-    pub(super) given_up: u64,
+    /// Called before anything on the disk tells that records are given up, with the first sequence after them.
+    pub(super) witness: Option<BeforeShedding>,
     /// What some member will not find when it comes there.
     pub(super) holes: Holes,
 }
@@ -75,7 +77,7 @@ impl State {
             full: false,
             suspect: None,
             lost: Vec::new(),
-            given_up: 0,
+            witness: None,
             holes: Holes::default(),
         })
     }
@@ -193,7 +195,7 @@ impl State {
         let member = self.members.get_mut(member)?;
         member.settle(run);
         if let Some(last) = run.rejected.last() {
-            self.given_up = self.given_up.max(last + 1);
+            given_up(self.witness.as_ref(), last + 1);
         }
         let (name, next) = (member.name.clone(), member.next);
         self.moved(&name, next)
@@ -205,7 +207,7 @@ impl State {
         let before = member.books;
         self.holes.lose(member, through, reason);
         if member.books.dropped_total() > before.dropped_total() {
-            self.given_up = self.given_up.max(through);
+            given_up(self.witness.as_ref(), through);
         }
         let damaged = member.books.dropped_as(DropReason::Damaged) - before.dropped_as(DropReason::Damaged);
         let (name, next) = (member.name.clone(), member.next);

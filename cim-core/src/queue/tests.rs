@@ -280,3 +280,29 @@ fn a_sink_that_leaves_closes_its_books_and_opens_them_again_when_it_returns() {
     assert_eq!((back.accepted, back.taken_over, back.delivered, back.held), (5, 5, 3, 5));
     assert_eq!((books("b").handed_over, books("c").handed_over, books("c").delivered), (5, 0, 3));
 }
+
+/// Whatever the reason: who writes it down has to know before the position does.
+#[test]
+fn what_some_sink_never_gets_is_told_before_a_position_passes_it() {
+    type GivesUp = fn(&Scene);
+    let aged = Rules { max_age: Some(Duration::ZERO), ..strict(Level::Written) };
+    let ways: [(Rules, GivesUp); 3] = [
+        (strict(Level::Written), |scene| scene.queue.lose(0, 4, DropReason::Damaged)),
+        (strict(Level::Written), |scene| {
+            scene.queue.settle(0, &Settlement { rejected: vec![3], ..run(2, 4) });
+        }),
+        (aged, |scene| scene.queue.upkeep()),
+    ];
+    for (way, (rules, give_up)) in ways.into_iter().enumerate() {
+        let scene = Scene::with(rules, 1 << 20);
+        assert!(scene.commit(1));
+        let (told, saved) = (Arc::new(Mutex::new(Vec::new())), scene.disk.contents(&cursor("a")).unwrap());
+        let (tell, disk, before) = (Arc::clone(&told), scene.disk.clone(), saved.clone());
+        scene.queue.on_given_up(Arc::new(move |through| {
+            lock(&tell).push((through, disk.contents(&cursor("a")).unwrap() == before));
+        }));
+        give_up(&scene);
+        assert_eq!(lock(&told).first(), Some(&(4, true)), "way {way}");
+        assert_ne!(scene.disk.contents(&cursor("a")).unwrap(), saved, "way {way}");
+    }
+}

@@ -59,7 +59,7 @@ pub use pool::FramePool;
 pub use reader::{Read, Reader};
 pub use real::RealFiles;
 pub use recovery::{Loss, LossReason, Recovery};
-pub use retention::Shed;
+pub use retention::{BeforeShedding, Shed};
 pub use sim::{Crash, Fault, SimFiles};
 pub use spool::{SetAside, Spool, SpoolOptions, StreamOptions};
 pub use stream::Stream;

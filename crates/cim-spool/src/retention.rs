@@ -27,7 +27,16 @@ pub struct Shed {
     pub bytes: u64,
 }
 
+/// Called with the first sequence that stays.
+pub type BeforeShedding = Arc<dyn Fn(u64) + Send + Sync>;
+
 impl Stream {
+    /// Registers the call that is made before records are shed that some consumer has not passed. Nothing on the disk tells
+    /// yet by then that they go, so what the call writes there is never behind the positions.
+    pub fn before_shedding(&mut self, call: BeforeShedding) {
+        self.before_shedding = Some(call);
+    }
+
     /// Removes the oldest segment, also one that is being written, and moves cursors behind it. `None` when nothing
     /// is stored or the disk refuses.
     pub fn shed_oldest(&mut self) -> Option<Shed> {
@@ -43,6 +52,11 @@ impl Stream {
             let state = self.segments.lock();
             (state.list.front().copied()?, state.end_of(0))
         };
+        if let Some(call) = &self.before_shedding
+            && self.lowest_position() < end_seq
+        {
+            call(end_seq);
+        }
         for position in self.positions.values_mut() {
             *position = end_seq.max(*position);
         }

@@ -17,6 +17,7 @@ use crate::{
     meta::random_u64,
     pool::FramePool,
     reader::Reader,
+    retention::BeforeShedding,
     segments::{Segment, Segments},
     spool::{Home, StreamOptions},
     sync::Dirty,
@@ -54,6 +55,7 @@ pub struct Stream {
     pub(crate) dirty: Dirty,
     pub(crate) syncing: Weak<()>,
     pub(crate) synced: Option<u64>,
+    pub(crate) before_shedding: Option<BeforeShedding>,
     pool: FramePool,
 }
 
@@ -85,6 +87,7 @@ impl Stream {
             dirty,
             syncing: Weak::new(),
             synced: None,
+            before_shedding: None,
             pool: FramePool::default(),
         }
     }

@@ -10,7 +10,8 @@
 
 mod support;
 
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 use cim_spool::{AppendError, Crash, Fault, SimFiles, Spool, Stream, StreamOptions};
 use support::{append, buf_of, open, options, read_all, segments, stream_file, stream_options};
@@ -205,4 +206,24 @@ fn a_consumer_that_left_does_not_come_back_by_a_job_of_before() {
     stream.retire_cursor("other").unwrap();
     job.run();
     assert_eq!(disk.contents(&stream_file("other.cursor")), None);
+}
+
+/// Who writes down what is shed is never behind the positions, whatever ends the process in between; and what every consumer
+/// has is nobody's loss.
+#[test]
+fn shedding_is_told_before_it_is_on_the_disk_and_only_where_somebody_waits() {
+    let disk = SimFiles::new(1);
+    let (_spool, mut stream) = backlog(&disk, false);
+    let cursor = |disk: &SimFiles| disk.contents(Path::new("/spool/logs/sink.cursor")).unwrap();
+    let (told, saved) = (Arc::new(Mutex::new(Vec::new())), cursor(&disk));
+    let (tell, seen, before) = (Arc::clone(&told), disk.clone(), (saved.clone(), segments(&disk)));
+    stream.before_shedding(Arc::new(move |end| {
+        tell.lock().unwrap().push((end, (cursor(&seen), segments(&seen)) == before));
+    }));
+    let shed = stream.shed_oldest().unwrap();
+    assert_eq!(*told.lock().unwrap(), [(shed.last_seq + 1, true)]);
+    assert_ne!(cursor(&disk), saved);
+    stream.advance("sink", stream.next_seq());
+    assert!(stream.shed_oldest().is_some());
+    assert_eq!(told.lock().unwrap().len(), 1);
 }
