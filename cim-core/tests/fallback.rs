@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use cim_core::settings::{FallbackMode, Period, RouteSettings, RoutesSettings};
-use cim_core::{Cim, DeliveryErrorKind, DeliveryState, SinkProfile};
+use cim_core::settings::{Accept, FallbackMode, Period, RouteSettings, RoutesSettings, SpoolSettings};
+use cim_core::{Cim, CimBuilder, DeliveryErrorKind, DeliveryState, Durability, SinkProfile};
 use support::{Answer, Scripted, logs, numbered, send, send_together, settled, until};
 use tokio::sync::Notify;
 
@@ -30,13 +30,23 @@ fn engine_after(
     mode: FallbackMode,
     spool: Option<&Path>,
 ) -> Cim {
+    builder_after(after, main, spare, mode, spool).start().unwrap()
+}
+
+fn builder_after(
+    after: Duration,
+    main: &Arc<Scripted>,
+    spare: &Arc<Scripted>,
+    mode: FallbackMode,
+    spool: Option<&Path>,
+) -> CimBuilder {
     let mut logs = RouteSettings::to("main");
     logs.fallback = Some("spare".into());
     logs.fallback_after = format!("{}ms", after.as_millis()).parse::<Period>().unwrap();
     logs.fallback_mode = mode;
     let builder = spool.into_iter().fold(Cim::builder(), |builder, dir| builder.spool_dir(dir));
     let routes = RoutesSettings { logs, events: RouteSettings::to("main") };
-    builder.sink("main", main.sink()).sink("spare", spare.sink()).routes(routes).start().unwrap()
+    builder.sink("main", main.sink()).sink("spare", spare.sink()).routes(routes)
 }
 
 fn down(sink: &Scripted) {
@@ -312,4 +322,25 @@ async fn copies_go_on_behind_damage_in_the_spool() {
     up(&main);
     settled(&cim).await;
     assert_eq!(numbers(&main), readable);
+}
+
+/// What a final fallback took leaves the spool; a copy does not count.
+#[tokio::test]
+async fn a_final_fallback_has_to_make_records_as_safe_as_they_are_accepted() {
+    let (dir, main, spare) = (tempfile::tempdir().unwrap(), Scripted::new(), Scripted::new());
+    spare.profile.lock().unwrap().durability = Durability::Written;
+    let start = |mode, accept| {
+        let mut spool = SpoolSettings { dir: Some(dir.path().to_owned()), ..SpoolSettings::default() };
+        spool.logs.accept = accept;
+        builder_after(AFTER, &main, &spare, mode, None).spool(spool).start()
+    };
+    let text = start(FallbackMode::Final, Accept::Synced).unwrap_err().to_string();
+    assert_eq!(
+        text,
+        "routes.logs.sink_durability: fallback `spare` does not make records synced, the level they are accepted at; \
+         configure it to, or set sink_durability = \"accept\""
+    );
+    for (mode, accept) in [(FallbackMode::Copy, Accept::Synced), (FallbackMode::Final, Accept::Written)] {
+        start(mode, accept).unwrap().stop(Duration::from_secs(1)).await;
+    }
 }

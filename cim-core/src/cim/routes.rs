@@ -118,20 +118,22 @@ impl Plan {
         outlet
     }
 
+    /// A fallback of mode `copy` may promise less: what it got stays held until the sink itself has it.
     fn check_durability(&mut self, path: &str, level: Level) {
-        let weak: Vec<_> = self
-            .members
-            .iter()
-            .filter(|(_, outlet)| !outlet.profile().durability.covers(level))
-            .map(|(name, _)| name.clone())
+        let last = self.fallback.iter().filter(|_| self.fallback_mode == FallbackMode::Final);
+        let named = self.members.iter().map(|member| ("sink", member));
+        let weak: Vec<_> = named
+            .chain(last.map(|fallback| ("fallback", fallback)))
+            .filter(|(_, (_, outlet))| !outlet.profile().durability.covers(level))
+            .map(|(part, (name, _))| (part, name.clone()))
             .collect();
-        for name in weak {
+        for (part, name) in weak {
             let level = level.as_str();
             self.problem(
                 path,
                 "sink_durability",
                 format!(
-                    "sink `{name}` does not make records {level}, the level they are accepted at; \
+                    "{part} `{name}` does not make records {level}, the level they are accepted at; \
                      configure it to, or set sink_durability = \"accept\""
                 ),
             );
