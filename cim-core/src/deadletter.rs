@@ -1,160 +1,29 @@
 //! Records that no attempt will deliver: kept with the reason, bounded, for people to look at and replay.
 //!
 //! One spool stream for all of them. When it is full, the oldest letters go, and are counted. A second stream holds the notifications
-//! among them that were put back and are not settled yet.
-//! Layout of a stored letter: origin (1 byte) · sequence (8, little endian) · three texts with a 2-byte length each (route,
-//! reason, error) · the record as the queue stored it.
+//! among them that were put back and are not settled yet. Left out: what a letter is made of (`letter`).
+//! Invariants: a letter that is put is on the device before its record leaves its queue, and however often the disk fails to take
+//! it for sure, it is there once.
+
+mod letter;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use cim_spool::{AppendError, FrameBuf, OpenError, Read, Reader, Stream};
-use cim_wire::{Class, Encoding};
+use cim_spool::{AppendError, Frame, FrameBuf, OpenError, Read, Reader, Stream, SyncOutcome};
 use tokio::sync::Notify;
 
-use crate::clock;
-use crate::envelope::{Envelope, Prefix};
+pub use letter::{Letter, Origin};
 
 /// Name of the stream and of its one cursor.
 pub(crate) const STREAM: &str = "dead-letters";
 /// Name of the stream of notifications that were put back.
 pub(crate) const AGAIN: &str = "notifications";
 const CURSOR: &str = "kept";
-const MAX_TEXT: usize = 1024;
-
-/// Where a letter comes from, and is put back to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
-    /// The queue of a class.
-    Queue(Class),
-    /// A subscription of the application.
-    Subscription,
-}
-
-impl Origin {
-    const SUBSCRIPTION: u8 = 16;
-
-    const fn number(self) -> u8 {
-        match self {
-            Self::Queue(class) => class as u8,
-            Self::Subscription => Self::SUBSCRIPTION,
-        }
-    }
-
-    fn from_number(number: u8) -> Option<Self> {
-        if number == Self::SUBSCRIPTION {
-            Some(Self::Subscription)
-        } else {
-            Class::from_u8(number).map(Self::Queue)
-        }
-    }
-}
-
-/// One refused record.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Letter {
-    /// Where it comes from.
-    pub origin: Origin,
-    /// Sequence in its class, or number of the record in its partition.
-    pub seq: u64,
-    /// Route it was refused on, or id of the subscription.
-    pub route: String,
-    /// Kind of refusal.
-    pub reason: String,
-    /// What the sink said.
-    pub error: String,
-    record: Vec<u8>,
-}
-
-impl Letter {
-    pub(crate) fn new(
-        origin: Origin,
-        seq: u64,
-        route: &str,
-        reason: &str,
-        error: &str,
-        record: &[u8],
-    ) -> Self {
-        Self {
-            origin,
-            seq,
-            route: clipped(route),
-            reason: clipped(reason),
-            error: clipped(error),
-            record: record.to_vec(),
-        }
-    }
-
-    /// A notification of that subscription that was given up.
-    pub(crate) fn notification(
-        subscription: &str,
-        seq: u64,
-        reason: &str,
-        error: &str,
-        value: &[u8],
-    ) -> Self {
-        let prefix = Prefix::new(Encoding::Text, clock::now_ms(), None, &[], false);
-        let record = prefix.parts(value).concat();
-        Self::new(Origin::Subscription, seq, subscription, reason, error, &record)
-    }
-
-    /// Payload as the publisher sent it.
-    #[must_use]
-    pub fn payload(&self) -> &[u8] {
-        Envelope::parse(&self.record).map_or(&self.record, |envelope| envelope.payload)
-    }
-
-    /// When CIM took the record, milliseconds since the Unix epoch.
-    #[must_use]
-    pub fn arrived_ms(&self) -> u64 {
-        Envelope::parse(&self.record).map_or(0, |envelope| envelope.arrived_ms)
-    }
-
-    pub(crate) fn record(&self) -> &[u8] {
-        &self.record
-    }
-
-    fn encode(&self) -> Vec<u8> {
-        let mut out = vec![self.origin.number()];
-        out.extend_from_slice(&self.seq.to_le_bytes());
-        for text in [&self.route, &self.reason, &self.error] {
-            out.extend_from_slice(&u16::try_from(text.len()).unwrap_or(u16::MAX).to_le_bytes());
-            out.extend_from_slice(text.as_bytes());
-        }
-        out.extend_from_slice(&self.record);
-        out
-    }
-
-    fn decode(bytes: &[u8]) -> Option<Self> {
-        let (&origin, rest) = bytes.split_first()?;
-        let (seq, mut rest) = rest.split_first_chunk::<8>()?;
-        let mut text = || {
-            let (len, after) = rest.split_first_chunk::<2>()?;
-            let (text, after) = after.split_at_checked(usize::from(u16::from_le_bytes(*len)))?;
-            rest = after;
-            Some(String::from_utf8_lossy(text).into_owned())
-        };
-        let (route, reason, error) = (text()?, text()?, text()?);
-        Some(Self {
-            origin: Origin::from_number(origin)?,
-            seq: u64::from_le_bytes(*seq),
-            route,
-            reason,
-            error,
-            record: rest.to_vec(),
-        })
-    }
-}
-
-fn clipped(text: &str) -> String {
-    let mut end = text.len().min(MAX_TEXT);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text.get(..end).unwrap_or_default().to_owned()
-}
 
 /// Both stores. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -165,6 +34,29 @@ pub struct Letters {
     pub(crate) again: Arc<DeadLetters>,
 }
 
+/// Where a letter is that the disk has not taken for sure. With it the letter is put on, not stored a second time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Number of the stream among those of the store.
+    life: u64,
+    number: u64,
+}
+
+/// A letter that is not on the device.
+#[derive(Debug, thiserror::Error)]
+#[error("{why}")]
+pub(crate) struct NotPut {
+    /// Where it is nevertheless; to be handed in with the next attempt.
+    pub place: Option<Place>,
+    why: io::Error,
+}
+
+impl From<io::Error> for NotPut {
+    fn from(why: io::Error) -> Self {
+        Self { place: None, why }
+    }
+}
+
 /// A store.
 pub struct DeadLetters {
     inner: Mutex<Inner>,
@@ -173,7 +65,12 @@ pub struct DeadLetters {
 
 struct Inner {
     stream: Stream,
+    life: u64,
     evicted: u64,
+    /// The letters at the end of the stream that no sync has covered, one to a frame.
+    in_doubt: Vec<Frame>,
+    /// The last one put beside the others, while it is in doubt.
+    beside: Option<(Letter, Place)>,
 }
 
 impl Inner {
@@ -183,6 +80,63 @@ impl Inner {
         self.stream.ack(CURSOR, next);
         self.stream.save_cursors(true)?;
         Ok(next.saturating_sub(first))
+    }
+
+    fn put(&mut self, letter: &Letter, known: Option<Place>, may_shed: bool) -> Result<(), NotPut> {
+        let known = known.filter(|place| place.life == self.life);
+        self.rewrite_doubtful().map_err(|why| NotPut { place: known, why })?;
+        let place = match known {
+            Some(place) if self.in_doubt.iter().all(|frame| frame.first_seq() != place.number) => {
+                // Another letter's sync has covered it, or it has left the store since, as any letter may.
+                return Ok(());
+            }
+            Some(place) => place,
+            None => self.append(letter, may_shed)?,
+        };
+        self.sync().map_err(|why| NotPut { place: Some(place), why })
+    }
+
+    /// What a failed sync left in doubt goes to a new segment before anything else: its file is never synced again, because
+    /// the kernel may have dropped what it could not write.
+    fn rewrite_doubtful(&mut self) -> io::Result<()> {
+        let first = self.stream.first_seq();
+        self.in_doubt.retain(|frame| frame.first_seq() >= first);
+        if self.in_doubt.is_empty() {
+            return Ok(());
+        }
+        self.stream.reappend(&self.in_doubt).map_err(io::Error::other)
+    }
+
+    fn append(&mut self, letter: &Letter, may_shed: bool) -> io::Result<Place> {
+        let bytes = letter.encode();
+        let mut buf = FrameBuf::with_target(bytes.len());
+        buf.push(&[&bytes]);
+        let frame = loop {
+            let (error, back) = match self.stream.append(buf) {
+                Ok(frame) => break frame,
+                Err(failed) => failed,
+            };
+            buf = back;
+            let full = may_shed && matches!(error, AppendError::Full { .. } | AppendError::NoSpace(_));
+            match full.then(|| self.stream.shed_oldest()).flatten() {
+                Some(shed) => self.evicted += shed.records,
+                None => return Err(io::Error::other(error)),
+            }
+        };
+        let place = Place { life: self.life, number: frame.first_seq() };
+        self.in_doubt.push(frame);
+        Ok(place)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        if let Some(mut job) = self.stream.begin_sync() {
+            let result = job.run();
+            if let SyncOutcome::Failed { error, .. } = self.stream.finish_sync(job, result) {
+                return Err(error);
+            }
+        }
+        self.in_doubt.clear();
+        Ok(())
     }
 }
 
@@ -195,24 +149,35 @@ impl std::fmt::Debug for DeadLetters {
 impl DeadLetters {
     pub(crate) fn open(mut stream: Stream) -> Result<Self, OpenError> {
         stream.cursor(CURSOR)?;
-        Ok(Self { inner: Mutex::new(Inner { stream, evicted: 0 }), news: Notify::new() })
+        let inner = Inner { stream, life: 0, evicted: 0, in_doubt: Vec::new(), beside: None };
+        Ok(Self { inner: Mutex::new(inner), news: Notify::new() })
     }
 
-    /// Goes on in another stream, when the spool directory was lost.
+    /// Goes on in another stream of the same size, when the spool directory was lost.
     pub(crate) fn replace(&self, mut stream: Stream) -> Result<(), OpenError> {
         stream.cursor(CURSOR)?;
-        self.lock().stream = stream;
+        let mut inner = self.lock();
+        inner.stream = stream;
+        // Places in the old one say nothing here.
+        inner.life += 1;
+        inner.in_doubt.clear();
         Ok(())
     }
 
-    /// Stores a letter; where there is no room, the oldest ones go.
-    pub(crate) fn put(&self, letter: &Letter) -> io::Result<()> {
-        self.append(letter, true)
+    /// Stores a letter; where there is no room, the oldest ones go. `place`: where an earlier attempt left it.
+    pub(crate) fn put(&self, letter: &Letter, place: Option<Place>) -> Result<(), NotPut> {
+        self.lock().put(letter, place, true)
     }
 
-    /// Stores a letter, and fails where there is no room.
-    pub(crate) fn put_beside(&self, letter: &Letter) -> io::Result<()> {
-        self.append(letter, false)?;
+    /// Stores a letter, and fails where there is no room. One that was left in doubt is recognised when it comes next.
+    pub(crate) fn put_beside(&self, letter: &Letter) -> Result<(), NotPut> {
+        let mut inner = self.lock();
+        let place = inner.beside.take().filter(|(last, _)| last == letter).map(|(_, place)| place);
+        let put = inner.put(letter, place, false);
+        inner.beside =
+            put.as_ref().err().and_then(|failed| failed.place).map(|place| (letter.clone(), place));
+        drop(inner);
+        put?;
         self.news.notify_one();
         Ok(())
     }
@@ -223,34 +188,6 @@ impl DeadLetters {
     /// May be dropped and called again.
     pub(crate) async fn is_new(&self) {
         self.news.notified().await;
-    }
-
-    fn append(&self, letter: &Letter, may_shed: bool) -> io::Result<()> {
-        let bytes = letter.encode();
-        let mut inner = self.lock();
-        let mut buf = FrameBuf::with_target(bytes.len());
-        buf.push(&[&bytes]);
-        loop {
-            let (error, back) = match inner.stream.append(buf) {
-                Ok(_) => break,
-                Err(failed) => failed,
-            };
-            buf = back;
-            let full = may_shed && matches!(error, AppendError::Full { .. } | AppendError::NoSpace(_));
-            match full.then(|| inner.stream.shed_oldest()).flatten() {
-                Some(shed) => inner.evicted += shed.records,
-                None => return Err(io::Error::other(error)),
-            }
-        }
-        match inner.stream.begin_sync() {
-            Some(mut job) => {
-                let result = job.run();
-                let failed = result.as_ref().err().map(|error| io::Error::other(error.to_string()));
-                inner.stream.finish_sync(job, result);
-                failed.map_or(Ok(()), Err)
-            }
-            None => Ok(()),
-        }
     }
 
     /// The letters kept, oldest first.
@@ -353,31 +290,4 @@ fn letters_from(mut reader: Reader, first: u64, bytes: usize) -> io::Result<Vec<
         }
     }
     Ok(letters)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn a_letter_is_read_back(seq: u64, reason in "[a-z]{0,20}", error: String, record: Vec<u8>) {
-            let letter = Letter::new(Origin::Queue(Class::Event), seq, "events", &reason, &error, &record);
-            prop_assert_eq!(Letter::decode(&letter.encode()), Some(letter));
-        }
-
-        #[test]
-        fn a_notification_is_read_back_with_its_value(seq: u64, value: Vec<u8>) {
-            let letter = Letter::notification("123456", seq, "refused", "no", &value);
-            let read = Letter::decode(&letter.encode()).unwrap();
-            prop_assert_eq!((read.origin, read.payload()), (Origin::Subscription, &value[..]));
-            prop_assert_eq!(read, letter);
-        }
-
-        #[test]
-        fn any_bytes_are_read_without_panic(bytes: Vec<u8>) {
-            let _ = Letter::decode(&bytes);
-        }
-    }
 }

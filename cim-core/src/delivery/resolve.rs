@@ -4,6 +4,7 @@
 //! Order is kept: nothing after the run is sent before the run is settled (copies for a fallback excepted).
 
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::condition::DeliveryState;
@@ -12,7 +13,7 @@ use super::outlet::Attempt;
 use super::span::Span;
 use super::worker::{Phase, Worker};
 use crate::contract::DeliveryError;
-use crate::deadletter::{Letter, Origin};
+use crate::deadletter::{DeadLetters, Letter, Origin};
 use crate::queue::Settlement;
 use crate::settings::FallbackMode;
 
@@ -152,26 +153,37 @@ impl Worker {
             run.settlement.rejected.push(seq);
             return true;
         };
-        let Some((_, record)) = run.span.records().find(|(at, _)| *at == seq) else { return true };
-        let letter = Letter::new(Origin::Queue(self.queue.class()), seq, &self.label, reason, text, record);
-        let letter = std::sync::Arc::new(letter);
-        loop {
-            let (store, copy) = (std::sync::Arc::clone(store), std::sync::Arc::clone(&letter));
-            let put = tokio::task::spawn_blocking(move || store.put(&copy)).await;
-            match put.unwrap_or_else(|panic| Err(std::io::Error::other(panic))) {
-                Ok(()) => break,
-                Err(error) => {
-                    tracing::error!(route = %self.label, seq, %error, "cannot store a dead letter; it stays held");
-                    self.condition.waits(DeliveryState::Suspended, Duration::from_secs(1));
-                    if !self.wait(Duration::from_secs(1)).await {
-                        return false;
-                    }
-                }
-            }
+        let Some(letter) = self.letter(run, seq, reason, text) else { return true };
+        if !self.put(store, letter, seq).await {
+            return false;
         }
         tracing::warn!(route = %self.label, seq, reason, error = %text, "record moved to the dead letters");
         run.settlement.dead.push(seq);
         true
+    }
+
+    /// Stores a letter, however long the disk does not take it. False: stopped on the way.
+    async fn put(&self, store: &Arc<DeadLetters>, letter: Letter, seq: u64) -> bool {
+        let (letter, mut place) = (Arc::new(letter), None);
+        loop {
+            let (store, letter) = (Arc::clone(store), Arc::clone(&letter));
+            let put = tokio::task::spawn_blocking(move || store.put(&letter, place)).await;
+            let Err(failed) = put.unwrap_or_else(|panic| Err(std::io::Error::other(panic).into())) else {
+                return true;
+            };
+            tracing::error!(route = %self.label, seq, error = %failed, "cannot store a dead letter; it stays held");
+            place = failed.place.or(place);
+            self.condition.waits(DeliveryState::Suspended, Duration::from_secs(1));
+            if !self.wait(Duration::from_secs(1)).await {
+                return false;
+            }
+        }
+    }
+
+    /// The letter of a record of the run.
+    fn letter(&self, run: &Run, seq: u64, reason: &'static str, text: &str) -> Option<Letter> {
+        let (_, record) = run.span.records().find(|(at, _)| *at == seq)?;
+        Some(Letter::new(Origin::Queue(self.queue.class()), seq, &self.label, reason, text, record))
     }
 
     /// Waits before the next attempt; a fallback that wants copies gets them meanwhile.

@@ -18,6 +18,8 @@ use crate::envelope::Prefix;
 use crate::queue::{ClassQueue, Rules};
 use crate::settings::{FallbackMode, OnFault, WhenFull};
 
+mod letters;
+
 /// Time stands still while anything works, so this is over only when nothing comes any more.
 const PATIENCE: Duration = Duration::from_secs(60);
 

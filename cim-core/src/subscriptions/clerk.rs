@@ -17,7 +17,7 @@ use super::lane::Lane;
 use super::settling::{Dead, Rules, Why};
 use super::tally::Tallies;
 use crate::catalog;
-use crate::deadletter::{Letter, Letters};
+use crate::deadletter::{Letter, Letters, NotPut, Place};
 
 /// Bytes of letters that are taken back together.
 const LOAD: usize = 256 << 10;
@@ -55,7 +55,9 @@ pub(super) struct Clerk {
     rules: Rules,
     tallies: Arc<Tallies>,
     graves: VecDeque<Dead>,
-    job: Option<(Job, JoinHandle<io::Result<Numbered>>)>,
+    /// Where the letter of the first grave is, while the disk has not taken it for sure.
+    place: Option<Place>,
+    job: Option<(Job, JoinHandle<Result<Numbered, NotPut>>)>,
     /// No job before that.
     rests_until: Option<Instant>,
     /// How far what was put back is settled.
@@ -75,6 +77,7 @@ impl Clerk {
             rules,
             tallies,
             graves: VecDeque::new(),
+            place: None,
             job: None,
             rests_until: None,
             settled: Lane::default(),
@@ -101,21 +104,21 @@ impl Clerk {
             return;
         };
         if let Some(dead) = self.graves.front() {
-            let letter = self.letter(dead);
-            self.begin(Job::Bury, move || letters.dead.put(&letter).map(|()| Vec::new()));
+            let (letter, place) = (self.letter(dead), self.place);
+            self.begin(Job::Bury, move || letters.dead.put(&letter, place).map(|()| Vec::new()));
         } else if let Some(next) = self.settled.news().and_then(|next| u64::try_from(next).ok()) {
             let forget = move || match next.checked_sub(1) {
-                Some(last) => letters.again.forget_through(last).map(|_| Vec::new()),
+                Some(last) => Ok(letters.again.forget_through(last).map(|_| Vec::new())?),
                 None => Ok(Vec::new()),
             };
             self.begin(Job::Forget(next), forget);
         } else if self.has_more && may_load {
             let next = self.next;
-            self.begin(Job::Load, move || letters.again.some_from(next, LOAD));
+            self.begin(Job::Load, move || Ok(letters.again.some_from(next, LOAD)?));
         }
     }
 
-    fn begin(&mut self, job: Job, work: impl FnOnce() -> io::Result<Numbered> + Send + 'static) {
+    fn begin(&mut self, job: Job, work: impl FnOnce() -> Result<Numbered, NotPut> + Send + 'static) {
         self.job = Some((job, spawn_blocking(work)));
     }
 
@@ -138,7 +141,7 @@ impl Clerk {
             }
         };
         tokio::select! {
-            result = job => self.ended(result.unwrap_or_else(|panic| Err(io::Error::other(panic)))),
+            result = job => self.ended(result.unwrap_or_else(|panic| Err(io::Error::other(panic).into()))),
             () = letters.again.is_new() => {
                 self.has_more = true;
                 Done::Nothing
@@ -161,11 +164,14 @@ impl Clerk {
         Done::Buried(dead)
     }
 
-    fn ended(&mut self, result: io::Result<Numbered>) -> Done {
+    fn ended(&mut self, result: Result<Numbered, NotPut>) -> Done {
         let Some((job, _)) = self.job.take() else { return Done::Nothing };
         let found = match result {
             Ok(found) => found,
             Err(error) => {
+                if job == Job::Bury {
+                    self.place = error.place.or(self.place);
+                }
                 self.rests_until = Some(Instant::now() + PAUSE);
                 let trouble =
                     format!("the store of dead letters cannot be used; again in {PAUSE:?}: {error}");
@@ -176,7 +182,10 @@ impl Clerk {
         };
         self.tallies.set_trouble(None);
         match job {
-            Job::Bury => self.graves.pop_front().map_or(Done::Nothing, |dead| self.told(dead)),
+            Job::Bury => {
+                self.place = None;
+                self.graves.pop_front().map_or(Done::Nothing, |dead| self.told(dead))
+            }
             Job::Forget(next) => {
                 self.settled.noted(i64::try_from(next).unwrap_or(i64::MAX));
                 Done::Nothing
@@ -232,3 +241,6 @@ impl Clerk {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,126 @@
+//! Records that a sink refuses for good, and a store of dead letters on a disk that fails.
+
+use cim_spool::Crash;
+
+use super::*;
+use crate::books::DropReason;
+use crate::contract::DeliveryErrorKind;
+use crate::deadletter::{self, DeadLetters};
+
+/// Refuses records of that size for good, and keeps the numbers of the others.
+struct Picky {
+    refused: usize,
+    shelf: Shelf,
+}
+
+#[async_trait]
+impl Component for Picky {
+    fn name(&self) -> &str {
+        "picky"
+    }
+}
+
+#[async_trait]
+impl LogSink for Picky {
+    fn profile(&self) -> SinkProfile {
+        self.shelf.profile
+    }
+    async fn deliver(&self, batch: &Batch<LogRecord<'_>>) -> Result<(), DeliveryError> {
+        if batch.iter().any(|record| record.log.text().len() == self.refused) {
+            return Err(DeliveryError::new(DeliveryErrorKind::TooLarge, "too large"));
+        }
+        self.shelf.deliver(batch).await
+    }
+}
+
+/// A queue in memory, and a store of dead letters on a disk of its own.
+struct Post {
+    disk: SimFiles,
+    queue: Arc<ClassQueue>,
+    store: Arc<DeadLetters>,
+    _spool: Spool,
+}
+
+fn opened(disk: &SimFiles, max_bytes: u64) -> (Spool, DeadLetters) {
+    let options = SpoolOptions { reserve_bytes: 0, ..SpoolOptions::new("/spool", "demo/demo-0") };
+    let mut spool = Spool::open(Arc::new(disk.clone()), options).unwrap();
+    let (stream, _) = spool.stream(StreamOptions::new(deadletter::STREAM, 1 << 20, max_bytes)).unwrap();
+    (spool, DeadLetters::open(stream).unwrap())
+}
+
+impl Post {
+    fn new(max_bytes: u64) -> Self {
+        let disk = SimFiles::new(1);
+        let (spool, store) = opened(&disk, max_bytes);
+        let rules = Rules {
+            level: Level::Memory,
+            when_full: WhenFull::Block,
+            on_fault: OnFault::Degrade,
+            max_age: None,
+            tail_bytes: 0,
+        };
+        let queue =
+            ClassQueue::open(Class::Log, 1, rules, Budget::new(8 << 20), None, &["a".to_owned()]).unwrap();
+        Self { disk, queue: Arc::new(queue), store: Arc::new(store), _spool: spool }
+    }
+
+    fn publish(&self, bytes: usize) {
+        let mut buf = FrameBuf::with_target(1024);
+        let prefix = Prefix::new(Encoding::Text, 0, None, b"", false);
+        buf.push(&prefix.parts(&vec![b'x'; bytes]));
+        let Ok((end, _)) = self.queue.commit(buf, false) else { panic!("no room") };
+        self.queue.announce(end);
+    }
+
+    fn worker(&self, sink: Arc<dyn LogSink>, spare: Option<Arc<dyn LogSink>>, phase: Phase) -> Worker {
+        let fallback = |spare| Fallback {
+            outlet: Outlet::Logs(spare),
+            after: Duration::ZERO,
+            mode: FallbackMode::Final,
+        };
+        Worker {
+            queue: Arc::clone(&self.queue),
+            member: 0,
+            label: "logs".to_owned(),
+            outlet: Outlet::Logs(sink),
+            primary_due: spare.as_ref().map(|_| Instant::now() + PATIENCE),
+            fallback: spare.map(fallback),
+            dead_letters: Some(Arc::clone(&self.store)),
+            condition: Arc::new(Condition::new()),
+            phase: watch::Sender::new(phase).subscribe(),
+            seen_before: 0,
+            copied_to: 0,
+        }
+    }
+
+    /// Delivers what was published, to a sink that refuses records of that size; returns the numbers that it took.
+    async fn drain(&self, refused: usize) -> Vec<u64> {
+        let sink = Arc::new(Picky { refused, shelf: Shelf::default() });
+        let worker = self.worker(Arc::clone(&sink) as Arc<dyn LogSink>, None, Phase::Draining);
+        timeout(PATIENCE, worker.run()).await.expect("it ends");
+        sink.shelf.got.lock().unwrap().clone()
+    }
+
+    /// Delivered, dead, dropped.
+    fn books(&self) -> (u64, u64, u64) {
+        let books = self.queue.books().swap_remove(0).1;
+        assert!(books.balanced(), "{books:?}");
+        (books.delivered, books.dead_lettered, books.dropped_as(DropReason::Rejected))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_letter_whose_sync_fails_is_stored_once_and_for_sure() {
+    for failures in [1, 3] {
+        let post = Post::new(16 << 20);
+        post.publish(100);
+        post.publish(8);
+        post.disk.fail_syncs(failures);
+        assert_eq!(post.drain(100).await, [2]);
+        assert_eq!(post.books(), (1, 1, 0));
+        assert_eq!(post.store.list().unwrap().len(), 1, "after {failures} failed syncs");
+        post.disk.crash(Crash::Power);
+        let (_spool, store) = opened(&post.disk, 16 << 20);
+        assert_eq!(store.list().unwrap().len(), 1, "a power loss takes what the failed sync left");
+    }
+}
