@@ -13,7 +13,7 @@ pub enum DropReason {
     MaxAge,
     /// Lost to damage on disk; also counted in `cim_spool_lost_records_total`.
     Damaged,
-    /// Refused by the sink, and there is no dead-letter store.
+    /// Refused by the sink, and there is no dead-letter store that it could be put into.
     Rejected,
     /// Accepted in memory only, and the process ended.
     Shutdown,

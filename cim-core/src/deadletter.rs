@@ -3,7 +3,7 @@
 //! One spool stream for all of them. When it is full, the oldest letters go, and are counted. A second stream holds the notifications
 //! among them that were put back and are not settled yet. Left out: what a letter is made of (`letter`).
 //! Invariants: a letter that is put is on the device before its record leaves its queue, and however often the disk fails to take
-//! it for sure, it is there once.
+//! it for sure, it is there once; one that there can be no room for costs no other one.
 
 mod letter;
 #[cfg(test)]
@@ -61,6 +61,8 @@ impl From<io::Error> for NotPut {
 pub struct DeadLetters {
     inner: Mutex<Inner>,
     news: Notify,
+    /// Most bytes of a letter that there can be room for.
+    largest: u64,
 }
 
 struct Inner {
@@ -109,6 +111,7 @@ impl Inner {
 
     fn append(&mut self, letter: &Letter, may_shed: bool) -> io::Result<Place> {
         let bytes = letter.encode();
+        let may_shed = may_shed && bytes.len() as u64 <= self.stream.largest_record();
         let mut buf = FrameBuf::with_target(bytes.len());
         buf.push(&[&bytes]);
         let frame = loop {
@@ -149,8 +152,9 @@ impl std::fmt::Debug for DeadLetters {
 impl DeadLetters {
     pub(crate) fn open(mut stream: Stream) -> Result<Self, OpenError> {
         stream.cursor(CURSOR)?;
+        let largest = stream.largest_record();
         let inner = Inner { stream, life: 0, evicted: 0, in_doubt: Vec::new(), beside: None };
-        Ok(Self { inner: Mutex::new(inner), news: Notify::new() })
+        Ok(Self { inner: Mutex::new(inner), news: Notify::new(), largest })
     }
 
     /// Goes on in another stream of the same size, when the spool directory was lost.
@@ -162,6 +166,11 @@ impl DeadLetters {
         inner.life += 1;
         inner.in_doubt.clear();
         Ok(())
+    }
+
+    /// Whether there can be room for the letter, when all others have gone.
+    pub(crate) fn can_hold(&self, letter: &Letter) -> bool {
+        letter.encoded_len() as u64 <= self.largest
     }
 
     /// Stores a letter; where there is no room, the oldest ones go. `place`: where an earlier attempt left it.

@@ -104,6 +104,12 @@ impl Letter {
         &self.record
     }
 
+    /// Bytes of the stored letter.
+    pub(super) fn encoded_len(&self) -> usize {
+        let texts = [&self.route, &self.reason, &self.error].map(|text| size_of::<u16>() + text.len());
+        1 + size_of::<u64>() + texts.iter().sum::<usize>() + self.record.len()
+    }
+
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = vec![self.origin.number()];
         out.extend_from_slice(&self.seq.to_le_bytes());
@@ -153,7 +159,9 @@ mod tests {
         #[test]
         fn a_letter_is_read_back(seq: u64, reason in "[a-z]{0,20}", error: String, record: Vec<u8>) {
             let letter = Letter::new(Origin::Queue(Class::Event), seq, "events", &reason, &error, &record);
-            prop_assert_eq!(Letter::decode(&letter.encode()), Some(letter));
+            let stored = letter.encode();
+            prop_assert_eq!(stored.len(), letter.encoded_len());
+            prop_assert_eq!(Letter::decode(&stored), Some(letter));
         }
 
         #[test]

@@ -1,9 +1,10 @@
-//! A store whose disk fails to take letters for sure.
+//! A store whose disk fails to take letters for sure, and how large a letter may be.
 
 use cim_spool::{Crash, SimFiles, Spool, SpoolOptions, StreamOptions};
 use cim_wire::Class;
 
 use super::*;
+use crate::settings::DeadLetterSettings;
 
 fn opened(disk: &SimFiles, max_bytes: u64) -> (Spool, Stream) {
     let options = SpoolOptions { reserve_bytes: 0, ..SpoolOptions::new("/spool", "demo/demo-0") };
@@ -107,4 +108,30 @@ fn a_letter_put_beside_others_again_after_a_failed_sync_is_there_once() {
         scene.store.put_beside(&letter(seq, 10)).unwrap();
     }
     assert_eq!(scene.seqs(), [1, 2, 2], "equal ones are told apart where nothing failed");
+}
+
+#[test]
+fn the_largest_letter_is_stored_and_the_next_larger_one_costs_no_other() {
+    // Sizes around the border, because a shorter letter has a shorter length in front.
+    for max_bytes in [1 << 10, 4 << 10, 2 << 20] {
+        let scene = Scene::new(max_bytes);
+        let beside = letter(0, 0).encoded_len();
+        let largest = usize::try_from(scene.store.largest).unwrap() - beside;
+        scene.store.put(&letter(1, 10), None).unwrap();
+        assert!(scene.store.can_hold(&letter(2, largest)) && !scene.store.can_hold(&letter(2, largest + 1)));
+        scene.store.put(&letter(2, largest + 64), None).unwrap_err();
+        assert_eq!((scene.seqs(), scene.store.evicted()), (vec![1], 0));
+        scene.store.put(&letter(2, largest), None).unwrap();
+        assert_eq!(scene.seqs(), [2]);
+    }
+}
+
+#[test]
+fn the_smallest_store_that_can_be_configured_holds_the_largest_record() {
+    let scene = Scene::new(DeadLetterSettings::LEAST.get());
+    // A payload of 1 MiB, its headers included, and all that the envelope and the letter put in front.
+    let text = "x".repeat(2000);
+    let letter = Letter::new(Origin::Queue(Class::Log), 1, &text, &text, &text, &vec![b'x'; (1 << 20) + 269]);
+    assert!(scene.store.can_hold(&letter));
+    scene.store.put(&letter, None).unwrap();
 }

@@ -146,17 +146,17 @@ impl Worker {
                 return;
             }
             let Some((error, open)) = attempt.failed else { continue };
+            let (kind, text) = (error.kind().as_str(), describe(&error));
             match decide(&error, group.len() == 1, 1, 0.0) {
                 Decision::Split => run.split(&open),
                 // The sink itself gets it later.
                 Decision::DeadLetter if !for_good => {}
-                Decision::DeadLetter if self.dead_letters.is_some() => {
-                    let (kind, text) = (error.kind().as_str(), describe(&error));
+                Decision::DeadLetter if self.has_place_for(run, &open, kind, &text) => {
                     if !self.set_aside(run, open, kind, &text).await {
                         return;
                     }
                 }
-                // Without a place for letters a record that the sink may well take would be lost.
+                // Without a place for its letter a record that the sink may well take would be lost.
                 Decision::DeadLetter | Decision::Retry(_) | Decision::Suspend(_) => {
                     run.open.push(open);
                     return;

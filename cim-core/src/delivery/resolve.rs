@@ -146,7 +146,7 @@ impl Worker {
         true
     }
 
-    /// Puts one record into the dead-letter store. Without a store it is dropped, and counted as such.
+    /// Puts one record into the dead-letter store. Where that has no place for it, it is dropped, and counted as such.
     async fn put_aside(&self, run: &mut Run, seq: u64, reason: &'static str, text: &str) -> bool {
         let Some(store) = &self.dead_letters else {
             tracing::error!(route = %self.label, seq, reason, error = %text, "record dropped: no dead-letter store");
@@ -154,6 +154,13 @@ impl Worker {
             return true;
         };
         let Some(letter) = self.letter(run, seq, reason, text) else { return true };
+        if !store.can_hold(&letter) {
+            // No wait makes room for it, and what stands behind it would wait as well.
+            tracing::error!(route = %self.label, seq, reason, error = %text, bytes = letter.record().len(),
+                "record dropped: larger than the whole dead-letter store");
+            run.settlement.rejected.push(seq);
+            return true;
+        }
         if !self.put(store, letter, seq).await {
             return false;
         }
@@ -184,6 +191,13 @@ impl Worker {
     fn letter(&self, run: &Run, seq: u64, reason: &'static str, text: &str) -> Option<Letter> {
         let (_, record) = run.span.records().find(|(at, _)| *at == seq)?;
         Some(Letter::new(Origin::Queue(self.queue.class()), seq, &self.label, reason, text, record))
+    }
+
+    /// Whether each of these records can become a letter.
+    pub(super) fn has_place_for(&self, run: &Run, seqs: &[u64], reason: &'static str, text: &str) -> bool {
+        let Some(store) = &self.dead_letters else { return false };
+        let mut letters = seqs.iter().filter_map(|seq| self.letter(run, *seq, reason, text));
+        letters.all(|letter| store.can_hold(&letter))
     }
 
     /// Waits before the next attempt; a fallback that wants copies gets them meanwhile.

@@ -11,7 +11,7 @@ pub(crate) struct Settlement {
     pub end: u64,
     /// Sequences put into the dead-letter store, in order.
     pub dead: Vec<u64>,
-    /// Sequences refused for good where no dead-letter store exists, in order.
+    /// Sequences refused for good that no dead-letter store can hold, in order.
     pub rejected: Vec<u64>,
     /// The sink never acknowledges.
     pub unacknowledged: bool,

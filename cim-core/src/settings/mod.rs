@@ -109,9 +109,15 @@ impl ClassSettings {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub struct DeadLetterSettings {
-    /// Most bytes of refused records; the oldest make room and are counted. Notifications that were put back have as much
-    /// for themselves.
+    /// Most bytes of refused records, at least `2MiB`; the oldest make room and are counted. Notifications that were put back
+    /// have as much for themselves.
     pub max_bytes: ByteSize,
+}
+
+impl DeadLetterSettings {
+    /// The smallest store: a record of 1 MiB, the most that a NATS message may be here, with its reason, fits in. The program
+    /// refuses less; where an engine that is embedded has less, a record that does not fit is dropped as `rejected`.
+    pub const LEAST: ByteSize = ByteSize::mib(2);
 }
 
 impl Default for DeadLetterSettings {

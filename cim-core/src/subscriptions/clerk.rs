@@ -31,6 +31,8 @@ type Numbered = Vec<(u64, Letter)>;
 enum Job {
     /// The first grave becomes a letter.
     Bury,
+    /// The first grave is larger than the whole store.
+    Drop,
     /// What was put back before that number is forgotten.
     Forget(u64),
     /// More of what was put back is read.
@@ -105,7 +107,11 @@ impl Clerk {
         };
         if let Some(dead) = self.graves.front() {
             let (letter, place) = (self.letter(dead), self.place);
-            self.begin(Job::Bury, move || letters.dead.put(&letter, place).map(|()| Vec::new()));
+            if letters.dead.can_hold(&letter) {
+                self.begin(Job::Bury, move || letters.dead.put(&letter, place).map(|()| Vec::new()));
+            } else {
+                self.begin(Job::Drop, || Ok(Vec::new()));
+            }
         } else if let Some(next) = self.settled.news().and_then(|next| u64::try_from(next).ok()) {
             let forget = move || match next.checked_sub(1) {
                 Some(last) => Ok(letters.again.forget_through(last).map(|_| Vec::new())?),
@@ -156,10 +162,14 @@ impl Clerk {
     /// Without a store what was given up is lost.
     async fn without_store(&mut self) -> Done {
         let Some(dead) = self.graves.pop_front() else { return std::future::pending().await };
+        self.dropped(dead, "no dead-letter store")
+    }
+
+    fn dropped(&self, dead: Dead, why: &'static str) -> Done {
         let (reason, error) = self.reason(&dead);
         tracing::error!(
             subscription = %dead.key.subscription, seq = dead.seq, reason, error,
-            "notification dropped: no dead-letter store"
+            "notification dropped: {why}"
         );
         Done::Buried(dead)
     }
@@ -186,6 +196,10 @@ impl Clerk {
                 self.place = None;
                 self.graves.pop_front().map_or(Done::Nothing, |dead| self.told(dead))
             }
+            Job::Drop => match self.graves.pop_front() {
+                Some(dead) => self.dropped(dead, "larger than the whole dead-letter store"),
+                None => Done::Nothing,
+            },
             Job::Forget(next) => {
                 self.settled.noted(i64::try_from(next).unwrap_or(i64::MAX));
                 Done::Nothing

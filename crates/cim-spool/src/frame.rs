@@ -12,6 +12,8 @@ use crate::format::{FRAME_HEADER, FrameHeader, padded, read_length, write_length
 
 /// Longest length in front of a record, in bytes.
 const MAX_LENGTH: usize = 5;
+/// Most bytes of a frame with one record beside the record, before padding.
+pub(crate) const OVERHEAD: usize = FRAME_HEADER + MAX_LENGTH;
 
 /// Records being gathered for one frame. One buffer, growing with what is pushed.
 #[derive(Debug)]

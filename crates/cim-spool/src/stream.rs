@@ -13,7 +13,7 @@ use crate::{
     error::AppendError,
     files::SpoolFile,
     format::{BLOCK, MAX_FRAME, SegmentHeader, name_hash},
-    frame::{Frame, FrameBuf},
+    frame::{Frame, FrameBuf, OVERHEAD},
     meta::random_u64,
     pool::FramePool,
     reader::Reader,
@@ -146,6 +146,13 @@ impl Stream {
     /// The limit of [`bytes`](Self::bytes).
     pub fn max_bytes(&self) -> u64 {
         self.options.max_bytes
+    }
+
+    /// Most bytes of a record in a frame of its own that there is room for when nothing else is stored. A larger one is
+    /// [`Full`](AppendError::Full) or [`TooLarge`](AppendError::TooLarge) whatever is shed for it.
+    pub fn largest_record(&self) -> u64 {
+        let room = self.options.max_bytes.saturating_sub(BLOCK as u64) / BLOCK as u64 * BLOCK as u64;
+        room.min(MAX_FRAME as u64).saturating_sub(OVERHEAD as u64)
     }
 
     /// Number of segments; one that is free does not count, though its file may still be there.

@@ -1,11 +1,11 @@
-//! Records that a sink refuses for good, and a store of dead letters on a disk that fails.
+//! Records that a sink refuses for good, and a store of dead letters that is too small or on a disk that fails.
 
 use cim_spool::Crash;
 
 use super::*;
 use crate::books::DropReason;
 use crate::contract::DeliveryErrorKind;
-use crate::deadletter::{self, DeadLetters};
+use crate::deadletter::{self, DeadLetters, Letter, Origin};
 
 /// Refuses records of that size for good, and keeps the numbers of the others.
 struct Picky {
@@ -109,6 +109,26 @@ impl Post {
     }
 }
 
+fn small(seq: u64) -> Letter {
+    Letter::new(Origin::Queue(Class::Log), seq, "logs", "rejected", "no", b"an older one")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_letter_that_fits_into_no_store_is_dropped_and_costs_no_other_one() {
+    for max_bytes in [0, 512 << 10] {
+        let post = Post::new(max_bytes);
+        let kept = if max_bytes == 0 { 0 } else { 3 };
+        for seq in 0..kept {
+            post.store.put(&small(seq), None).unwrap();
+        }
+        post.publish(1 << 20);
+        post.publish(8);
+        assert_eq!(post.drain(1 << 20).await, [2], "what is behind it does not wait");
+        assert_eq!(post.books(), (1, 0, 1));
+        assert_eq!((post.store.len(), post.store.evicted()), (kept, 0));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_letter_whose_sync_fails_is_stored_once_and_for_sure() {
     for failures in [1, 3] {
@@ -123,4 +143,16 @@ async fn a_letter_whose_sync_fails_is_stored_once_and_for_sure() {
         let (_spool, store) = opened(&post.disk, 16 << 20);
         assert_eq!(store.list().unwrap().len(), 1, "a power loss takes what the failed sync left");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_fallback_refuses_and_no_store_holds_waits_for_the_sink() {
+    let post = Post::new(512 << 10);
+    post.publish(1 << 20);
+    let spare = Arc::new(Picky { refused: 1 << 20, shelf: Shelf::default() });
+    let sink = shelf(SinkProfile::default());
+    let main = Arc::clone(&sink) as Arc<dyn LogSink>;
+    let worker = post.worker(main, Some(Arc::clone(&spare) as Arc<dyn LogSink>), Phase::Draining);
+    timeout(2 * PATIENCE, worker.run()).await.expect("it ends");
+    assert_eq!((sink.got.lock().unwrap().as_slice(), post.books()), (&[1][..], (1, 0, 0)));
 }

@@ -1,4 +1,4 @@
-//! Notifications that are given up, and a store on a disk that fails.
+//! Notifications that are given up, and stores that are too small or on a disk that fails.
 
 use bytes::Bytes;
 use cim_spool::{SimFiles, Spool, SpoolOptions, StreamOptions};
@@ -46,6 +46,15 @@ async fn buried(letters: &Letters, graves: Vec<Dead>) -> Vec<i64> {
         }
     }
     told
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_notification_that_fits_into_no_store_is_dropped_and_the_next_one_does_not_wait() {
+    let disk = SimFiles::new(1);
+    let (_spool, letters) = stores(&disk, 64 << 10);
+    assert_eq!(buried(&letters, vec![dead(1, 10), dead(2, 100 << 10), dead(3, 10)]).await, [1, 2, 3]);
+    let seqs: Vec<_> = letters.dead.list().unwrap().iter().map(|letter| letter.seq).collect();
+    assert_eq!((seqs, letters.dead.evicted()), (vec![1, 3], 0));
 }
 
 #[tokio::test(start_paused = true)]

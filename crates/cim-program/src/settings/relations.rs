@@ -7,7 +7,9 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use cim_core::settings::{RoutesSettings, Secret, SinkDurability, SpoolSettings, SubscriptionSettings};
+use cim_core::settings::{
+    DeadLetterSettings, RoutesSettings, Secret, SinkDurability, SpoolSettings, SubscriptionSettings,
+};
 use cim_core::{Class, Problem, Registry, SinkProfile};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -36,6 +38,7 @@ pub fn problems(merged: &Value, registry: &Registry) -> Vec<Problem> {
     if merged.pointer("/spool/dir").is_some_and(|dir| *dir == "") {
         problems.push(Problem::new("spool.dir", "must not be empty; leave it out for level `memory`"));
     }
+    problems.extend(dead_letters(merged));
     problems.extend(names(merged));
     problems.extend(spill(merged));
     problems.extend(leftovers(merged, registry));
@@ -51,6 +54,14 @@ pub fn problems(merged: &Value, registry: &Registry) -> Vec<Problem> {
     problems.extend(listeners(merged, auth.is_some(), shut));
     problems.extend(api_token(merged));
     problems
+}
+
+/// A store that cannot hold the largest record could only drop it.
+fn dead_letters(merged: &Value) -> Option<Problem> {
+    let settings = DeadLetterSettings::deserialize(merged.pointer("/spool/dead_letters")?).ok()?;
+    let (found, least) = (settings.max_bytes, DeadLetterSettings::LEAST);
+    let what = || format!("{found} may be less than one refused record needs; give it {least} or more");
+    (found < least).then(|| Problem::new("spool.dead_letters.max_bytes", what()))
 }
 
 /// The server of others, if there is one.
