@@ -10,8 +10,9 @@
     reason = "test code: a failed step is the failure"
 )]
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, Command};
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use cim_tests::invariants::Footprint;
 use cim_tests::load::{Load, Plan};
 use cim_tests::rig::{Rig, Topics, settings};
 use cim_tests::{Daemon, has_time, skip};
+use rustix::net::{AddressFamily, SocketType};
 
 /// A broker that tells its clients the address of a proxy, and the proxy.
 fn behind_proxy() -> Option<(Kafka, ChaosProxy)> {
@@ -130,7 +132,27 @@ fn every_address_of_a_name_is_tried() {
         rig.wait_delivered(1_000);
     }
     assert!(tried.load(Ordering::Relaxed) > 0, "the dead address was never tried");
+    // An address may also say nothing at all.
+    let _silent = black_hole(SocketAddr::from(([127, 0, 0, 10], port)));
+    std::fs::write(&names, "127.0.0.10 kafka.test\n127.0.0.1 kafka.test\n").unwrap();
+    for _ in 0..3 {
+        kafka.broker(0).kill();
+        rig.run_for(3);
+        kafka.broker(0).restart();
+        rig.wait_delivered(1_000);
+    }
     let _ = rig.finish();
+}
+
+/// An address that answers no attempt to connect: its one place is taken, and nobody accepts.
+fn black_hole(address: SocketAddr) -> (OwnedFd, TcpStream) {
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    rustix::net::bind(&socket, &address).unwrap();
+    rustix::net::listen(&socket, 0).unwrap();
+    let only = TcpStream::connect(address).unwrap();
+    let next = TcpStream::connect_timeout(&address, Duration::from_millis(300));
+    assert_eq!(next.unwrap_err().kind(), ErrorKind::TimedOut);
+    (socket, only)
 }
 
 /// Takes connections and ends them; counts them.
