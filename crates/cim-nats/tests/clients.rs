@@ -13,7 +13,7 @@ use async_nats::{Client, ConnectOptions, HeaderMap};
 use cim_core::null::NullSink;
 use cim_core::{Cim, Sink};
 use cim_nats::{Auth, Listener, ListenerControl, NatsConfig, Secret};
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -136,22 +136,23 @@ async fn a_queue_group_gets_each_message_once() {
         publisher.publish("work", n.to_be_bytes().to_vec().into()).await.unwrap();
     }
     settle(&publisher).await;
-    let shares = members.into_iter().map(|(_client, mut subscription)| async move {
-        let mut own = Vec::new();
-        while let Ok(Some(message)) =
-            tokio::time::timeout(Duration::from_millis(500), subscription.next()).await
-        {
-            own.push(u32::from_be_bytes(message.payload[..].try_into().unwrap()));
-        }
-        own
-    });
-    let shares = futures_util::future::join_all(shares).await;
-    assert!(
-        shares.iter().all(|own| own.len() > 500),
-        "{:?}",
-        shares.iter().map(Vec::len).collect::<Vec<_>>()
+    let (clients, subscriptions): (Vec<_>, Vec<_>) = members.into_iter().unzip();
+    let tagged = subscriptions.into_iter().enumerate();
+    let mut arriving = futures_util::stream::select_all(
+        tagged.map(|(member, subscription)| subscription.map(move |message| (member, message))),
     );
-    let mut all = shares.concat();
+    let (mut shares, mut all) = ([0; 3], Vec::new());
+    while all.len() < 3_000 {
+        let (member, message) = within(arriving.next()).await.unwrap();
+        shares[member] += 1;
+        all.push(u32::from_be_bytes(message.payload[..].try_into().unwrap()));
+    }
+    // What a member was sent before the answer to this is there by then.
+    for client in &clients {
+        settle(client).await;
+    }
+    assert!(arriving.next().now_or_never().is_none(), "a message came twice");
+    assert!(shares.iter().all(|share| *share > 500), "{shares:?}");
     all.sort_unstable();
     assert_eq!(all, (0..3_000).collect::<Vec<_>>());
     pod.stop().await;

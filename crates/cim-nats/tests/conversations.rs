@@ -14,11 +14,12 @@
 mod listed;
 mod support;
 
+use cim_nats::NatsConfig;
 use listed::listed;
 use serde_json::Value;
 use std::path::Path;
 use std::time::{Duration, Instant};
-use support::{Ending, PATIENCE, Server};
+use support::{Ending, PATIENCE, Server, config};
 
 /// Name, what the client receives, how it ends, why.
 const DIFFERENCES: [(&str, &str, Ending, &str); 7] = [
@@ -212,7 +213,7 @@ fn info_has_the_old_members() {
 
 #[test]
 fn first_ping_after_two_seconds() {
-    let server = Server::start();
+    let server = Server::with(NatsConfig { first_ping: NatsConfig::default().first_ping, ..config() });
     let start = Instant::now();
     let mut silent = server.connect();
     let mut connected = server.client();

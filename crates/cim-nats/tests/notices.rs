@@ -20,11 +20,6 @@ use tokio::time::timeout;
 
 const SHORT: Duration = Duration::from_millis(200);
 
-/// A listener that does not PING while a test counts bytes.
-fn quiet() -> Server {
-    Server::with(cim_nats::NatsConfig { first_ping: Duration::from_secs(120), ..support::config() })
-}
-
 /// Hands values over; ready once they are taken.
 fn hand_over(server: &Server, values: &[&str]) -> Receiver<()> {
     let mut parcel = Values::default();
@@ -56,7 +51,7 @@ fn messages(values: &[&str]) -> String {
 
 #[tokio::test]
 async fn what_nobody_listens_to_waits_and_comes_in_order() {
-    let server = quiet();
+    let server = Server::start();
     let mut hears = [hand_over(&server, &["a", "", "c"]), hand_over(&server, &["d"])];
     is_waiting(&mut hears[0]).await;
     // Another subject is no reason.
@@ -76,7 +71,7 @@ async fn what_nobody_listens_to_waits_and_comes_in_order() {
 
 #[tokio::test]
 async fn every_connection_gets_it_and_one_that_reads_is_enough() {
-    let server = quiet();
+    let server = Server::start();
     let deaf = subscriber(&server);
     let mut peer = subscriber(&server);
     let large = "x".repeat(900_000);
@@ -90,7 +85,7 @@ async fn every_connection_gets_it_and_one_that_reads_is_enough() {
 
 #[tokio::test]
 async fn what_only_connections_had_that_ended_is_given_out_again() {
-    let server = quiet();
+    let server = Server::start();
     let deaf = subscriber(&server);
     let values: Vec<String> = (0..24).map(|number| format!("{number:02}{}", "x".repeat(999_998))).collect();
     let mut hears = hand_over(&server, &values.iter().map(String::as_str).collect::<Vec<_>>());
@@ -112,7 +107,7 @@ async fn what_only_connections_had_that_ended_is_given_out_again() {
 
 #[tokio::test]
 async fn what_nobody_awaits_any_more_is_not_given_out() {
-    let server = quiet();
+    let server = Server::start();
     drop(hand_over(&server, &["gone"]));
     let mut hears = hand_over(&server, &["here"]);
     let mut peer = subscriber(&server);
@@ -122,7 +117,7 @@ async fn what_nobody_awaits_any_more_is_not_given_out() {
 
 #[tokio::test]
 async fn the_end_of_the_listener_is_heard() {
-    let server = quiet();
+    let server = Server::start();
     let control = server.control.clone();
     let hears = hand_over(&server, &["a"]);
     server.finish();
@@ -134,7 +129,7 @@ async fn the_end_of_the_listener_is_heard() {
 
 #[tokio::test]
 async fn a_subscription_with_a_maximum_gets_its_share() {
-    let server = quiet();
+    let server = Server::start();
     let mut peer = server.client();
     peer.send("SUB EVENT-NOTIFICATION 1\r\nUNSUB 1 2\r\n");
     peer.flush();
@@ -156,7 +151,7 @@ fn request(name: &str, value: &str) -> Request {
 
 #[tokio::test]
 async fn one_that_asks_for_an_answer_has_a_reply_subject_and_says_whose_it_is_to_who_speaks_headers() {
-    let server = quiet();
+    let server = Server::start();
     let mut old = subscriber(&server);
     let mut new = server.connect();
     new.send("CONNECT {\"verbose\":false,\"headers\":true}\r\nSUB EVENT-NOTIFICATION 2\r\nPING\r\n");
@@ -181,7 +176,7 @@ async fn one_that_asks_for_an_answer_has_a_reply_subject_and_says_whose_it_is_to
 
 #[tokio::test]
 async fn who_asks_whether_an_answer_came_is_told_so_if_it_did() {
-    let server = quiet();
+    let server = Server::start();
     server.control.answers_go_to(Arc::default());
     let mut peer = server.client();
     peer.send("SUB inbox.> 1\r\n");

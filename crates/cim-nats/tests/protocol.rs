@@ -10,15 +10,16 @@
 mod support;
 
 use cim_nats::{Auth, NatsConfig, Secret};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use support::{Ending, Server, config};
 
 #[test]
 fn info_then_silence_then_ping() {
     let server = Server::with(NatsConfig { first_ping: Duration::from_millis(300), ..config() });
+    let start = Instant::now();
     let mut peer = server.connect();
-    assert_eq!(peer.until(Duration::from_millis(150), |_| false), (vec![], Ending::Open));
     peer.expect("PING\r\n");
+    assert!(start.elapsed() >= Duration::from_millis(300), "{:?}", start.elapsed());
 }
 
 #[test]
@@ -157,9 +158,8 @@ fn a_queue_group_shares_and_passes_over_members_that_do_not_echo() {
 
 #[test]
 fn credentials() {
-    let token = || Auth::Token(Secret::new("s3cret"));
-    let quick = Duration::from_millis(200);
-    let server = Server::with(NatsConfig { auth: Some(token()), auth_timeout: quick, ..config() });
+    let auth = || Some(Auth::Token(Secret::new("s3cret")));
+    let server = Server::with(NatsConfig { auth: auth(), ..config() });
     let violation = b"-ERR 'Authorization Violation'\r\n";
     for line in [
         "CONNECT {\"verbose\":false}\r\nPING\r\n",
@@ -174,15 +174,19 @@ fn credentials() {
         assert!(got.ends_with(violation), "{line}: {:?}", String::from_utf8_lossy(&got));
     }
     assert!(server.engine.lock().logs.is_empty());
-    let mut silent = server.connect();
-    assert_eq!(silent.until_closed(), b"", "plain close after the time limit");
-    let mut slow = server.connect();
-    slow.send("CONNECT {\"auth_token\":\"s3");
-    assert_eq!(slow.until_closed(), b"");
     let mut good = server.connect();
     good.send("CONNECT {\"verbose\":false,\"auth_token\":\"s3cret\"}\r\n");
     assert_eq!(good.flush(), "");
-    server.wait_for("all failures", |counts| counts.auth_failures == 7);
+    server.wait_for("all failures", |counts| counts.auth_failures == 5);
+    // A limit of its own: a client that has to get -ERR is not quicker than this on every machine.
+    let auth_timeout = Duration::from_millis(200);
+    let impatient = Server::with(NatsConfig { auth: auth(), auth_timeout, ..config() });
+    let mut silent = impatient.connect();
+    assert_eq!(silent.until_closed(), b"", "plain close after the time limit");
+    let mut slow = impatient.connect();
+    slow.try_send("CONNECT {\"auth_token\":\"s3");
+    assert_eq!(slow.until_closed(), b"");
+    impatient.wait_for("both failures", |counts| counts.auth_failures == 2);
 }
 
 #[test]
@@ -199,7 +203,8 @@ fn more_connections_than_allowed_are_closed_at_once() {
 
 #[test]
 fn close_answers_what_it_can_and_returns() {
-    let server = Server::start();
+    // Longer than anybody waits here: it returns because all is answered.
+    let server = Server::with(NatsConfig { close_deadline: Duration::from_secs(20), ..config() });
     let mut peer = server.client();
     peer.flush();
     server.engine.change(|state| state.hold_acceptance = true);

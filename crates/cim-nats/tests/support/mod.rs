@@ -173,9 +173,10 @@ pub struct Server {
     thread: Option<JoinHandle<std::io::Result<()>>>,
 }
 
-/// Defaults of the product on a free port.
+/// Defaults of the product on a free port, but for the first PING, which would come while a test counts bytes.
 pub fn config() -> NatsConfig {
-    NatsConfig { listen: vec!["127.0.0.1:0".parse().unwrap()], ..NatsConfig::default() }
+    let listen = vec!["127.0.0.1:0".parse().unwrap()];
+    NatsConfig { listen, first_ping: Duration::from_secs(120), ..NatsConfig::default() }
 }
 
 impl Server {
