@@ -69,12 +69,20 @@ impl ApiState for Fake {
     }
 }
 
-/// Runs `client` beside a server.
+/// Runs `client` beside a server that ends connections without progress soon.
 async fn beside<F: Future<Output = ()>>(state: Arc<Fake>, client: impl FnOnce(SocketAddr) -> F) {
+    let limits = Limits { idle_time: Duration::from_millis(300), ..Limits::default() };
+    beside_with(limits, state, client).await;
+}
+
+async fn beside_with<F: Future<Output = ()>>(
+    limits: Limits,
+    state: Arc<Fake>,
+    client: impl FnOnce(SocketAddr) -> F,
+) {
     let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
     let (done, stopped) = tokio::sync::oneshot::channel::<()>();
-    let limits = Limits { idle_time: Duration::from_millis(300), ..Limits::default() };
     let server = Arc::new(Server::new(state, limits, Arc::default()));
     let server = serve(listener.into(), Face::Probes, server, async {
         let _ = stopped.await;
@@ -156,6 +164,7 @@ async fn a_scraper_takes_the_page_and_one_who_looks_does_not() {
 #[tokio::test]
 async fn a_scraper_that_dies_in_the_middle_of_the_answer_has_taken_nothing() {
     let state = Fake::new("a 1\n".repeat(LARGE / 4));
+    let seen = Arc::clone(&state);
     beside(Arc::clone(&state), |address| async move {
         let mut stream = TcpStream::connect(address).await.unwrap();
         let request = format!("GET /metrics/aligned HTTP/1.1\r\nHost: x\r\n{SCRAPER}\r\n");
@@ -163,11 +172,15 @@ async fn a_scraper_that_dies_in_the_middle_of_the_answer_has_taken_nothing() {
         let mut first = [0; 4096];
         stream.read_exact(&mut first).await.unwrap();
         drop(stream);
-        counts(&state, (0, 1)).await;
+        counts(&seen, (0, 1)).await;
         // One that reads slowly, or not at all, is cut, and has taken nothing either.
         let mut silent = TcpStream::connect(address).await.unwrap();
         silent.write_all(request.as_bytes()).await.unwrap();
-        counts(&state, (0, 2)).await;
+        counts(&seen, (0, 2)).await;
+    })
+    .await;
+    // One that reads as fast as the machine lets it, from a server that waits for it.
+    beside_with(Limits::default(), Arc::clone(&state), |address| async move {
         assert_eq!(ask(address, "GET", "/metrics/aligned", SCRAPER).await.1.len(), LARGE);
         counts(&state, (1, 2)).await;
     })

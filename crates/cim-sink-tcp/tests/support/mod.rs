@@ -48,6 +48,21 @@ struct State {
     streams: Vec<Vec<u8>>,
     connects: usize,
     stop: bool,
+    /// When a slow receiver that still reads looked last.
+    looked: Option<Instant>,
+    longest_gap: Duration,
+}
+
+impl State {
+    /// A slow receiver looks at what is there, or stops to.
+    fn look(&mut self, goes_on: bool) {
+        self.longest_gap = self.gap();
+        self.looked = goes_on.then(Instant::now);
+    }
+
+    fn gap(&self) -> Duration {
+        self.looked.map_or(Duration::ZERO, |looked| looked.elapsed()).max(self.longest_gap)
+    }
 }
 
 /// What its threads share.
@@ -80,7 +95,14 @@ impl Receiver {
     pub fn start(answer: Option<Answer>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let state = State { mood: Mood::Reading, streams: Vec::new(), connects: 0, stop: false };
+        let state = State {
+            mood: Mood::Reading,
+            streams: Vec::new(),
+            connects: 0,
+            stop: false,
+            looked: None,
+            longest_gap: Duration::ZERO,
+        };
         let state = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
         let receiver = Self { address, state, answer, acceptor: Mutex::default() };
         receiver.serve(listener);
@@ -126,6 +148,11 @@ impl Receiver {
     /// What came in so far, per connection, oldest first.
     pub fn streams(&self) -> Vec<Vec<u8>> {
         self.state.lock().streams.clone()
+    }
+
+    /// The longest time between two looks of a slow receiver so far: the machine may let it wait.
+    pub fn longest_gap(&self) -> Duration {
+        self.state.lock().gap()
     }
 
     /// Connections so far.
@@ -180,7 +207,15 @@ fn read(mut stream: TcpStream, place: usize, state: &Shared, answer: Option<Answ
             return cut(&stream, place, state);
         }
         let most = if mood == Mood::Slow && !stop { pause(state) } else { buffer.len() };
-        match stream.read(&mut buffer[..most]) {
+        let read = stream.read(&mut buffer[..most]);
+        if mood == Mood::Slow {
+            let goes_on = match &read {
+                Ok(count) => *count > 0,
+                Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+            };
+            state.lock().look(goes_on && !stop);
+        }
+        match read {
             Ok(0) => return,
             Ok(count) => {
                 let mut state = state.lock();
