@@ -22,6 +22,7 @@ pub mod documents;
 pub mod files;
 mod injection;
 pub mod invariants;
+pub mod lateness;
 pub mod load;
 mod mount;
 pub mod pings;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use crate::application::{Application, Manners};
-use crate::{Daemon, until};
+use crate::{Daemon, publication, until};
 
 /// A patch with characters that are escaped on their way.
 pub const PATCH: &str = r#"[{"op":"replace","path":"/a/b","value":"<x>&"}]"#;
@@ -195,7 +195,9 @@ impl Pod {
     /// The application publishes an event of that name.
     pub fn event(&self, name: &str) {
         let mut wire = self.daemon.connect();
-        wire.publish("EVENT", format!(r#"{{"eventName":"{name}"}}"#).as_bytes());
-        wire.flush();
+        let event = format!(r#"{{"eventName":"{name}"}}"#);
+        // In one write: a program that was told farewell reads nothing that comes much later.
+        wire.send(&[&publication("EVENT", event.as_bytes())[..], b"PING\r\n"].concat());
+        wire.pong();
     }
 }

@@ -5,9 +5,11 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::PATIENCE;
+
+const PING: &[u8] = b"PING\r\n";
 
 /// A raw NATS connection.
 pub struct Wire {
@@ -52,12 +54,27 @@ impl Wire {
         self.send(&publication(subject, payload));
     }
 
-    /// Whether nothing arrives for that long.
+    /// Whether nothing arrives for that long. Answers a PING of the other side meanwhile.
     pub fn silent_for(&mut self, time: Duration) -> bool {
-        self.stream.set_read_timeout(Some(time)).unwrap();
-        let silent = self.stream.peek(&mut [0]).is_err();
-        self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        silent
+        let end = Instant::now() + time;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return true;
+            }
+            self.stream.set_read_timeout(Some(left)).unwrap();
+            // Only that PING is taken: what else has arrived stays unread.
+            let mut next = [0; PING.len()];
+            let arrived = self.stream.peek(&mut next);
+            self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            if let Ok(count) = arrived {
+                if next[..count] != *PING {
+                    return false;
+                }
+                self.stream.read_exact(&mut next).unwrap();
+                self.send(b"PONG\r\n");
+            }
+        }
     }
 
     /// Sends PING and waits for PONG: everything before it is accepted. Answers a PING of the other side meanwhile.
