@@ -95,6 +95,32 @@ pub fn waits(daemon: &Daemon, intervals: u64) {
     until("intervals to be read", || status(daemon)["waiting"].as_u64() >= Some(intervals));
 }
 
+/// Windows that are looked at where none of them is whole.
+const WINDOWS: usize = 5;
+
+/// A window of two ticks or more in which the machine let every tick be read in time, and a line of that beginning with each
+/// of them; the page, and its ticks. What another window lacks has to be counted: ticks, and pages of those ports.
+pub fn whole_window(daemon: &Daemon, ports: &[u16], line: &str) -> (String, Vec<i64>) {
+    let mut lacking = Vec::new();
+    while lacking.len() < WINDOWS {
+        waits(daemon, 2);
+        let page = scrape(daemon);
+        let found = ticks(&page);
+        let gaps = found.windows(2).map(|pair| pair[1] - pair[0] - 1).sum::<i64>();
+        let lines = page.lines().filter(|found| found.starts_with(line)).count();
+        let missed = daemon.metric("cim_aligned_missed_ticks_total");
+        let failed = |port| daemon.metric(&format!("cim_aligned_failed_reads_total{{port=\"{port}\"}}"));
+        let failed = ports.iter().map(failed).sum::<f64>();
+        assert!(gaps as f64 <= missed, "{gaps} ticks are not there, {missed} are counted: {found:?}");
+        assert!(found.len() as f64 - lines as f64 <= failed, "{lines} lines, {failed} failures: {page}");
+        if found.len() >= 2 && gaps == 0 && lines == found.len() {
+            return (page, found);
+        }
+        lacking.push((found, lines));
+    }
+    panic!("no window is whole: {lacking:?}");
+}
+
 /// The ticks on a page, in order. Asserts that it can be read, and that no name stands there twice with the same labels and timestamp.
 pub fn ticks(page: &str) -> Vec<i64> {
     let (mut seen, mut ticks) = (HashSet::new(), Vec::new());

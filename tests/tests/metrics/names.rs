@@ -158,8 +158,7 @@ fn every_name_of_the_original_moves_with_what_it_counts_and_has_its_type_and_lab
 #[test]
 fn a_result_that_cannot_be_stored_in_time_is_a_failed_commit_and_no_failed_push() {
     let Some(etcd) = Etcd::single() else { return };
-    let slow = Manners { told: Told::After, thinks: Duration::from_secs(1), ..Manners::default() };
-    let app = Application::start(slow);
+    let app = Application::start(Manners { status: Some(202), told: Told::Never, ..Manners::default() });
     let daemon = Daemon::start(&format!(
         "{}[spool]\ndir = \"{{home}}/spool\"\n[configuration]\nsource = \"etcd\"\nms_revision = \"1\"\netcd.endpoints = [{:?}]\netcd.request_timeout = \"1s\"\n\
          [identity]\nnamespace = \"ns1\"\npod = \"pod-1\"\nmicroservice = \"svc\"\nversion = \"v1\"\n",
@@ -171,10 +170,15 @@ fn a_result_that_cannot_be_stored_in_time_is_a_failed_commit_and_no_failed_push(
     until("the values of the start", || !etcd.etcdctl(&["get", "commit-config/", "--prefix"]).is_empty());
     let lease = etcd.etcdctl(&["lease", "grant", "5"]);
     let lease = format!("--lease={}", lease.split(' ').nth(1).unwrap());
-    let _ = etcd.etcdctl(&["put", &lease, "change-set/ns1/svc/v1/ms/app.json/7", "[]"]);
-    until("the call", || !app.calls().is_empty());
+    let key = "change-set/ns1/svc/v1/ms/app.json/7";
+    let _ = etcd.etcdctl(&["put", &lease, key, "[]"]);
+    until("the call", || daemon.metric("cim_config_push_success_total") > 0.5);
     etcd.member(0).pause();
     let paused = Instant::now();
+    let result = format!(r#"{{"change-set-key":"{key}","revision":"7","status":"success"}}"#);
+    let mut wire = daemon.connect();
+    wire.publish("CONFIG", result.as_bytes());
+    wire.flush();
     // And that of the last call that was made before it: one that still waits for its answer would be carried out first.
     until("the end of the lease", || paused.elapsed() > Duration::from_secs(8));
     assert!(daemon.metric(LOST_COMMIT) < 0.5, "only the store can tell that the lease has ended");

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use cim_tests::{Daemon, skip, tool, until};
 
 use crate::body;
-use crate::exporter::{look, scrape, ticks, waits};
+use crate::exporter::{look, scrape, ticks, whole_window};
 
 /// What the parsers of Prometheus say of a page: how many samples it has. `None` when they are not there.
 fn judged(page: &str) -> Option<usize> {
@@ -38,11 +38,9 @@ fn the_parsers_of_prometheus_take_both_pages_whole() {
     assert!(samples > 50, "{samples}");
     let port = exporter.api().port();
     let daemon = Daemon::start(&format!("[metrics.aligned]\nports = [{port}]\ninterval = \"1s\"\n"));
-    waits(&daemon, 2);
-    let page = scrape(&daemon);
+    let (page, _) = whole_window(&daemon, &[port], "cim_nats_TEST_message_count{");
     // Its own and those of the other one, twice each.
     assert!(judged(&page).unwrap() > 200, "{page}");
-    assert!(ticks(&page).len() >= 2);
     assert!(judged(&look(&daemon)).is_some());
 }
 
@@ -81,7 +79,7 @@ fn an_exporter_made_with_the_library_for_python_is_read_whole() {
     if !python.exists() || !has_library() {
         return skip("prometheus-client for Python is not installed: scripts/tools");
     }
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = cim_services::free_port().unwrap().port();
     let child =
         Command::new(python).args(["-c", EXPORTER, &port.to_string()]).stderr(Stdio::null()).spawn().unwrap();
     let _library = Library(child);
