@@ -32,16 +32,20 @@ async fn bare_stream(server: &NatsServer) -> jetstream::Context {
     context
 }
 
-/// The same with consumers.
+/// The same with consumers. What a killed process has not acknowledged comes again after a second.
 async fn stream(server: &NatsServer) -> jetstream::Context {
+    stream_with(server, Duration::from_secs(1)).await
+}
+
+/// What is not acknowledged within `ack_wait` comes again, after 30 s where that is zero.
+async fn stream_with(server: &NatsServer, ack_wait: Duration) -> jetstream::Context {
     let context = bare_stream(server).await;
     let stream = context.get_stream("PODS").await.unwrap();
-    // What a killed process has not acknowledged comes again after that time, which is 30 s otherwise.
     for (name, subject) in [("cim-LOG", "LOG"), ("cim-EVENT", "EVENT")] {
         let config = jetstream::consumer::pull::Config {
             durable_name: Some(name.to_owned()),
             filter_subject: subject.to_owned(),
-            ack_wait: Duration::from_secs(1),
+            ack_wait,
             ..Default::default()
         };
         stream.get_or_create_consumer(name, config).await.unwrap();
@@ -135,11 +139,13 @@ fn a_message_that_is_none_is_not_asked_for_again() {
     let Some(server) = NatsServer::start() else { return };
     let daemon = start(&server, "jetstream = { stream = \"PODS\" }\n");
     run(async {
-        let context = stream(&server).await;
+        // So long that nothing comes again because the program was slow.
+        let context = stream_with(&server, Duration::ZERO).await;
         context.publish("EVENT", "{".into()).await.unwrap().await.unwrap();
         context.publish("EVENT", r#"{"eventName":"After"}"#.into()).await.unwrap().await.unwrap();
     });
     until("the event behind it", || daemon.stdout().contains(r#""eventName":"After""#));
+    until("both to be done with", || consumer(&server, "cim-EVENT").unwrap().acknowledged == 2);
     assert_eq!(daemon.metric("cim_records_refused_total"), 1.0);
 }
 

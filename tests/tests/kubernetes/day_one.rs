@@ -43,10 +43,11 @@ fn a_first_configuration_that_is_never_taken_replaces_the_pod_within_the_budget_
     put(&daemon, &format!("config/{}/shop/0", berth.namespace.name()), "{}");
     ask(&daemon);
     until("the pod is to be deleted", PATIENCE, || berth.is_pod_leaving());
-    assert_eq!(berth.deletions(), [200]);
-    let described = berth.namespace.kubectl(&["describe", "pod", POD]);
+    // The audit log and the event are written behind it.
+    until("the deletion in the audit log", PATIENCE, || berth.deletions() == [200]);
     for part in ["Warning", "LoadConfigFailed", "the first configuration cannot be loaded"] {
-        assert!(described.contains(part), "{part}: {described}");
+        let described = || berth.namespace.kubectl(&["describe", "pod", POD]);
+        until(part, PATIENCE, || described().contains(part));
     }
 
     // Kubelet and controller: the pod ends, and one of the same name comes.

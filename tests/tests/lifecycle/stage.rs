@@ -27,12 +27,30 @@ pub fn pod(manners: Manners, lifecycle: &str) -> Pod {
     pod
 }
 
+/// No end takes longer than this, whatever the machine does.
+pub const LONGEST: Duration = Duration::from_secs(30);
+
 /// Ends it and returns its exit code and how long that took.
 pub fn end(daemon: &mut Daemon, signal: &str) -> (Option<i32>, Duration) {
     let asked = Instant::now();
     daemon.signal(signal);
     let code = daemon.ended();
     (code, asked.elapsed())
+}
+
+/// How long the last end took by the program's own log, from the signal to the last word. The machine may be slow to bring the
+/// one and to notice the other.
+pub fn own_time(daemon: &Daemon) -> Duration {
+    let stderr = daemon.stderr();
+    let of_day = |what: &str| {
+        let line =
+            stderr.lines().rev().find(|line| line.contains(what)).unwrap_or_else(|| panic!("{stderr}"));
+        let time = line.split_once('T').unwrap().1.split_once('Z').unwrap().0;
+        time.split(':').fold(0.0, |sum, part| sum * 60.0 + part.parse::<f64>().unwrap())
+    };
+    let passed = of_day(" stopped") - of_day(": stopping");
+    // Midnight may lie between them.
+    Duration::from_secs_f64(passed.rem_euclid(24.0 * 3600.0))
 }
 
 /// What the program delivered into a file of its directory `logs`.

@@ -44,6 +44,7 @@ fn a_program_that_is_killed_keeps_its_subscriptions_and_loses_no_event() {
     let before: Vec<usize> =
         (0..100).map(|_| String::from_utf8(wire.message()).unwrap().parse().unwrap()).collect();
     assert_complete(&before, 99);
+    until("their place", || stage.group(kafka).committed == [Some(100)]);
     // Some are produced while it is up and perhaps not taken, some while it is gone.
     drop(wire);
     kafka.produce(&stage.topic, &events("A", 100..200));
