@@ -103,10 +103,9 @@ fn an_application_that_hangs_without_a_word_is_called_again_and_success_in_time_
 
 #[test]
 fn a_result_beats_the_failure_of_its_own_call() {
-    // It hangs up after it has told the result: that has to be there first, or the change is handed over again.
-    let manners = Manners { status: None, thinks: Duration::from_secs(1), ..Manners::default() };
-    let pod = Pod::with(manners, "");
-    pod.register();
+    // The result has to be there before the call fails, or the change is handed over again.
+    let thinks = Duration::from_secs(4);
+    let pod = hasty(Duration::from_secs(2), Manners { thinks, ..Manners::default() });
     pod.change(4);
     pod.commits("4");
     until("the failure of the call", || pod.daemon.metric("cim_config_push_failure_total") > 0.5);
