@@ -12,7 +12,7 @@ mod rig;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cim_config_etcd::{EtcdSettings, EtcdSource};
+use cim_config_etcd::{EtcdSettings, EtcdSource, Pace};
 use cim_core::settings::Secret;
 use cim_core::{ConfigSource, async_trait};
 use cim_services::{Etcd, EtcdPlan, EtcdVersion};
@@ -41,14 +41,16 @@ impl Store {
         let settings = EtcdSettings {
             user: Some("cim".to_owned()),
             password: Some(Secret::new(PASSWORD)),
-            request_timeout: "1500ms".parse().unwrap(),
+            request_timeout: rig::CALL_LIMIT.into(),
             ..rig::settings(&etcd.endpoints())
         };
         Some(Self { etcd, settings })
     }
 
     fn source(&self) -> EtcdSource {
-        EtcdSource::paced("etcd", &self.settings, rig::pace()).unwrap()
+        // An absent member refuses, and calls to one that stalls are dropped: nothing waits for the end of a silence.
+        let pace = Pace { silence: Duration::from_secs(10), ..rig::pace() };
+        EtcdSource::paced("etcd", &self.settings, pace).unwrap()
     }
 
     /// Somebody who may do everything.

@@ -14,6 +14,8 @@ use tokio::time::{Instant, timeout};
 
 /// Longest wait for something that has to come.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+/// Longest wait of the source for the answer to a call: one that a busy machine answers late is no fault.
+pub const CALL_LIMIT: Duration = Duration::from_secs(5);
 /// How long nothing has to come before nothing comes.
 pub const QUIET: Duration = Duration::from_millis(600);
 
@@ -37,8 +39,8 @@ pub fn patient(endpoints: &[String]) -> EtcdSource {
     paced(endpoints, Pace { patience: Duration::from_secs(5), ..pace() })
 }
 
-fn paced(endpoints: &[String], pace: Pace) -> EtcdSource {
-    let settings = EtcdSettings { request_timeout: "1500ms".parse().unwrap(), ..settings(endpoints) };
+pub fn paced(endpoints: &[String], pace: Pace) -> EtcdSource {
+    let settings = EtcdSettings { request_timeout: CALL_LIMIT.into(), ..settings(endpoints) };
     EtcdSource::paced("etcd", &settings, pace).unwrap()
 }
 
@@ -46,7 +48,7 @@ fn paced(endpoints: &[String], pace: Pace) -> EtcdSource {
 pub fn pace() -> Pace {
     Pace {
         progress: Duration::from_millis(300),
-        silence: Duration::from_millis(1200),
+        silence: Duration::from_secs(5),
         audit: Duration::from_secs(1),
         patience: Duration::from_secs(1),
         ..Pace::default()
