@@ -79,9 +79,13 @@ mod tests {
         };
         assert!(Fresh::new(vec![file.clone()], make.clone()).is_err());
         write("one");
+        let begun = Instant::now();
         let fresh = Fresh::new(vec![file.clone()], make).unwrap();
-        let later = || fresh.held.lock().unwrap().looked -= LOOK_AGAIN;
+        let looked = |at| std::mem::replace(&mut fresh.held.lock().unwrap().looked, at);
+        let later = || looked(Instant::now() - LOOK_AGAIN);
         write("longer");
+        // The second of a look that is still to come does not end while this thread is kept waiting.
+        assert!(looked(Instant::now() + Duration::from_secs(60)) >= begun);
         assert_eq!(*fresh.get(), "one", "it was looked at just now");
         later();
         assert_eq!(*fresh.get(), "longer");

@@ -59,6 +59,7 @@ fn of(level: LogLevel) -> LevelFilter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::PoisonError;
     use tracing::Level;
 
     #[test]
@@ -73,6 +74,7 @@ mod tests {
 
     #[test]
     fn what_is_set_is_told() {
+        let _stay = super::super::LEVELS_STAY.lock().unwrap_or_else(PoisonError::into_inner);
         let (switch, _layer) = LevelSwitch::new(LogLevel::Info);
         for level in LogLevel::ALL {
             switch.set(level);

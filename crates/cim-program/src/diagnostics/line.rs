@@ -97,7 +97,7 @@ fn date(days: u64) -> (u64, u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::{Arc, Mutex};
+    use std::sync::{Arc, Mutex, PoisonError};
     use tracing::Subscriber;
     use tracing_subscriber::Layer;
     use tracing_subscriber::layer::{Context, SubscriberExt};
@@ -114,6 +114,7 @@ mod tests {
 
     #[test]
     fn lines_have_the_recorded_form_and_stay_one_line() {
+        let _stay = super::super::LEVELS_STAY.lock().unwrap_or_else(PoisonError::into_inner);
         let lines = Lines::default();
         tracing::subscriber::with_default(tracing_subscriber::registry().with(lines.clone()), || {
             tracing::info!("Subscribing to TEST topic");

@@ -10,6 +10,11 @@ mod level;
 mod line;
 mod throttle;
 
+/// Held by tests that need what is written, and by those that change a level: that asks the subscriber of its own thread
+/// alone what is wanted, and switches off what others want.
+#[cfg(test)]
+static LEVELS_STAY: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
 use std::io::IsTerminal;
 
 use cim_core::Cim;

@@ -168,6 +168,7 @@ mod tests {
 
     #[test]
     fn a_place_is_held_back_others_are_not_and_errors_have_a_higher_bound() {
+        let _stay = super::super::LEVELS_STAY.lock().unwrap_or_else(PoisonError::into_inner);
         let (throttle, written) = (Throttle::default(), Written::default());
         let subscriber = tracing_subscriber::registry().with(throttle.layer()).with(written.clone());
         tracing::subscriber::with_default(subscriber, || {
