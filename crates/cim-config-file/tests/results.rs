@@ -78,6 +78,13 @@ async fn a_result_replaces_its_file_whole_and_leaves_nothing_beside_it() {
     let source = store.source();
     let key = format!("commit-config/ns/amf/v0/ms/{}", "p".repeat(253));
     let path = store.path(&key);
+    let report = async |value| {
+        let commit = Some(Commit { key: key.clone(), value });
+        source.report(&ConfigOutcome { commit, status: None }).await.unwrap();
+    };
+    // Before anybody reads, who may be kept waiting for as long as the reading takes.
+    let mut value = 1;
+    report(value).await;
     let reading = std::thread::spawn(move || {
         let end = Instant::now() + Duration::from_secs(1);
         let mut last = 0;
@@ -90,11 +97,9 @@ async fn a_result_replaces_its_file_whole_and_leaves_nothing_beside_it() {
         last
     });
     let end = Instant::now() + Duration::from_secs(1);
-    let mut value = 0;
     while Instant::now() < end {
         value += 1;
-        let commit = Some(Commit { key: key.clone(), value });
-        source.report(&ConfigOutcome { commit, status: None }).await.unwrap();
+        report(value).await;
     }
     assert!(reading.join().unwrap() > 0);
     let beside = fs::read_dir(store.path("commit-config/ns/amf/v0/ms")).unwrap().count();
