@@ -14,7 +14,7 @@ use std::time::Duration;
 use cim_core::intake::{Class, Level, Offer, Offered};
 use cim_core::settings::{ByteSize, RouteSettings, RoutesSettings, SpoolSettings, WhenFull};
 use cim_core::{Cim, DeliveryErrorKind};
-use support::{Scripted, logs, numbered, send, settled, until};
+use support::{LONG_END, Scripted, logs, numbered, send, settled, until};
 
 fn event(name: &str) -> Vec<u8> {
     let mut out = Vec::new();
@@ -37,7 +37,8 @@ async fn what_was_accepted_is_delivered_by_the_next_life() {
     send(&cim, &numbered(0..300)).await;
     let accepted = cim.intake().accept(Class::Event, &event("E1")).await.unwrap();
     assert_eq!((accepted.seq, accepted.level), (1, Level::Synced));
-    let report = cim.stop(Duration::from_millis(50)).await;
+    let drained = cim.drain(Duration::from_millis(50)).await;
+    let report = cim.close(drained, LONG_END).await;
     assert_eq!((report.held, report.dropped, report.exit_code()), (301, 0, 0));
     drop(cim);
 

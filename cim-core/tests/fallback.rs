@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use cim_core::settings::{Accept, FallbackMode, Period, RouteSettings, RoutesSettings, SpoolSettings};
 use cim_core::{Cim, CimBuilder, DeliveryErrorKind, DeliveryState, Durability, SinkProfile};
-use support::{Answer, Scripted, logs, numbered, send, send_together, settled, until};
+use support::{Answer, Scripted, is_settled, logs, numbered, send, send_together, until, until_within};
 use tokio::sync::Notify;
 
 /// As soon as deliveries have failed for that long.
@@ -47,6 +47,11 @@ fn builder_after(
     let builder = spool.into_iter().fold(Cim::builder(), |builder, dir| builder.spool_dir(dir));
     let routes = RoutesSettings { logs, events: RouteSettings::to("main") };
     builder.sink("main", main.sink()).sink("spare", spare.sink()).routes(routes)
+}
+
+/// The way back to a sink has pauses that grow.
+async fn settled(cim: &Cim) {
+    until_within(Duration::from_secs(25), cim, "everything settled", is_settled).await;
 }
 
 fn down(sink: &Scripted) {

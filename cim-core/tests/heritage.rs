@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cim_core::{Cim, Class, DeliveryErrorKind, Left};
-use support::{Scripted, numbered, send, settled, until};
+use support::{LONG_END, Scripted, numbered, send, settled, until};
 
 fn engine(spool: Option<&std::path::Path>, sink: &Arc<Scripted>) -> Cim {
     let builder = Cim::builder().sink("scripted", sink.sink());
@@ -45,12 +45,13 @@ async fn what_is_left_is_told_whole_and_in_order_and_taken_by_another() {
         *sink.down.lock().unwrap() = Some(DeliveryErrorKind::Unavailable);
         send(&cim, &numbered(100..3000)).await;
         cim.intake().accept(Class::Event, br#"{"eventName":"Last"}"#).await.unwrap();
-        assert!(!cim.drain(Duration::from_millis(50)).await);
+        let drained = cim.drain(Duration::from_millis(50)).await;
+        assert!(!drained);
         let logs = undelivered(&cim, Class::Log);
         let events = undelivered(&cim, Class::Event);
         assert_eq!((logs.len(), events.len()), (2900, 1));
         assert_eq!(undelivered(&cim, Class::Log), logs, "telling changes nothing");
-        let report = cim.close(false, Duration::from_secs(1)).await;
+        let report = cim.close(drained, LONG_END).await;
         assert_eq!(report.exit_code(), if spool.is_some() { 0 } else { 3 });
 
         let heir = Scripted::new();

@@ -20,6 +20,9 @@ use cim_core::{
 };
 use tokio::sync::Notify;
 
+/// For an end that must not be overdue: only one that would never come takes that long.
+pub const LONG_END: Duration = Duration::from_secs(10);
+
 /// What the next call answers.
 pub enum Answer {
     Fail(DeliveryErrorKind),
@@ -152,7 +155,12 @@ pub fn logs(cim: &Cim) -> MemberStatus {
 
 /// Polls until the condition holds; fails after ten seconds, and checks the books on the way.
 pub async fn until(cim: &Cim, what: &str, condition: impl Fn(&Cim) -> bool) {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+    until_within(Duration::from_secs(10), cim, what, condition).await;
+}
+
+/// The same; fails after `limit`.
+pub async fn until_within(limit: Duration, cim: &Cim, what: &str, condition: impl Fn(&Cim) -> bool) {
+    let deadline = tokio::time::Instant::now() + limit;
     while !condition(cim) {
         for member in cim.status().members {
             assert!(member.books.balanced(), "{member:?}");
@@ -163,7 +171,11 @@ pub async fn until(cim: &Cim, what: &str, condition: impl Fn(&Cim) -> bool) {
 }
 
 pub async fn settled(cim: &Cim) {
-    until(cim, "everything settled", |cim| cim.status().members.iter().all(|m| m.books.held == 0)).await;
+    until(cim, "everything settled", is_settled).await;
+}
+
+pub fn is_settled(cim: &Cim) -> bool {
+    cim.status().members.iter().all(|m| m.books.held == 0)
 }
 
 pub fn numbered(range: std::ops::Range<usize>) -> Vec<String> {
