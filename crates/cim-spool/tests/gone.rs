@@ -224,7 +224,7 @@ fn a_pod_starts_with_the_name_of_one_that_is_being_removed() {
         // Also when a round fails: the other thread would go on for ever.
         let _ends = Ends(&is_over);
         for _ in 0..ROUNDS {
-            let patience = Duration::from_secs(5);
+            let patience = Duration::from_secs(30);
             let options = SpoolOptions { reserve_bytes: 0, patience, ..SpoolOptions::new(&path, "ns1/back") };
             let mut spool = Spool::open(Arc::new(RealFiles), options).unwrap();
             let (mut stream, _) = spool.stream(StreamOptions::new("logs", 1 << 20, 1 << 24)).unwrap();
