@@ -109,6 +109,13 @@ fn get(address: &str, path: &str) -> String {
     answer
 }
 
+/// Writes beside and renames: a file that is looked at just now is never seen half written.
+fn replace(file: &Path, text: &str) {
+    let fresh = file.with_extension("fresh");
+    std::fs::write(&fresh, text).unwrap();
+    std::fs::rename(fresh, file).unwrap();
+}
+
 fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
@@ -240,11 +247,7 @@ fn a_changed_file_and_sighup_reload_and_a_bad_file_changes_nothing() {
     let home = tempfile::tempdir().unwrap();
     let running = Running::start(home.path(), PORTS);
     let file = home.path().join("cim.toml");
-    std::fs::write(
-        &file,
-        format!("{PORTS}[routes]\nlogs = {{ sink = \"bin\" }}\n[sinks.bin]\ntype = \"null\"\n"),
-    )
-    .unwrap();
+    replace(&file, &format!("{PORTS}[routes]\nlogs = {{ sink = \"bin\" }}\n[sinks.bin]\ntype = \"null\"\n"));
     running.says("is in force");
     publish(&running.address("nats"), "LOG", "into the bin");
     let delivered = "cim_records_delivered_total{route=\"logs\",sink=\"bin\"} 1";
@@ -255,11 +258,11 @@ fn a_changed_file_and_sighup_reload_and_a_bad_file_changes_nothing() {
         || get(&api, "/metrics"),
     );
 
-    std::fs::write(&file, "[routes.logs]\nsinc = 1\n").unwrap();
+    replace(&file, "[routes.logs]\nsinc = 1\n");
     let text = running.says("the configuration stays as it was");
     assert!(text.contains("cim.toml:2: routes.logs.sinc: unknown key; did you mean `sink`?"), "{text}");
 
-    std::fs::write(&file, format!("{PORTS}[memory]\nbudget = \"32MiB\"\n")).unwrap();
+    replace(&file, &format!("{PORTS}[memory]\nbudget = \"32MiB\"\n"));
     running.signal("HUP");
     running.says("changes of [memory] take effect at the next start");
     running.signal("INT");

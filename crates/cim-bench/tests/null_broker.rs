@@ -45,11 +45,23 @@ impl Client {
     }
 
     fn at(servers: &str) -> Self {
+        Self::waiting(servers, Duration::from_secs(1))
+    }
+
+    /// Which waits for an answer as long as a busy machine may take.
+    fn patient(broker: &NullBroker) -> Self {
+        Self::waiting(&broker.address().to_string(), PATIENCE)
+    }
+
+    /// Which waits so long for an answer.
+    fn waiting(servers: &str, answer: Duration) -> Self {
+        let millis = answer.as_millis();
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", servers).set("message.timeout.ms", "0");
         config.set("acks", "all").set("enable.idempotence", "true").set("max.in.flight", "5");
-        config.set("batch.num.messages", "50").set("linger.ms", "1").set("request.timeout.ms", "1000");
-        config.set("socket.timeout.ms", "2000").set("retry.backoff.ms", "20");
+        config.set("batch.num.messages", "50").set("linger.ms", "1");
+        config.set("request.timeout.ms", millis.to_string());
+        config.set("socket.timeout.ms", (2 * millis).to_string()).set("retry.backoff.ms", "20");
         config.set("reconnect.backoff.ms", "10").set("reconnect.backoff.max.ms", "50");
         let reports = Reports::default();
         Self { producer: config.create_with_context(reports.clone()).unwrap(), reports }
@@ -107,7 +119,7 @@ fn stored_once_and_in_order(broker: &NullBroker, count: usize) {
 #[test]
 fn librdkafka_delivers_to_it_byte_for_byte() {
     let broker = broker();
-    let client = Client::new(&broker);
+    let client = Client::patient(&broker);
     client.send(0..5_000);
     client.all_delivered(5_000);
     stored_once_and_in_order(&broker, 5_000);
