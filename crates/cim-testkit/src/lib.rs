@@ -30,6 +30,7 @@ mod canned_http;
 mod feed;
 mod flaky;
 mod harness;
+mod held_port;
 mod memory;
 mod mutant;
 mod notification;
@@ -56,6 +57,7 @@ pub use feed::{
 };
 pub use flaky::FlakySink;
 pub use harness::{CannotExpress, Fault, Harness};
+pub use held_port::HeldPort;
 pub use memory::{Kept, MemoryHarness, MemorySink, Step};
 pub use mutant::{Flaw, Mutant};
 pub use notification::notification_headers;

@@ -23,6 +23,7 @@ mod answer;
 mod batch;
 pub mod code;
 mod fault;
+mod prepared;
 mod topics;
 mod wire;
 
@@ -38,6 +39,7 @@ use std::time::{Duration, Instant};
 use answer::Outcome;
 use fault::Script;
 pub use fault::{Api, Fault};
+pub use prepared::Prepared;
 pub use topics::KeptRecord;
 use topics::Topics;
 
@@ -121,10 +123,19 @@ impl NullBroker {
     /// # Errors
     /// The address is not free, or the system gives no thread.
     pub fn start_at(listen: SocketAddr, topics: &[(&str, usize)]) -> io::Result<Self> {
+        Self::prepare(topics).start_at(listen)
+    }
+
+    /// A broker with these topics that is told more before it begins to listen.
+    pub fn prepare(topics: &[(&str, usize)]) -> Prepared {
+        Prepared::new(topics)
+    }
+
+    fn listen(listen: SocketAddr, topics: Topics) -> io::Result<Self> {
         let listener = TcpListener::bind(listen)?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
-            topics: Mutex::default(),
+            topics: Mutex::new(topics),
             script: Mutex::default(),
             requests: Mutex::default(),
             refusals: Mutex::default(),
@@ -133,9 +144,6 @@ impl NullBroker {
             producers: AtomicI64::new(1),
             closing: AtomicBool::new(false),
         });
-        for (name, partitions) in topics {
-            shared.topics().create(name, *partitions);
-        }
         let board = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("null broker".to_owned());
         let door = Some(thread.spawn(move || accept(&listener, &board))?);

@@ -35,7 +35,7 @@ pub enum Ending {
     /// Both sides read the end of the stream; what they write from then on is answered with a reset.
     Close,
     /// Both sides get a reset. Behind a cut ([`Flow::cut_after`]) and behind the bytes of a sender that reset the
-    /// connection it waits for a receiver that has no room, for two seconds at most; as on a real network, what then
+    /// connection it waits for a receiver that has no room, for eight seconds at most; as on a real network, what then
     /// still has no room is lost with it, and so is what is under way in the other direction.
     Reset,
     /// The receiver of this direction reads the end of the stream; the other direction goes on.

@@ -15,7 +15,7 @@ use super::switchboard::{Switchboard, TICK};
 /// Most pieces of unread input thrown away before a close, so that it is a close and not a reset.
 const DISCARDED: usize = 64;
 /// Longest wait before a reset for a receiver that has no room for the bytes before it.
-const ROOM_WITHIN: Duration = Duration::from_secs(2);
+const ROOM_WITHIN: Duration = Duration::from_secs(8);
 
 /// A connection that is being forwarded, or ignored.
 pub(super) struct Link {

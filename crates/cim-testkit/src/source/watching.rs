@@ -14,7 +14,7 @@ const BURST: usize = 40;
 /// The longest value of the suite.
 const LARGEST: usize = 1 << 20;
 /// How long a leased key stays.
-const LEASE: Duration = Duration::from_secs(3);
+const LEASE: Duration = Duration::from_secs(6);
 
 /// The first item, which has to be everything.
 async fn first(watcher: &mut Watcher) -> Result<(Revision, Vec<ConfigEntry>), String> {

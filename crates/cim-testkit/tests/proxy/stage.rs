@@ -33,19 +33,18 @@ impl Stage {
         patient(TcpStream::connect(self.proxy.address()).unwrap())
     }
 
+    /// How a connection ends that the proxy ends at once, perhaps before the client knows that it is connected.
+    pub(super) fn end_of_client(&self) -> Option<ErrorKind> {
+        match TcpStream::connect(self.proxy.address()) {
+            Ok(client) => until_the_end(&patient(client)).1,
+            Err(error) => Some(error.kind()),
+        }
+    }
+
     /// A connection: the end of the client and the end of the server.
     pub(super) fn connection(&self) -> (TcpStream, TcpStream) {
         let client = self.client();
         (client, patient(self.server.accept().unwrap().0))
-    }
-
-    /// Waits for something that the proxy will do.
-    pub(super) fn until(&self, what: &str, mut done: impl FnMut() -> bool) {
-        let start = Instant::now();
-        while !done() {
-            assert!(start.elapsed() < PATIENCE, "{what}");
-            std::thread::sleep(Duration::from_millis(1));
-        }
     }
 
     /// A connection seen along a direction: the sender and the receiver.
@@ -55,6 +54,15 @@ impl Stage {
             Direction::ToTarget => (client, server),
             Direction::ToClient => (server, client),
         }
+    }
+}
+
+/// Waits for something that the proxy will do.
+pub(super) fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < PATIENCE, "{what}");
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 
