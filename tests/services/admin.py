@@ -1,7 +1,7 @@
 """Changes a Kafka cluster for a test: admin.py BOOTSTRAP REQUEST, where REQUEST is JSON with a member "do".
 
 Speaks through confluent-kafka, and returns when the cluster answers accordingly: a topic that was made has leaders, one that
-was deleted is gone. An error of the cluster ends it with code 1 and a sentence.
+was deleted is gone, one that was altered has its values. An error of the cluster ends it with code 1 and a sentence.
 """
 
 import json
@@ -39,6 +39,7 @@ def main(bootstrap: str, request: dict) -> None:
             ]
             resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)
             finish(admin.incremental_alter_configs([resource], request_timeout=PATIENCE))
+            until(lambda: request["config"].items() <= configured(admin, topic).items())
         case "truncate":
             oldest = TopicPartition(topic, 0, request["before"])
             finish(admin.delete_records([oldest], request_timeout=PATIENCE))
@@ -81,6 +82,12 @@ def finish(futures: dict) -> None:
 def led(admin: AdminClient, topic: str) -> int:
     found = admin.list_topics(timeout=PATIENCE).topics.get(topic)
     return sum(p.leader > 0 for p in found.partitions.values()) if found else 0
+
+
+def configured(admin: AdminClient, topic: str) -> dict:
+    asked = ConfigResource(ResourceType.TOPIC, topic)
+    found = admin.describe_configs([asked], request_timeout=PATIENCE)[asked].result(PATIENCE)
+    return {name: entry.value for name, entry in found.items()}
 
 
 def right(request: dict) -> AclBinding:

@@ -24,7 +24,7 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey as Api, RDKafkaRespErr};
 use rdkafka::{Offset, TopicPartitionList};
-use rig::{PATIENCE, Target, samples, texts, until};
+use rig::{PATIENCE, Target, impatient, samples, texts, until};
 
 type Mock = MockCluster<'static, DefaultProducerContext>;
 
@@ -202,7 +202,7 @@ async fn a_cluster_in_trouble_is_waited_for_without_a_word() {
 /// An outage longer than the patience of a delivery: what the client holds is waited for, not sent again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_outage_doubles_nothing() {
-    let rig = Rig::new(2);
+    let rig = Rig::with(2, impatient());
     rig.deliver(&samples(1..5)).await.unwrap();
     rig.mock.broker_down(1).unwrap();
     for _ in 0..3 {
@@ -217,12 +217,12 @@ async fn an_outage_doubles_nothing() {
     let seen = rig.seen();
     assert!(seen.iter().all(|partition| partition.is_sorted()));
     assert_eq!(seen.iter().map(Vec::len).sum::<usize>(), 24, "{seen:?}");
-    assert_eq!(rig.sink.probe().await, Health::Ready);
+    until("the end of the outage", async || rig.sink.probe().await == Health::Ready).await;
 }
 
 /// A sink that gave up what its broker did not take: a fallback has it. The broker is back.
 async fn after_a_fallback() -> Rig {
-    let rig = Rig::new(1);
+    let rig = Rig::with(1, impatient());
     rig.deliver(&samples(1..5)).await.unwrap();
     rig.mock.broker_down(1).unwrap();
     rig.deliver(&samples(5..25)).await.unwrap_err();
@@ -300,10 +300,11 @@ async fn a_topic_that_does_not_exist_is_told_and_heals() {
         (error.kind(), error.to_string().as_str()),
         (DeliveryErrorKind::Misconfigured, "topic `LOGS` does not exist")
     );
-    assert_eq!(rig.sink.probe().await, Health::Degraded("topic `LOGS` does not exist".to_owned()));
+    let missing = Health::Degraded("topic `LOGS` does not exist".to_owned());
+    until("the probe to tell", async || rig.sink.probe().await == missing).await;
     rig.mock.topic_error("LOGS", RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR).unwrap();
     rig.insist(&samples(1..3)).await;
-    assert_eq!(rig.sink.probe().await, Health::Ready);
+    until("the sink to be ready", async || rig.sink.probe().await == Health::Ready).await;
 }
 
 /// K14: the versions of the protocol that brokers of 2.1 speak.
@@ -336,7 +337,7 @@ async fn a_record_above_the_limit_is_named() {
 /// Nothing is there at the start, and comes later.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn brokers_may_be_absent_at_the_start() {
-    let rig = Rig::new(1);
+    let rig = Rig::with(1, impatient());
     rig.mock.broker_down(1).unwrap();
     let error = rig.deliver(&samples(1..3)).await.unwrap_err();
     assert_eq!(error.kind(), DeliveryErrorKind::Unavailable);

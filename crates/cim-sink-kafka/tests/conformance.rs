@@ -50,8 +50,8 @@ impl KafkaHarness {
             "brokers": [self.target.kafka.addresses(Listener::Proxied)],
             "logs_topic": self.topic,
             "events_topic": self.topic,
-            "give_up_after": "300ms",
-            "properties": { "request.timeout.ms": 1000, "reconnect.backoff.max.ms": 200, "socket.timeout.ms": 1000 },
+            "give_up_after": "2s",
+            "properties": { "request.timeout.ms": 3000, "reconnect.backoff.max.ms": 200, "socket.timeout.ms": 3000 },
         }))
         .unwrap()
     }

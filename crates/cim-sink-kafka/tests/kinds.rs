@@ -11,15 +11,18 @@
 mod rig;
 
 use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use cim_core::{Component as _, DeliveryError, DeliveryErrorKind as Kind, Health, Undelivered};
 use cim_sink_kafka::error_table;
-use cim_testkit::Sample;
 use cim_testkit::null_broker::{Api, Fault, NullBroker, code};
-use rig::{Target, samples, texts, until};
+use cim_testkit::{HeldPort, Sample};
+use rig::{Target, impatient, samples, texts, until};
 
 /// `THROTTLING_QUOTA_EXCEEDED`, which brokers of 2.1 did not know.
 const THROTTLING_QUOTA_EXCEEDED: i16 = 89;
+
+const TOPICS: [(&str, usize); 2] = [("LOGS", 1), ("EVENT", 1)];
 
 /// A broker that keeps what it gets in one partition, and a sink that has delivered three records to it.
 struct Stage {
@@ -29,9 +32,13 @@ struct Stage {
 
 impl Stage {
     async fn new() -> Self {
-        let broker = NullBroker::start(&[("LOGS", 1), ("EVENT", 1)]).unwrap();
-        broker.keep_records();
-        let target = Target::new(broker.address().to_string(), &serde_json::json!({}));
+        Self::at((Ipv4Addr::LOCALHOST, 0).into(), &serde_json::json!({})).await
+    }
+
+    /// The same at that address; `more` joins the settings of the sink.
+    async fn at(listen: SocketAddr, more: &serde_json::Value) -> Self {
+        let broker = NullBroker::prepare(&TOPICS).keep_records().start_at(listen).unwrap();
+        let target = Target::new(broker.address().to_string(), more);
         target.deliver(&samples(1..4)).await.unwrap();
         Self { broker, target }
     }
@@ -69,12 +76,11 @@ impl Stage {
 
 /// Nobody listens any more, then somebody does, at the same address.
 async fn unavailable() -> DeliveryError {
-    let Stage { broker, target } = Stage::new().await;
-    let address = broker.address();
+    let (port, more) = (HeldPort::new().unwrap(), impatient());
+    let Stage { broker, target } = Stage::at(port.address(), &more).await;
     drop(broker);
     let error = target.deliver(&samples(4..7)).await.expect_err("it was delivered to nobody");
-    let broker = NullBroker::start_at(address, &[("LOGS", 1), ("EVENT", 1)]).unwrap();
-    broker.keep_records();
+    let broker = NullBroker::prepare(&TOPICS).keep_records().start_at(port.address()).unwrap();
     let stage = Stage { broker, target };
     stage.target.insist(&samples(4..7)).await;
     assert_eq!(stage.seen(), texts(4..7));

@@ -12,9 +12,9 @@ mod rig;
 use std::time::Duration;
 
 use cim_core::{Component as _, DeliveryErrorKind, Health};
-use cim_testkit::Sample;
 use cim_testkit::null_broker::{Api, Fault, NullBroker, code};
-use rig::{Target, counted, samples, texts, until};
+use cim_testkit::{HeldPort, Sample};
+use rig::{Target, counted, impatient, samples, texts, until};
 
 /// What the broker keeps, each partition in its order.
 fn seen(broker: &NullBroker, partitions: usize) -> Vec<Vec<String>> {
@@ -100,15 +100,13 @@ fn too_few_replicas() -> Fault {
 async fn what_arrived_after_its_delivery_was_given_up_is_counted_when_it_is_abandoned() {
     let counts = || counted(POSSIBLE_DUPLICATES, "late");
     assert_eq!(counts(), 0);
-    let topics = [("LOGS", 1), ("EVENT", 1)];
-    let broker = NullBroker::start(&topics).unwrap();
-    let address = broker.address();
-    let target = Target::named("late", address.to_string(), &serde_json::json!({}));
+    let (topics, port) = ([("LOGS", 1), ("EVENT", 1)], HeldPort::new().unwrap());
+    let broker = NullBroker::start_at(port.address(), &topics).unwrap();
+    let target = Target::named("late", port.address().to_string(), &impatient());
     target.deliver(&samples(1..4)).await.unwrap();
     drop(broker);
     target.deliver(&samples(4..7)).await.expect_err("it was delivered to nobody");
-    let broker = NullBroker::start_at(address, &topics).unwrap();
-    broker.keep_records();
+    let broker = NullBroker::prepare(&topics).keep_records().start_at(port.address()).unwrap();
     until("what the client held", async || broker.records("LOGS").len() == 3).await;
     until("the end of the outage", async || target.sink.probe().await == Health::Ready).await;
     cim_core::LogSink::abandon(&*target.sink).await;
@@ -120,10 +118,9 @@ async fn what_arrived_after_its_delivery_was_given_up_is_counted_when_it_is_aban
 /// An outage put a record into one request with others, and the broker refuses the request as a whole for one of those.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_record_is_not_blamed_for_a_neighbour_that_an_outage_gave_it() {
-    let topics = [("LOGS", 1), ("EVENT", 1)];
-    let broker = NullBroker::start(&topics).unwrap();
-    let address = broker.address();
-    let target = Target::named("neighbours", address.to_string(), &serde_json::json!({}));
+    let (topics, port) = ([("LOGS", 1), ("EVENT", 1)], HeldPort::new().unwrap());
+    let broker = NullBroker::start_at(port.address(), &topics).unwrap();
+    let target = Target::named("neighbours", port.address().to_string(), &impatient());
     target.deliver(&samples(1..4)).await.unwrap();
     drop(broker);
     // What was sent once is sent again as it was; these are not sent at all before.
@@ -131,9 +128,8 @@ async fn a_record_is_not_blamed_for_a_neighbour_that_an_outage_gave_it() {
     let (good, refused) = (samples(4..5), [Sample::with_body(5, "alpha", b"poison")]);
     let (first, second) = tokio::join!(target.deliver(&good), target.deliver(&refused));
     assert!(first.is_err() && second.is_err(), "nobody is there");
-    let broker = NullBroker::start_at(address, &topics).unwrap();
-    broker.keep_records();
-    broker.refuse_values_with(b"poison", code::INVALID_RECORD);
+    let broker = NullBroker::prepare(&topics).keep_records();
+    let broker = broker.refuse_values_with(b"poison", code::INVALID_RECORD).start_at(port.address()).unwrap();
     let mut kinds = Vec::new();
     while let Err(error) = target.deliver(&good).await {
         kinds.push(error.kind());
@@ -148,8 +144,7 @@ async fn a_record_is_not_blamed_for_a_neighbour_that_an_outage_gave_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_delivery_that_finds_no_room_ends_like_those_that_wait_for_an_answer() {
     let broker = NullBroker::start(&[("LOGS", 1), ("EVENT", 1)]).unwrap();
-    let more =
-        serde_json::json!({ "properties": { "request.timeout.ms": 1_000, "socket.timeout.ms": 60_000 } });
+    let more = serde_json::json!({ "give_up_after": "1s", "properties": { "request.timeout.ms": 1_000, "socket.timeout.ms": 60_000 } });
     let target = Target::named("room", broker.address().to_string(), &more);
     target.deliver(&samples(1..2)).await.unwrap();
     for _ in 0..1_000 {

@@ -231,7 +231,7 @@ mod tests {
     use crate::link::Link;
 
     /// Whoever rests is asked again and again, because something else happens all the while.
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_rest_that_is_interrupted_goes_on_where_it_was() {
         let mut config = ClientConfig::new();
         config.set("group.id", "pod").set("bootstrap.servers", "127.0.0.1:9");
