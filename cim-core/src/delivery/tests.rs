@@ -13,7 +13,9 @@ use tokio::time::timeout;
 use super::feed::{Feed, Next};
 use super::{Condition, Fallback, Outlet, Phase, Worker};
 use crate::budget::Budget;
-use crate::contract::{Batch, Component, DeliveryError, Level, LogRecord, LogSink, SinkProfile};
+use crate::contract::{
+    Batch, Component, DeliveryError, DeliveryErrorKind, Level, LogRecord, LogSink, SinkProfile,
+};
 use crate::envelope::Prefix;
 use crate::queue::{ClassQueue, Rules};
 use crate::settings::{FallbackMode, OnFault, WhenFull};
@@ -27,6 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Default)]
 struct Shelf {
     profile: SinkProfile,
+    /// Records of that many bytes are refused for good.
+    refused: Option<usize>,
     got: Mutex<Vec<u64>>,
 }
 
@@ -43,6 +47,9 @@ impl LogSink for Shelf {
         self.profile
     }
     async fn deliver(&self, batch: &Batch<LogRecord<'_>>) -> Result<(), DeliveryError> {
+        if batch.iter().any(|record| Some(record.log.text().len()) == self.refused) {
+            return Err(DeliveryError::new(DeliveryErrorKind::TooLarge, "too large"));
+        }
         self.got.lock().unwrap().extend(batch.iter().map(|record| record.meta.seq));
         Ok(())
     }
@@ -134,7 +141,7 @@ impl Scene {
 }
 
 fn shelf(profile: SinkProfile) -> Arc<Shelf> {
-    Arc::new(Shelf { profile, got: Mutex::default() })
+    Arc::new(Shelf { profile, ..Shelf::default() })
 }
 
 /// Two pages with its header, so that no page has parts of two frames.

@@ -4,34 +4,7 @@ use cim_spool::Crash;
 
 use super::*;
 use crate::books::DropReason;
-use crate::contract::DeliveryErrorKind;
 use crate::deadletter::{self, DeadLetters, Letter, Origin};
-
-/// Refuses records of that size for good, and keeps the numbers of the others.
-struct Picky {
-    refused: usize,
-    shelf: Shelf,
-}
-
-#[async_trait]
-impl Component for Picky {
-    fn name(&self) -> &str {
-        "picky"
-    }
-}
-
-#[async_trait]
-impl LogSink for Picky {
-    fn profile(&self) -> SinkProfile {
-        self.shelf.profile
-    }
-    async fn deliver(&self, batch: &Batch<LogRecord<'_>>) -> Result<(), DeliveryError> {
-        if batch.iter().any(|record| record.log.text().len() == self.refused) {
-            return Err(DeliveryError::new(DeliveryErrorKind::TooLarge, "too large"));
-        }
-        self.shelf.deliver(batch).await
-    }
-}
 
 /// A queue in memory, and a store of dead letters on a disk of its own.
 struct Post {
@@ -95,10 +68,10 @@ impl Post {
 
     /// Delivers what was published, to a sink that refuses records of that size; returns the numbers that it took.
     async fn drain(&self, refused: usize) -> Vec<u64> {
-        let sink = Arc::new(Picky { refused, shelf: Shelf::default() });
+        let sink = Arc::new(Shelf { refused: Some(refused), ..Shelf::default() });
         let worker = self.worker(Arc::clone(&sink) as Arc<dyn LogSink>, None, Phase::Draining);
         timeout(PATIENCE, worker.run()).await.expect("it ends");
-        sink.shelf.got.lock().unwrap().clone()
+        sink.got.lock().unwrap().clone()
     }
 
     /// Delivered, dead, dropped.
@@ -149,7 +122,7 @@ async fn a_letter_whose_sync_fails_is_stored_once_and_for_sure() {
 async fn what_the_fallback_refuses_and_no_store_holds_waits_for_the_sink() {
     let post = Post::new(512 << 10);
     post.publish(1 << 20);
-    let spare = Arc::new(Picky { refused: 1 << 20, shelf: Shelf::default() });
+    let spare = Arc::new(Shelf { refused: Some(1 << 20), ..Shelf::default() });
     let sink = shelf(SinkProfile::default());
     let main = Arc::clone(&sink) as Arc<dyn LogSink>;
     let worker = post.worker(main, Some(Arc::clone(&spare) as Arc<dyn LogSink>), Phase::Draining);
