@@ -63,7 +63,11 @@ class Application:
         await self.log("INFO", "goodbye")
         # The last word: CIM stops waiting for this application.
         await self.publish("EVENT", messages.event("ShutdownSuccess", CONTAINER_ID))
-        await self.nats.close()
+        try:
+            await self.nats.close()
+        except asyncio.CancelledError:
+            # CIM has closed it at the same moment. The library was waiting for that end, and cancels the wait of both.
+            pass
 
     def register(self) -> None:
         while True:
