@@ -13,32 +13,23 @@
 mod recorded;
 
 use std::fmt::Write;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::os::fd::OwnedFd;
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use rustix::net;
+use cim_testkit::HeldPort;
 
 fn cim(home: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cim"));
     command.args(arguments).env_clear().current_dir(home).output().unwrap()
 }
 
-/// An address where nobody listens, and what keeps it so: bound, never listening, and no obstacle for who tries to listen.
-fn held_port() -> (OwnedFd, String) {
-    let socket = net::socket(net::AddressFamily::INET, net::SocketType::STREAM, None).unwrap();
-    net::sockopt::set_socket_reuseaddr(&socket, true).unwrap();
-    net::bind(&socket, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
-    let address = SocketAddr::try_from(net::getsockname(&socket).unwrap()).unwrap();
-    (socket, address.to_string())
-}
-
 /// What the case leads to: exit code and standard output; columns depend on the length of addresses and are not kept.
 fn outcome(inputs: &str) -> String {
     let home = tempfile::tempdir().unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let (_held, free) = held_port();
+    let nobody = HeldPort::new().unwrap();
+    let free = nobody.address().to_string();
     let address = taken.local_addr().unwrap().to_string();
     for block in inputs.split("--- ").skip(1) {
         let (name, content) = block.split_once('\n').unwrap();

@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use socket2::{Domain, Socket, Type};
 
-/// A port of 127.0.0.1 that is kept until this is dropped.
+/// A port that is kept until this is dropped.
 #[derive(Debug)]
 pub struct HeldPort {
     /// Bound, and never listening.
@@ -17,16 +17,25 @@ pub struct HeldPort {
 }
 
 impl HeldPort {
-    /// Takes a free one.
+    /// Takes a free one of 127.0.0.1.
     ///
     /// # Errors
     /// The system gives none.
     pub fn new() -> io::Result<Self> {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        Self::at((Ipv4Addr::LOCALHOST, 0).into())
+    }
+
+    /// Takes that one.
+    ///
+    /// # Errors
+    /// It is not free.
+    pub fn at(address: SocketAddr) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
         // Without this mark on both, nobody could listen there; listeners of the standard library have it.
         socket.set_reuse_address(true)?;
-        socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
-        let address = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
+        socket.bind(&address.into())?;
+        let no_address = || io::Error::other("the system gave the socket no internet address");
+        let address = socket.local_addr()?.as_socket().ok_or_else(no_address)?;
         Ok(Self { _socket: socket, address })
     }
 

@@ -10,12 +10,13 @@ use std::sync::mpsc::sync_channel;
 use std::thread::{Builder, Scope};
 use std::time::Duration;
 
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::SockRef;
 
 use super::behaviour::{Admission, Direction, Ending};
 use super::link::Link;
 use super::pump::{Pump, UNDER_WAY};
 use super::switchboard::{Switchboard, TICK};
+use crate::held_port::HeldPort;
 use crate::seeded::{Seeded, mix};
 
 /// How long the target may take to answer a connect.
@@ -23,25 +24,20 @@ const CONNECT: Duration = Duration::from_secs(1);
 
 /// A reserved port.
 pub(super) struct Door {
-    /// Bound and never listening: it keeps the port while nobody listens.
-    _reservation: Socket,
-    address: SocketAddr,
+    /// Keeps the port while nobody listens.
+    port: HeldPort,
     listener: Option<TcpListener>,
 }
 
 impl Door {
     pub(super) fn open(listen: SocketAddr) -> io::Result<Self> {
-        let reservation = Socket::new(Domain::for_address(listen), Type::STREAM, None)?;
-        reservation.set_reuse_address(true)?;
-        reservation.bind(&listen.into())?;
-        let no_address = || io::Error::other("the system gave the socket no internet address");
-        let address = reservation.local_addr()?.as_socket().ok_or_else(no_address)?;
-        let listener = Some(listen_on(address)?);
-        Ok(Self { _reservation: reservation, address, listener })
+        let port = HeldPort::at(listen)?;
+        let listener = Some(listen_on(port.address())?);
+        Ok(Self { port, listener })
     }
 
     pub(super) fn address(&self) -> SocketAddr {
-        self.address
+        self.port.address()
     }
 
     /// Lets clients in until the proxy closes.
@@ -53,7 +49,7 @@ impl Door {
                 if refuse {
                     self.listener = None;
                 } else if self.listener.is_none() {
-                    self.listener = listen_on(self.address).ok();
+                    self.listener = listen_on(self.address()).ok();
                 }
                 board.door_followed(generation);
                 match self.listener.as_ref().map(TcpListener::accept) {
