@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cim_testkit::{Behaviour, ChaosProxy, Direction, Seeded};
 
@@ -58,12 +58,9 @@ impl Stage {
 }
 
 /// Waits for something that the proxy will do.
-pub(super) fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !done() {
-        assert!(start.elapsed() < PATIENCE, "{what}");
-        std::thread::sleep(Duration::from_millis(1));
-    }
+pub(super) fn until(what: &str, done: impl Fn() -> bool) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(cim_testkit::until(what, PATIENCE, async || done()));
 }
 
 pub(super) fn patient(stream: TcpStream) -> TcpStream {
