@@ -104,12 +104,7 @@ impl<'s> Delivery<'s> {
                 ledger.watch(seq)
             };
             if timeout(TICK, reported.notified()).await.is_err() {
-                self.check()?;
-                if !self.shared.link.is_up() {
-                    since = Instant::now();
-                } else if since.elapsed() >= self.shared.answer_time {
-                    return Err(self.silence());
-                }
+                self.still_hope(&mut since)?;
             }
         }
     }
@@ -119,14 +114,22 @@ impl<'s> Delivery<'s> {
         Quiet { reports: self.lane.ledger().reports(), since: Instant::now() }
     }
 
-    /// Whether waiting makes sense, given since when nothing was reported. Without a connection there is nobody who could
-    /// answer: `give_up_after` alone decides then.
+    /// Whether waiting makes sense, given since when nothing was reported.
     pub(crate) fn hope(&self, quiet: &mut Quiet) -> Result<(), DeliveryError> {
-        self.check()?;
         let now = self.quiet();
-        if now.reports != quiet.reports || !self.shared.link.is_up() {
+        if now.reports != quiet.reports {
             *quiet = now;
-        } else if quiet.since.elapsed() >= self.shared.answer_time {
+        }
+        self.still_hope(&mut quiet.since)
+    }
+
+    /// Whether waiting makes sense for an answer that has not come since then. Without a connection there is nobody who could
+    /// give it: `give_up_after` alone decides, and the wait begins anew.
+    fn still_hope(&self, since: &mut Instant) -> Result<(), DeliveryError> {
+        self.check()?;
+        if !self.shared.link.is_up() {
+            *since = Instant::now();
+        } else if since.elapsed() >= self.shared.answer_time {
             return Err(self.silence());
         }
         Ok(())
