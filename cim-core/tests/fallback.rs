@@ -19,20 +19,10 @@ const AFTER: Duration = Duration::from_millis(20);
 
 /// Logs go to `main`, and to `spare` while that is down. With a spool, what is refused becomes a letter.
 fn engine(main: &Arc<Scripted>, spare: &Arc<Scripted>, mode: FallbackMode, spool: Option<&Path>) -> Cim {
-    engine_after(AFTER, main, spare, mode, spool)
+    builder_after(AFTER, main, spare, mode, spool).start().unwrap()
 }
 
-/// The same, as soon as deliveries have failed for so long.
-fn engine_after(
-    after: Duration,
-    main: &Arc<Scripted>,
-    spare: &Arc<Scripted>,
-    mode: FallbackMode,
-    spool: Option<&Path>,
-) -> Cim {
-    builder_after(after, main, spare, mode, spool).start().unwrap()
-}
-
+/// Its builder; `spare` is used as soon as deliveries have failed for so long.
 fn builder_after(
     after: Duration,
     main: &Arc<Scripted>,
@@ -169,7 +159,7 @@ async fn the_fallback_is_not_used_at_once_after_a_lone_record_that_was_refused()
     const AFTER: Duration = Duration::from_secs(2);
     let (dir, main, spare) = (tempfile::tempdir().unwrap(), Scripted::new(), Scripted::new());
     refuse(&main, "line 0");
-    let cim = engine_after(AFTER, &main, &spare, FallbackMode::Final, Some(dir.path()));
+    let cim = builder_after(AFTER, &main, &spare, FallbackMode::Final, Some(dir.path())).start().unwrap();
     send(&cim, &numbered(0..1)).await;
     until(&cim, "the letter", |cim| logs(cim).books.dead_lettered == 1).await;
     let refused = Instant::now();

@@ -93,11 +93,7 @@ async fn they_are_delivered_once_and_removed() {
 #[tokio::test]
 async fn a_file_stays_until_the_sink_has_taken_its_lines() {
     let home = tempfile::tempdir().unwrap();
-    leave(home.path(), "pod-1_ns1_app-c1.log", &numbered(0..100));
-    let sink = down();
-    let cim = engine(home.path(), &sink);
-    until(&cim, "lines in the spool", |cim| logs(cim).books.held == 100).await;
-    end(cim).await;
+    let sink = brought(home.path()).await;
     assert_eq!(files_below(&home.path().join("logs")), 1);
     *sink.down.lock().unwrap() = None;
     let cim = engine(home.path(), &sink);
@@ -147,6 +143,16 @@ fn long(count: usize) -> Vec<String> {
 fn down() -> Arc<Scripted> {
     let sink = Scripted::new();
     *sink.down.lock().unwrap() = Some(DeliveryErrorKind::Unavailable);
+    sink
+}
+
+/// A life that brought a file of a hundred lines to a sink that is down.
+async fn brought(home: &Path) -> Arc<Scripted> {
+    leave(home, "pod-1_ns1_app-c1.log", &numbered(0..100));
+    let sink = down();
+    let cim = engine(home, &sink);
+    until(&cim, "lines in the spool", |cim| logs(cim).books.held == 100).await;
+    end(cim).await;
     sink
 }
 
@@ -288,11 +294,7 @@ async fn files_in_a_directory_that_appears_later_are_not_touched() {
 #[tokio::test]
 async fn own_files_are_not_touched_after_the_spool_was_lost_and_the_rest_comes() {
     let home = tempfile::tempdir().unwrap();
-    leave(home.path(), "pod-1_ns1_app-c1.log", &numbered(0..100));
-    let sink = down();
-    let cim = engine(home.path(), &sink);
-    until(&cim, "lines in the spool", |cim| logs(cim).books.held == 100).await;
-    end(cim).await;
+    let sink = brought(home.path()).await;
     std::fs::remove_dir_all(home.path().join("spool")).unwrap();
     leave(home.path(), "pod-1_ns1_other-c2.log", &numbered(200..300));
     *sink.down.lock().unwrap() = None;

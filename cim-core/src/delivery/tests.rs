@@ -110,24 +110,7 @@ impl Scene {
     }
 
     fn worker(&self, sink: &Arc<Shelf>, spare: Option<&Arc<Shelf>>, phase: &watch::Sender<Phase>) -> Worker {
-        let fallback = |spare: &Arc<Shelf>| Fallback {
-            outlet: Outlet::Logs(Arc::clone(spare) as Arc<dyn LogSink>),
-            after: Duration::ZERO,
-            mode: FallbackMode::Final,
-        };
-        Worker {
-            queue: Arc::clone(&self.queue),
-            member: 0,
-            label: "logs".to_owned(),
-            outlet: Outlet::Logs(Arc::clone(sink) as Arc<dyn LogSink>),
-            fallback: spare.map(fallback),
-            dead_letters: None,
-            condition: Arc::new(Condition::new()),
-            phase: phase.subscribe(),
-            primary_due: spare.map(|_| Instant::now() + 10 * PATIENCE),
-            seen_before: 0,
-            copied_to: 0,
-        }
+        worker(&self.queue, sink, spare, phase)
     }
 
     async fn first_is_delivered(&self) {
@@ -137,6 +120,33 @@ impl Scene {
             }
         };
         timeout(PATIENCE, delivered).await.expect("the first one is delivered");
+    }
+}
+
+/// Delivers the queue to the sink, or to the spare one for longer than a test takes.
+fn worker(
+    queue: &Arc<ClassQueue>,
+    sink: &Arc<Shelf>,
+    spare: Option<&Arc<Shelf>>,
+    phase: &watch::Sender<Phase>,
+) -> Worker {
+    let fallback = |spare: &Arc<Shelf>| Fallback {
+        outlet: Outlet::Logs(Arc::clone(spare) as Arc<dyn LogSink>),
+        after: Duration::ZERO,
+        mode: FallbackMode::Final,
+    };
+    Worker {
+        queue: Arc::clone(queue),
+        member: 0,
+        label: "logs".to_owned(),
+        outlet: Outlet::Logs(Arc::clone(sink) as Arc<dyn LogSink>),
+        fallback: spare.map(fallback),
+        dead_letters: None,
+        condition: Arc::new(Condition::new()),
+        phase: phase.subscribe(),
+        primary_due: spare.map(|_| Instant::now() + 10 * PATIENCE),
+        seen_before: 0,
+        copied_to: 0,
     }
 }
 

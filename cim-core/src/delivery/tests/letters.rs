@@ -45,31 +45,16 @@ impl Post {
         self.queue.announce(end);
     }
 
-    fn worker(&self, sink: Arc<dyn LogSink>, spare: Option<Arc<dyn LogSink>>, phase: Phase) -> Worker {
-        let fallback = |spare| Fallback {
-            outlet: Outlet::Logs(spare),
-            after: Duration::ZERO,
-            mode: FallbackMode::Final,
-        };
-        Worker {
-            queue: Arc::clone(&self.queue),
-            member: 0,
-            label: "logs".to_owned(),
-            outlet: Outlet::Logs(sink),
-            primary_due: spare.as_ref().map(|_| Instant::now() + PATIENCE),
-            fallback: spare.map(fallback),
-            dead_letters: Some(Arc::clone(&self.store)),
-            condition: Arc::new(Condition::new()),
-            phase: watch::Sender::new(phase).subscribe(),
-            seen_before: 0,
-            copied_to: 0,
-        }
+    fn worker(&self, sink: &Arc<Shelf>, spare: Option<&Arc<Shelf>>, phase: Phase) -> Worker {
+        let worker = worker(&self.queue, sink, spare, &watch::Sender::new(phase));
+        let primary_due = spare.map(|_| Instant::now() + PATIENCE);
+        Worker { dead_letters: Some(Arc::clone(&self.store)), primary_due, ..worker }
     }
 
     /// Delivers what was published, to a sink that refuses records of that size; returns the numbers that it took.
     async fn drain(&self, refused: usize) -> Vec<u64> {
         let sink = Arc::new(Shelf { refused: Some(refused), ..Shelf::default() });
-        let worker = self.worker(Arc::clone(&sink) as Arc<dyn LogSink>, None, Phase::Draining);
+        let worker = self.worker(&sink, None, Phase::Draining);
         timeout(PATIENCE, worker.run()).await.expect("it ends");
         sink.got.lock().unwrap().clone()
     }
@@ -124,8 +109,7 @@ async fn what_the_fallback_refuses_and_no_store_holds_waits_for_the_sink() {
     post.publish(1 << 20);
     let spare = Arc::new(Shelf { refused: Some(1 << 20), ..Shelf::default() });
     let sink = shelf(SinkProfile::default());
-    let main = Arc::clone(&sink) as Arc<dyn LogSink>;
-    let worker = post.worker(main, Some(Arc::clone(&spare) as Arc<dyn LogSink>), Phase::Draining);
+    let worker = post.worker(&sink, Some(&spare), Phase::Draining);
     timeout(2 * PATIENCE, worker.run()).await.expect("it ends");
     assert_eq!((sink.got.lock().unwrap().as_slice(), post.books()), (&[1][..], (1, 0, 0)));
 }
