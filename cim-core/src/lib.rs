@@ -34,7 +34,9 @@ pub mod supervisor;
 
 pub use async_trait::async_trait;
 pub use chain::chain;
-pub use cim::{Cim, CimBuilder, ClassStatus, Left, MemberStatus, Progress, StartError, Status, StopReport};
+pub use cim::{
+    Cim, CimBuilder, ClassStatus, Left, MemberStatus, Progress, StartError, Status, StopReport, check_routes,
+};
 pub use cim_wire::{Class, LogFormat, SniffRules, publish_answer};
 pub use configuration::Configuration;
 pub use contract::{

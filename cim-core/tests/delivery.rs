@@ -9,6 +9,7 @@
 mod support;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use cim_core::intake::{Offer, Offered};
@@ -279,6 +280,21 @@ async fn a_hanging_delivery_is_dropped_at_its_limit_and_repeated() {
     send(&cim, &numbered(0..5)).await;
     settled(&cim).await;
     assert_eq!(sink.lines(), numbered(0..5));
+}
+
+#[tokio::test]
+async fn a_sink_gets_ready_before_there_is_a_record_and_holds_nobody_up_with_it() {
+    for ends in [None, Some(Answer::Hang), Some(Answer::Panic)] {
+        let sink = Scripted::new();
+        *sink.preparing.lock().unwrap() = ends;
+        let cim = engine(&sink);
+        until(&cim, "the preparation", |_| sink.prepared.load(Relaxed) == 1).await;
+        send(&cim, &numbered(0..5)).await;
+        settled(&cim).await;
+        assert_eq!(sink.lines(), numbered(0..5));
+        let report = tokio::time::timeout(LONG_END, cim.stop(LONG_END * 2)).await.unwrap();
+        assert_eq!((report.delivered, sink.prepared.load(Relaxed)), (5, 1));
+    }
 }
 
 #[tokio::test]

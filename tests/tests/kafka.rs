@@ -122,6 +122,21 @@ fn logs_have_the_recorded_value_and_no_key() {
     }
 }
 
+/// The first record finds a client that is connected, and an operator sees what is missing before there is one.
+#[test]
+fn the_brokers_are_asked_before_there_is_a_record() {
+    let Some(kafka) = Kafka::shared() else { return };
+    let topics = Topics::unused();
+    kafka.create_topic(&topics.events, 1);
+    let daemon = Daemon::start(&settings(&kafka.bootstrap(), &topics, ""));
+    until("a connection", || daemon.metric("cim_kafka_brokers_connected") > 0.5);
+    let missing = format!("topic `{}` does not exist", topics.logs);
+    let told = || daemon.get("/statusz").expect("the status page").contains(&missing);
+    until("the missing topic to be told", told);
+    kafka.create_topic(&topics.logs, 1);
+    until("the topic to be found", || !told());
+}
+
 #[test]
 fn records_are_numbered_spread_over_partitions_and_read_alike_by_another_client() {
     let Some(kafka) = Kafka::shared() else { return };

@@ -30,6 +30,7 @@ use tokio::sync::watch;
 pub use builder::{CimBuilder, StartError};
 use generation::Generation;
 pub use heritage::{Left, Progress};
+pub use routes::check_routes;
 pub use stop::StopReport;
 use storage::Storage;
 

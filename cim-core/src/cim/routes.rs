@@ -15,6 +15,20 @@ use crate::settings::{
     ClassSettings, FallbackMode, RouteSettings, RoutesSettings, SinkDurability, SpoolSettings,
 };
 
+/// What of the routes does not fit these sinks: one that is not there, does not take the class, or keeps its records less safe
+/// than the class accepts them. Nothing is started. Empty when [`Cim::reload`](super::Cim::reload) would take them.
+#[must_use]
+pub fn check_routes(
+    routes: &RoutesSettings,
+    spool: &SpoolSettings,
+    sinks: &BTreeMap<String, Sink>,
+) -> Vec<Problem> {
+    match Plan::both(routes, spool, sinks) {
+        Err(StartError::Routes(problems)) => problems,
+        _ => Vec::new(),
+    }
+}
+
 /// One route, checked.
 pub(super) struct Plan {
     pub class: Class,

@@ -10,6 +10,14 @@ pub trait LogSink: Component {
     /// Limits and promises. Read again before every batch, so it may change at run time.
     fn profile(&self) -> SinkProfile;
 
+    /// Does what the first delivery would otherwise wait for, such as connecting. Called when the route begins, beside deliveries;
+    /// it may take as long as it likes, and ends with the route. A failure is no error: a delivery or a probe tells of it.
+    /// Sinks that are ready at once need not do anything.
+    ///
+    /// # Cancel safety
+    /// May be dropped at any await point.
+    async fn prepare(&self) {}
+
     /// Delivers the batch. `Ok` means that every record has reached the durability of [`LogSink::profile`];
     /// nothing is kept between calls, so there is no flush. An empty batch is `Ok`.
     ///
@@ -36,6 +44,14 @@ pub trait LogSink: Component {
 pub trait EventSink: Component {
     /// Limits and promises. Read again before every batch, so it may change at run time.
     fn profile(&self) -> SinkProfile;
+
+    /// Does what the first delivery would otherwise wait for, such as connecting. Called when the route begins, beside deliveries;
+    /// it may take as long as it likes, and ends with the route. A failure is no error: a delivery or a probe tells of it.
+    /// Sinks that are ready at once need not do anything.
+    ///
+    /// # Cancel safety
+    /// May be dropped at any await point.
+    async fn prepare(&self) {}
 
     /// Delivers the batch. `Ok` means that every record has reached the durability of [`EventSink::profile`];
     /// nothing is kept between calls, so there is no flush. An empty batch is `Ok`.

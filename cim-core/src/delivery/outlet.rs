@@ -64,6 +64,15 @@ impl Outlet {
         }
     }
 
+    /// Lets the sink do what the first delivery would wait for. A panic in it is that delivery's to tell.
+    pub(crate) async fn prepare(&self) {
+        let preparing = match self {
+            Self::Logs(sink) => sink.prepare(),
+            Self::Events(sink) => sink.prepare(),
+        };
+        let _ = AssertUnwindSafe(preparing).catch_unwind().await;
+    }
+
     /// Lets the sink give up what it was offered and did not finish.
     pub(crate) async fn abandon(&self) {
         match self {

@@ -4,9 +4,12 @@
 //! the answer comes or the batch is full. There are no linger timers. Invariant: the queue's position moves only past
 //! records that have been settled, in order.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures_util::FutureExt as _;
+use futures_util::future::FusedFuture as _;
 use tokio::sync::watch;
 
 use super::condition::{Condition, DeliveryState};
@@ -59,6 +62,8 @@ impl Worker {
         let mut window = Window::new();
         let mut changed = self.queue.watch();
         let mut phase = self.phase.clone();
+        let outlet = self.outlet.clone();
+        let mut preparing = pin!(outlet.prepare().fuse());
         while self.phase() < Phase::Stop {
             let newest = *changed.borrow_and_update();
             if self.phase() == Phase::Landing && window.is_empty() {
@@ -97,6 +102,7 @@ impl Worker {
                     self.primary_due = None;
                     self.recovered();
                 }
+                () = &mut preparing, if !preparing.is_terminated() => {}
             }
         }
     }

@@ -51,6 +51,10 @@ pub struct Scripted {
     pub kept: Mutex<Vec<String>>,
     /// How often it was told to give up what it did not finish.
     pub abandoned: AtomicUsize,
+    /// How often it was told to get ready for logs.
+    pub prepared: AtomicUsize,
+    /// How that ends; nothing: at once.
+    pub preparing: Mutex<Option<Answer>>,
 }
 
 impl Scripted {
@@ -124,6 +128,15 @@ impl Component for Scripted {
 impl LogSink for Scripted {
     fn profile(&self) -> SinkProfile {
         *self.profile.lock().unwrap()
+    }
+    async fn prepare(&self) {
+        self.prepared.fetch_add(1, Relaxed);
+        let ends = self.preparing.lock().unwrap().take();
+        match ends {
+            None => {}
+            Some(Answer::Panic) => panic!("scripted"),
+            Some(_) => std::future::pending().await,
+        }
     }
     async fn deliver(&self, batch: &Batch<LogRecord<'_>>) -> Result<(), DeliveryError> {
         let text =

@@ -6,12 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use cim_core::settings::SinkSettings;
-use cim_core::{Cim, LogFormat, Neighbours, Problem, Registry, Sink, SinkContext, SniffRules, StartError};
+use cim_core::{
+    Cim, LogFormat, Neighbours, Problem, Registry, Sink, SinkContext, SniffRules, StartError, check_routes,
+};
 use serde_json::Value;
 
 use crate::awaiting;
 use crate::exit::{Failure, chain};
-use crate::settings::{Settings, durability};
+use crate::settings::Settings;
 use crate::who::Who;
 
 /// Starts an engine. Needs the runtime it will live on.
@@ -80,7 +82,7 @@ pub fn sinks(
         }
     }
     if problems.is_empty() {
-        problems = unfit(settings, &built);
+        problems = check_routes(&settings.routes, &settings.spool, &built);
     }
     if problems.is_empty() { Ok(built) } else { Err(Failure::cannot_start(list(&problems))) }
 }
@@ -122,17 +124,6 @@ fn build(table: &SinkSettings, context: SinkContext, registry: &Registry) -> Res
     let kind = registry.find(&table.kind, &at)?;
     let members = Value::Object(table.members.clone().into_iter().collect());
     (kind.build)(context, &members).map_err(|problem| problem.beneath(&at))
-}
-
-/// Sinks that promise too little for their routes.
-fn unfit(settings: &Settings, built: &BTreeMap<String, Sink>) -> Vec<Problem> {
-    durability(&settings.routes, &settings.spool, |name, class| {
-        let sink = built.get(name)?;
-        match class {
-            cim_core::Class::Log => sink.logs.as_ref().map(|sink| sink.profile()),
-            cim_core::Class::Event => sink.events.as_ref().map(|sink| sink.profile()),
-        }
-    })
 }
 
 fn list(problems: &[Problem]) -> String {

@@ -16,6 +16,7 @@
 //! Left out: retry, batching and queueing (the engine's), creating topics. Invariant: per partition, records are in the
 //! order they were offered in; a record that `deliver` does not report is acknowledged by all in-sync replicas.
 
+mod ahead;
 mod client_config;
 mod delivery;
 mod entering;

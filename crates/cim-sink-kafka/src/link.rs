@@ -16,6 +16,8 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// Interruptions below this are not worth a word. With a second for the statistics and half of one for the probe, an outage
 /// is told within 2 s.
 const SHORT: Duration = Duration::from_millis(250);
+/// A first connection, with its name, TLS and password, takes longer than that.
+const FIRST: Duration = Duration::from_millis(1_500);
 
 #[derive(Debug)]
 struct State {
@@ -105,7 +107,8 @@ impl Link {
         let state = self.lock();
         // A connection that was closed for being idle is back within a moment.
         let down = state.down_since.map(|since| since.elapsed())?;
-        if down < self.patience.min(SHORT) {
+        let usual = if state.trouble.is_some() { SHORT } else { FIRST };
+        if down < self.patience.min(usual) {
             return None;
         }
         let why = state.trouble.as_ref().map_or("no answer yet", |(_, text)| text.as_str());

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use cim_core::{
-    Batch, CloseError, Component, DeliveryError, DeliveryErrorKind, Durability, Event, EventSink, Health,
-    LogRecord, LogSink, Ordering, SinkContext, SinkProfile, async_trait,
+    Batch, Class, CloseError, Component, DeliveryError, DeliveryErrorKind, Durability, Event, EventSink,
+    Health, LogRecord, LogSink, Ordering, SinkContext, SinkProfile, async_trait,
 };
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseRecord, Producer as _};
@@ -43,7 +43,7 @@ enum Given {
 
 /// Sends records to the topics of a Kafka cluster.
 pub struct KafkaSink {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     encoders: Encoders,
     headers: Option<Headers>,
     partitioning: Partitioning,
@@ -53,7 +53,7 @@ pub struct KafkaSink {
 }
 
 impl KafkaSink {
-    /// A sink with these settings. Connects with its first delivery.
+    /// A sink with these settings. Connects when it is prepared, or with its first delivery.
     #[must_use]
     pub fn new(context: &SinkContext, settings: &KafkaSettings) -> Self {
         let identity = &context.identity;
@@ -245,7 +245,7 @@ impl KafkaSink {
     }
 
     /// The client, made if there is none.
-    async fn client(&self) -> Result<Live, DeliveryError> {
+    pub(crate) async fn client(&self) -> Result<Live, DeliveryError> {
         self.start()?;
         let mut slot = self.shared.slot();
         let mut asked = false;
@@ -364,12 +364,16 @@ impl LogSink for KafkaSink {
         Self::profile()
     }
 
+    async fn prepare(&self) {
+        self.get_ready(Class::Log).await;
+    }
+
     async fn deliver(&self, batch: &Batch<LogRecord<'_>>) -> Result<(), DeliveryError> {
         self.deliver_all(batch).await
     }
 
     async fn abandon(&self) {
-        self.take_back(self.shared.lane(cim_core::Class::Log)).await;
+        self.take_back(self.shared.lane(Class::Log)).await;
     }
 }
 
@@ -379,11 +383,15 @@ impl EventSink for KafkaSink {
         Self::profile()
     }
 
+    async fn prepare(&self) {
+        self.get_ready(Class::Event).await;
+    }
+
     async fn deliver(&self, batch: &Batch<Event<'_>>) -> Result<(), DeliveryError> {
         self.deliver_all(batch).await
     }
 
     async fn abandon(&self) {
-        self.take_back(self.shared.lane(cim_core::Class::Event)).await;
+        self.take_back(self.shared.lane(Class::Event)).await;
     }
 }

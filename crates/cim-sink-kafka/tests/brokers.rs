@@ -13,7 +13,7 @@ mod rig;
 
 use std::time::{Duration, Instant};
 
-use cim_core::{Component as _, DeliveryError, DeliveryErrorKind, Health, Undelivered};
+use cim_core::{Component as _, DeliveryError, DeliveryErrorKind, Health, LogSink, Undelivered};
 use cim_sink_kafka::error_table;
 use cim_testkit::Sample;
 use rdkafka::config::ClientConfig;
@@ -304,6 +304,22 @@ async fn a_topic_that_does_not_exist_is_told_and_heals() {
     until("the probe to tell", async || rig.sink.probe().await == missing).await;
     rig.mock.topic_error("LOGS", RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR).unwrap();
     rig.insist(&samples(1..3)).await;
+    until("the sink to be ready", async || rig.sink.probe().await == Health::Ready).await;
+}
+
+/// Before there is a record: the cluster is asked, what it lacks is told, and the question is asked again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_that_is_missing_is_told_before_there_is_a_record() {
+    let rig = Rig::new(0);
+    rig.mock.topic_error("LOGS", raw(Code::UnknownTopicOrPartition)).unwrap();
+    let missing = Health::Degraded("topic `LOGS` does not exist".to_owned());
+    let preparing = tokio::time::timeout(PATIENCE, LogSink::prepare(rig.sink.as_ref()));
+    let told = async {
+        until("the probe to tell", async || rig.sink.probe().await == missing).await;
+        rig.mock.topic_error("LOGS", RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR).unwrap();
+    };
+    let (prepared, ()) = tokio::join!(preparing, told);
+    prepared.expect("it still asks");
     until("the sink to be ready", async || rig.sink.probe().await == Health::Ready).await;
 }
 

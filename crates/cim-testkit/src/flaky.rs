@@ -72,6 +72,10 @@ impl<S: LogSink> LogSink for FlakySink<S> {
         self.inner.profile()
     }
 
+    async fn prepare(&self) {
+        self.inner.prepare().await;
+    }
+
     async fn deliver(&self, batch: &Batch<LogRecord<'_>>) -> Result<(), DeliveryError> {
         match self.fate() {
             Fate::FailBefore => Err(failure("before")),
@@ -89,6 +93,10 @@ impl<S: LogSink> LogSink for FlakySink<S> {
 impl<S: EventSink> EventSink for FlakySink<S> {
     fn profile(&self) -> SinkProfile {
         self.inner.profile()
+    }
+
+    async fn prepare(&self) {
+        self.inner.prepare().await;
     }
 
     async fn deliver(&self, batch: &Batch<Event<'_>>) -> Result<(), DeliveryError> {

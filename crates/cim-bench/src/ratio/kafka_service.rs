@@ -96,11 +96,14 @@ pub(super) fn latency(rig: &Rig, line: &mut dyn FnMut(Line)) -> Result<()> {
     Ok(())
 }
 
-/// Memory at a fixed rate.
+/// Memory at a fixed rate, once a first record is delivered: before that what comes in waits for the connection.
 pub(super) fn footprint(rig: &Rig, line: &mut dyn FnMut(Line)) -> Result<()> {
     let broker = Broker::at(rig.kafka.servers.as_deref())?;
     let (_work, cim) = start(rig, &broker.bootstrap())?;
     let mut producer = Producer::connect(spec(&cim, &Load::logs(1024)))?;
+    producer.send(1)?;
+    producer.barrier()?;
+    cim.drained(PATIENCE)?;
     let begin = Instant::now();
     paced(&mut producer, STEADY, rig.slice)?;
     let rate = producer.ledger().sent as f64 / begin.elapsed().as_secs_f64();

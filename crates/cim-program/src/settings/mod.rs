@@ -50,7 +50,6 @@ pub use original::CimJson;
 pub use path::member as member_path;
 pub use place::{Located, Place, Places, Problems};
 pub use registration::RegistrationSettings;
-pub use relations::durability;
 pub use root::{LogFormat, LogLevel, LogSettings, Settings};
 pub use schema::complete as complete_schema;
 pub use sources::{Infra, Sources};

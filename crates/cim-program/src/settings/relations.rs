@@ -7,10 +7,8 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use cim_core::settings::{
-    DeadLetterSettings, RoutesSettings, Secret, SinkDurability, SpoolSettings, SubscriptionSettings,
-};
-use cim_core::{Class, Problem, Registry, SinkProfile};
+use cim_core::settings::{DeadLetterSettings, RoutesSettings, Secret, SubscriptionSettings};
+use cim_core::{Problem, Registry};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -357,38 +355,4 @@ fn collide(a: SocketAddr, b: SocketAddr) -> bool {
     let overlap = a.ip() == b.ip()
         || (a.is_ipv4() == b.is_ipv4() && (a.ip().is_unspecified() || b.ip().is_unspecified()));
     a.port() == b.port() && a.port() != 0 && overlap
-}
-
-/// Routes whose sink promises less than the class was accepted at, although the route does not allow it.
-///
-/// `profile` tells the promises of a built sink for a class; `None` when it does not take that class.
-#[must_use]
-pub fn durability(
-    routes: &RoutesSettings,
-    spool: &SpoolSettings,
-    profile: impl Fn(&str, Class) -> Option<SinkProfile>,
-) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    for (name, route, class, settings) in [
-        ("logs", &routes.logs, Class::Log, &spool.logs),
-        ("events", &routes.events, Class::Event, &spool.events),
-    ] {
-        let at = path::member(&path::member("routes", name), "sink");
-        for sink in route.sink.names().into_iter().chain(route.fallback.as_deref()) {
-            let Some(profile) = profile(sink, class) else {
-                problems.push(Problem::new(&at, format!("sink `{sink}` does not take {name}")));
-                continue;
-            };
-            let enough = spool.dir.is_none()
-                || route.sink_durability == SinkDurability::Accept
-                || profile.durability.covers(settings.accept.into());
-            if !enough {
-                let message = format!(
-                    "sink `{sink}` promises less than `spool.{name}.accept`; lower that, or set sink_durability = \"accept\""
-                );
-                problems.push(Problem::new(&at, message));
-            }
-        }
-    }
-    problems
 }
