@@ -10,28 +10,31 @@ use cim_core::Class;
 
 use crate::delivery::unavailable;
 use crate::sink::KafkaSink;
+use crate::topic::ANSWER_TIME;
 
-/// Pause after the first question; it doubles up to [`LONGEST`].
+/// Time for the first question, and the pause after it; both double.
 const FIRST: Duration = Duration::from_millis(50);
+/// Questions that take longer are asked only while a broker is connected: a thread waits for the answer, and the end of the
+/// program for the thread.
+const SHORT: Duration = Duration::from_millis(500);
 /// How often a cluster that is not there, or has no such topic, is asked again while there is nothing to deliver.
 const LONGEST: Duration = Duration::from_secs(5);
 
 impl KafkaSink {
-    /// Asks until the topic of that class is known: at once, which connects, and then while a broker is connected, because a thread
-    /// waits for the answer, and the end of the program for the thread.
+    /// Asks until the topic of that class is known.
     ///
     /// # Cancel safety
     /// May be dropped at any await point.
     pub(crate) async fn get_ready(&self, class: Class) {
-        let topic = &self.shared.lane(class).topic;
-        let (mut asked, mut pause) = (false, FIRST);
+        let (topic, link) = (&self.shared.lane(class).topic, &self.shared.link);
+        let mut pause = FIRST;
         loop {
             if let Ok(live) = self.client().await
-                && (!asked || self.shared.link.is_up())
+                && (pause < SHORT || link.is_up())
             {
-                asked = true;
                 let once = || Err(unavailable("asked again after a pause"));
-                if topic.partitions(Arc::clone(&live.client), &self.shared.link, once).await.is_ok() {
+                let asked = topic.partitions(Arc::clone(&live.client), link, pause.min(ANSWER_TIME), once);
+                if asked.await.is_ok() {
                     return;
                 }
             }

@@ -27,7 +27,7 @@ use crate::partition::{self, Key, Partitioning};
 use crate::reports::ticket;
 use crate::settings::KafkaSettings;
 use crate::shared::{End, Lane, Live, Press, Shared, Slot};
-use crate::topic::Topic;
+use crate::topic::{ANSWER_TIME, Topic};
 
 /// A full client frees room as acknowledgements come; it does not say when.
 const ROOM_PAUSE: Duration = Duration::from_millis(2);
@@ -134,7 +134,8 @@ impl KafkaSink {
             self.shared.while_open(live.life, || ()).ok_or_else(replaced)?;
             delivery.hope(&mut quiet)
         };
-        let partitions = topic.partitions(Arc::clone(&live.client), &self.shared.link, hope).await?;
+        let partitions =
+            topic.partitions(Arc::clone(&live.client), &self.shared.link, ANSWER_TIME, hope).await?;
         // The client that held the others of the batch may be gone by now, and they with it.
         delivery.check_order()?;
         press.openings.under((live.life, topic.doubts()));

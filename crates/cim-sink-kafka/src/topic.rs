@@ -15,7 +15,7 @@ use crate::link::Link;
 use crate::reports::Client;
 
 /// One question to the cluster may take so long. Short, because a thread waits for the answer.
-const ANSWER_TIME: Duration = Duration::from_secs(1);
+pub(crate) const ANSWER_TIME: Duration = Duration::from_secs(1);
 
 /// A topic that records go to.
 #[derive(Debug)]
@@ -61,7 +61,8 @@ impl Topic {
         self.doubts.load(Memory::Relaxed)
     }
 
-    /// How many partitions the topic has. Waits for the first answer as long as there is `hope` of one.
+    /// How many partitions the topic has. A question waits `patience`, and the first answer is waited for as long as there is
+    /// `hope` of one.
     ///
     /// # Errors
     /// What `hope` says, or the topic cannot be used.
@@ -72,6 +73,7 @@ impl Topic {
         &self,
         client: Arc<Client>,
         link: &Link,
+        patience: Duration,
         mut hope: impl FnMut() -> Result<(), DeliveryError> + Send,
     ) -> Result<i32, DeliveryError> {
         let known = *self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -81,7 +83,7 @@ impl Topic {
             return Ok(count);
         }
         loop {
-            match self.ask(Arc::clone(&client)).await {
+            match self.ask(Arc::clone(&client), patience).await {
                 Ok(count) => {
                     link.answered();
                     self.complain(None);
@@ -105,10 +107,10 @@ impl Topic {
     }
 
     /// Asks the cluster, off the runtime.
-    async fn ask(&self, client: Arc<Client>) -> Result<i32, RDKafkaErrorCode> {
+    async fn ask(&self, client: Arc<Client>, patience: Duration) -> Result<i32, RDKafkaErrorCode> {
         let (name, known) = (self.name.clone(), Arc::clone(&self.known));
         let asked = tokio::task::spawn_blocking(move || {
-            let count = count_partitions(&client, &name)?;
+            let count = count_partitions(&client, &name, patience)?;
             *known.lock().unwrap_or_else(PoisonError::into_inner) = Some((count, Instant::now()));
             Ok(count)
         });
@@ -127,10 +129,10 @@ impl Topic {
     }
 }
 
-fn count_partitions(client: &Client, name: &str) -> Result<i32, RDKafkaErrorCode> {
+fn count_partitions(client: &Client, name: &str, patience: Duration) -> Result<i32, RDKafkaErrorCode> {
     let code =
         |error: rdkafka::error::KafkaError| error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
-    let metadata = client.client().fetch_metadata(Some(name), ANSWER_TIME).map_err(code)?;
+    let metadata = client.client().fetch_metadata(Some(name), patience).map_err(code)?;
     let topic = metadata.topics().iter().find(|topic| topic.name() == name);
     let topic = topic.ok_or(RDKafkaErrorCode::UnknownTopic)?;
     if let Some(error) = topic.error() {
