@@ -175,12 +175,16 @@ fn without_threads_the_start_fails_and_says_why() {
 fn a_thread_that_the_system_does_not_give_at_first_is_asked_for_again() {
     let Some(group) = Group::new("pids", &[]) else { return };
     let broker = NullBroker::start(&[("LOGS", 1), ("EVENT", 1)]).unwrap();
-    let daemon = group.start(&format!(
-        "spool.dir = \"{{home}}/spool\"\n[sinks.broker]\ntype = \"kafka\"\nbrokers = [\"{}\"]\n\
-         [routes.logs]\nsink = \"broker\"\n[routes.events]\nsink = \"broker\"\n",
-        broker.address()
-    ));
+    let daemon = group.start(
+        "spool.dir = \"{home}/spool\"\n[sinks.broker]\ntype = \"null\"\n[routes.logs]\nsink = \"broker\"\n\
+         [routes.events]\nsink = \"broker\"\n",
+    );
     std::fs::write(group.0.join("pids.max"), group.value("pids.current")).unwrap();
+    // The sink that comes with it is the first that needs a thread.
+    let kafka = format!("type = \"kafka\"\nbrokers = [\"{}\"]", broker.address());
+    daemon.edit("type = \"null\"", &kafka);
+    daemon.signal("HUP");
+    until("the reload", || daemon.stderr().contains("the configuration was read again and is in force"));
     publish(&daemon, 0, 100);
     until("the status page to tell of the thread", || {
         daemon

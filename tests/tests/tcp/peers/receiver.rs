@@ -17,12 +17,21 @@ impl Receiver {
 
     /// Socat, every connection appended to one file.
     pub fn socat(listen: &str, file: &Path) -> Option<Self> {
+        Self::socat_to(listen, &format!("OPEN:{},creat,append", file.display()))
+    }
+
+    fn socat_to(listen: &str, target: &str) -> Option<Self> {
         if Command::new("socat").arg("-V").output().is_err() {
             skip("socat is not installed");
             return None;
         }
-        let file = format!("OPEN:{},creat,append", file.display());
-        Some(Self::start(Command::new("socat").args(["-u", listen, &file]).stderr(Stdio::null())))
+        Some(Self::start(Command::new("socat").args(["-u", listen, target]).stderr(Stdio::null())))
+    }
+
+    /// `socat`, each connection into a file of its own in that directory: two at a time would be cut into each other.
+    pub fn socat_apart(listen: &str, dir: &Path) -> Option<Self> {
+        std::fs::create_dir(dir).unwrap();
+        Self::socat_to(listen, &format!("SYSTEM:exec cat >>{}/$SOCAT_PEERPORT", dir.display()))
     }
 
     /// The Forward receiver of the OpenTelemetry Collector, one JSON line per record.
