@@ -212,6 +212,15 @@ impl Daemon {
         std::fs::rename(fresh, path).unwrap();
     }
 
+    /// The same, and waits until that configuration is in force.
+    pub fn reload(&self, from: &str, to: &str) {
+        let reloads = || self.stderr().matches("the configuration was read again and is in force").count();
+        let before = reloads();
+        self.edit(from, to);
+        self.signal("HUP");
+        assert!(comes_true(PATIENCE, || reloads() > before), "not in force: {}", self.stderr());
+    }
+
     /// What it has written to standard error.
     #[must_use]
     pub fn stderr(&self) -> String {

@@ -182,9 +182,7 @@ fn a_thread_that_the_system_does_not_give_at_first_is_asked_for_again() {
     std::fs::write(group.0.join("pids.max"), group.value("pids.current")).unwrap();
     // The sink that comes with it is the first that needs a thread.
     let kafka = format!("type = \"kafka\"\nbrokers = [\"{}\"]", broker.address());
-    daemon.edit("type = \"null\"", &kafka);
-    daemon.signal("HUP");
-    until("the reload", || daemon.stderr().contains("the configuration was read again and is in force"));
+    daemon.reload("type = \"null\"", &kafka);
     publish(&daemon, 0, 100);
     until("the status page to tell of the thread", || {
         daemon
