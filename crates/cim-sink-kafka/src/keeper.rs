@@ -16,6 +16,8 @@ use crate::shared::{End, Live, Shared, Slot};
 
 /// How long the thread listens for events before it looks at its orders.
 const SLICE: Duration = Duration::from_millis(50);
+/// The same while the client holds nothing. The library listens for whole milliseconds and spins for the last one of each slice.
+const IDLE_SLICE: Duration = Duration::from_millis(500);
 /// How long a client that ends may take to get acknowledgements for what it has sent.
 const DRAIN_TIME: Duration = Duration::from_secs(10);
 /// How often secret files are looked at.
@@ -76,7 +78,7 @@ fn make(shared: &Arc<Shared>, recipe: &mut Recipe) -> Result<Arc<Client>, String
 fn serve(shared: &Shared, client: &Client, recipe: &mut Recipe) -> End {
     let mut looked = Instant::now();
     loop {
-        client.poll(SLICE);
+        client.poll(if shared.held() == 0 { IDLE_SLICE } else { SLICE });
         if let Some(end) = shared.end() {
             return end;
         }

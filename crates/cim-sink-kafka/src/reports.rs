@@ -13,7 +13,7 @@ use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseProducer, Producer as _, ProducerContext};
 
 use crate::error_table;
-use crate::shared::{End, Shared};
+use crate::shared::{End, Shared, Slot};
 use crate::stored::may_be_stored;
 
 /// A client of the library, with the way its reports take.
@@ -85,6 +85,7 @@ impl ClientContext for Reports {
                 sink,
                 "the brokers belong to another cluster now; the producer is replaced: {text}"
             );
+            self.shared.put(Slot::Vacant);
             self.shared.order(|orders| orders.end = Some(End::Purge));
         }
         // Lost connections are told by the delivery that suffers from them, once.

@@ -131,6 +131,11 @@ impl Shared {
         [&self.logs, &self.events]
     }
 
+    /// Records that the client has and has not reported on.
+    pub(crate) fn held(&self) -> usize {
+        self.lanes().iter().map(|lane| lane.ledger().held()).sum()
+    }
+
     pub(crate) fn slot(&self) -> watch::Receiver<Slot> {
         self.slot.subscribe()
     }

@@ -290,11 +290,6 @@ impl KafkaSink {
         Ok(())
     }
 
-    /// Records that the client has and has not reported on.
-    fn held(&self) -> usize {
-        self.shared.lanes().iter().map(|lane| lane.ledger().held()).sum()
-    }
-
     /// Takes everything back from the client: whoever offered it will not offer it again. The client is one for both
     /// classes, so the other one gets its records back as well, and sends them again.
     async fn take_back(&self, lane: &Lane) {
@@ -332,7 +327,7 @@ impl Component for KafkaSink {
         if self.shared.is_closed() {
             return Health::Degraded("the sink is closed".to_owned());
         }
-        let held = self.held();
+        let held = self.shared.held();
         if let Some(complaint) = self.shared.link.complaint() {
             // Only a client finds out that brokers are back, and with nothing to deliver nobody else asks for one.
             if matches!(*self.shared.slot().borrow(), Slot::Vacant) {
@@ -347,7 +342,7 @@ impl Component for KafkaSink {
     async fn close(&self) -> Result<(), CloseError> {
         self.shared.close();
         // A client that holds nothing has nothing to give back, and its thread ends within a moment.
-        if !self.started.load(Memory::Acquire) || self.held() == 0 {
+        if !self.started.load(Memory::Acquire) || self.shared.held() == 0 {
             return Ok(());
         }
         let ended = self.shared.ended.notified();
