@@ -95,6 +95,19 @@ fn tcp_captures_are_checked_with_and_without_line_ends() {
 }
 
 #[test]
+fn a_capture_of_one_class_is_that_whatever_its_lines_look_like() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("capture");
+    std::fs::write(&path, payloads().join("\n")).unwrap();
+    for (arguments, class) in
+        [(vec![], "LOG"), (vec!["--class", "log"], "LOG"), (vec!["--class", "event"], "EVENT")]
+    {
+        let arguments: Vec<_> = ["tcp-capture", text(&path)].into_iter().chain(arguments).collect();
+        assert_eq!(caught(&arguments, &[])["sources"][0]["class"], class);
+    }
+}
+
+#[test]
 fn what_cannot_be_read_is_not_clean() {
     let dir = tempfile::tempdir().unwrap();
     assert_eq!(verify(&["file", text(&dir.path().join("nothing here"))]).0, 2);

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::bitmap::Added;
-use crate::origin;
+use crate::origin::Class;
 use crate::payload::{Found, scan};
 use crate::report::{NumberingReport, Report, SourceReport};
 use crate::sequence::Sequence;
@@ -73,6 +73,7 @@ struct Counts {
 /// Reads records one by one, in the order in which they were received.
 #[derive(Debug, Default)]
 pub struct Checker {
+    class: Option<Class>,
     sources: BTreeMap<Source, Counts>,
     numberings: BTreeMap<Numbering, Sequence>,
     records: u64,
@@ -111,6 +112,13 @@ impl Payloads {
 }
 
 impl Checker {
+    /// For records that are all of this class. By default, the first bytes of each tell, which mistakes a log as text that begins
+    /// like an event for one.
+    #[must_use]
+    pub fn of(class: Class) -> Self {
+        Self { class: Some(class), ..Self::default() }
+    }
+
     /// One record.
     pub fn record(&mut self, received: &Received<'_>) {
         self.records = self.records.saturating_add(1);
@@ -121,7 +129,9 @@ impl Checker {
             self.foreign = self.foreign.saturating_add(u64::from(payloads.is_nothing()));
             return;
         }
-        let (class, named) = origin::of_record(received.value);
+        let class = self.class.unwrap_or_else(|| Class::of_record(received.value));
+        let named = class.container(received.value);
+        let class = class.as_str();
         let container = if named.is_empty() {
             received.container.to_owned()
         } else {

@@ -21,7 +21,7 @@ mod topic;
 pub use bitmap::{Added, Bitmap};
 pub use capture::{CaptureError, files_of, for_each_document, for_each_line};
 pub use checker::{Checker, Numbers, Received};
-pub use origin::container_of_file;
+pub use origin::{Class, container_of_file};
 pub use payload::{Found, scan};
 pub use report::{Fault, NumberingReport, Report, SourceReport, Tolerated};
 pub use sequence::Sequence;

@@ -12,14 +12,41 @@ const JSON_EVENT: &[u8] = b"{\"eventName\"";
 const LOG_CONTAINER: &[u8] = b"{\"container_name\":\"";
 const EVENT_CONTAINER: &[u8] = b"\"containerId\":\"";
 
-/// Class and container of a record.
-pub(crate) fn of_record(record: &[u8]) -> (&'static str, &[u8]) {
-    if record.starts_with(JSON_EVENT) {
-        let at = memchr::memmem::rfind(record, EVENT_CONTAINER);
-        let name = at.and_then(|at| record.get(at.saturating_add(EVENT_CONTAINER.len())..));
-        return ("EVENT", name.map_or(b"", string));
+/// What a record is; each class is numbered on its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    /// A log.
+    Log,
+    /// An event.
+    Event,
+}
+
+impl Class {
+    /// As reports name it: the NATS subject of its records.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Log => "LOG",
+            Self::Event => "EVENT",
+        }
     }
-    ("LOG", record.strip_prefix(LOG_CONTAINER).map_or(b"", string))
+
+    /// What its bytes say. A log as text may begin like an event.
+    pub(crate) fn of_record(record: &[u8]) -> Self {
+        if record.starts_with(JSON_EVENT) { Self::Event } else { Self::Log }
+    }
+
+    /// The container that a record of this class names; empty if it names none.
+    pub(crate) fn container(self, record: &[u8]) -> &[u8] {
+        let name = match self {
+            Self::Log => record.strip_prefix(LOG_CONTAINER),
+            Self::Event => {
+                let at = memchr::memmem::rfind(record, EVENT_CONTAINER);
+                at.and_then(|at| record.get(at.saturating_add(EVENT_CONTAINER.len())..))
+            }
+        };
+        name.map_or(b"", string)
+    }
 }
 
 /// A JSON string without its quotes, from behind the first of them.
@@ -56,6 +83,11 @@ const ROTATION_SUFFIX: usize = 24;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn of_record(record: &[u8]) -> (&'static str, &[u8]) {
+        let class = Class::of_record(record);
+        (class.as_str(), class.container(record))
+    }
 
     #[test]
     fn logs_and_events_name_their_container() {

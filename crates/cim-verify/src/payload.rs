@@ -24,6 +24,8 @@ pub enum Found {
 /// Reads one captured line without its line end: a bare payload, or JSON with a payload inside.
 pub fn scan(line: &[u8], mut found: impl FnMut(Found)) {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
+    // No receiver can use such a document, and it may lack the name of its container.
+    let is_cut_document = line.starts_with(b"{\"") && !line.ends_with(b"}");
     let mut at = 0usize;
     let mut any = false;
     while let Some(rest) = line.get(at..)
@@ -34,8 +36,10 @@ pub fn scan(line: &[u8], mut found: impl FnMut(Found)) {
         }
         any = true;
         let (what, used) = payload(rest.get(start..).unwrap_or_default());
-        found(what);
         at = at.saturating_add(start).saturating_add(used);
+        let is_last = || memchr::memmem::find(line.get(at..).unwrap_or_default(), stamp::MAGIC).is_none();
+        let is_in_cut = matches!(what, Found::Payload(_)) && is_cut_document && is_last();
+        found(if is_in_cut { Found::Torn } else { what });
     }
     if !any {
         found(if is_beginning(line) { Found::Beginning } else { Found::Foreign });

@@ -6,7 +6,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 
 use cim_testkit::{Behaviour, ChaosProxy, Direction, Ending, Flow};
 use cim_verify::stamp::{STAMP_LEN, Stamp, text_sum};
-use cim_verify::{Checker, Fault, Numbers, Received, Report, Tolerated};
+use cim_verify::{Checker, Class, Fault, Numbers, Received, Report, Tolerated};
 
 const COUNT: u64 = 300;
 
@@ -165,6 +165,21 @@ fn swapped_records_are_an_inversion_of_their_source_and_partition_only() {
     in_every_topic(|records| records.swap(120, 121), |_| vec![]);
 }
 
+/// The bytes alone do not tell a log as text from an event: numbered as the other class, it is missing in its own.
+#[test]
+fn a_log_that_begins_like_an_event_is_a_log_to_who_is_told_so() {
+    let faults = |mut checker: Checker| {
+        for (text, seq) in ["one", "{\"eventName\": two", "three"].iter().zip(1..) {
+            let numbers = Some(Numbers { epoch: 77, seq });
+            checker.record(&Received { numbers, ..Received::bare(text.as_bytes()) });
+        }
+        checker.report().faults(Tolerated::Nothing)
+    };
+    assert_eq!(faults(Checker::default()), [Fault::Gaps]);
+    assert_eq!(faults(Checker::of(Class::Log)), []);
+    assert_eq!(faults(Checker::of(Class::Event)), []);
+}
+
 #[test]
 fn foreign_and_altered_records_have_their_names() {
     let stranger = Kept { value: "who is this".to_owned(), partition: 1, numbers: None };
@@ -264,11 +279,18 @@ fn a_proxy_that_garbles_or_cuts_is_caught_by_name() {
     };
     let garbled = captured(garble, "\n", log);
     assert_eq!(garbled.faults(Tolerated::Nothing), [Fault::Gaps, Fault::Altered], "{}", garbled.text());
-    let cut = |proxy: &ChaosProxy| {
-        proxy.behave(Behaviour::both(Flow::faithful().cut_after(record * 20 + 120, Ending::Close)));
-    };
-    let torn = captured(cut, "\n", log);
-    assert_eq!(torn.faults(Tolerated::Nothing), [Fault::Torn], "{}", torn.text());
+    // In the payload, and behind it, where the rest would have named the container of an event.
+    for (form, into) in [(log as Form, Some(120)), (log, None), (event, Some(120)), (event, None)] {
+        let all: String = (1..=21).map(|seq| form(1, &payload(1, seq)) + "\n").collect();
+        let last = form(1, &payload(1, 21)).len() + 1;
+        let end = into.map_or(all.len() - 8, |into| all.len() - last + into) as u64;
+        let cut = |proxy: &ChaosProxy| {
+            proxy.behave(Behaviour::both(Flow::faithful().cut_after(end, Ending::Close)));
+        };
+        let torn = captured(cut, "\n", form);
+        assert_eq!(torn.faults(Tolerated::Nothing), [Fault::Torn], "{}", torn.text());
+        assert_eq!(sum(&torn, |source| source.received), 20, "{}", torn.text());
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use cim_verify::{Checker, Fault, Received, Report, Tolerated, TopicRange};
+use cim_verify::{Checker, Class, Fault, Received, Report, Tolerated, TopicRange};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
@@ -45,7 +45,7 @@ pub(super) struct Topic {
     #[arg(long = "properties", value_name = "FILE", value_parser = properties_file)]
     files: Vec<Properties>,
     #[command(flatten)]
-    tolerance: Tolerance,
+    judging: Judging,
 }
 
 /// The properties of one file.
@@ -73,14 +73,25 @@ pub(super) struct Captures {
     #[arg(required = true)]
     paths: Vec<PathBuf>,
     #[command(flatten)]
-    tolerance: Tolerance,
+    judging: Judging,
 }
 
 #[derive(Debug, Args)]
-struct Tolerance {
+struct Judging {
     /// Which duplicates are no fault. Marked ones have equal `cim-epoch` and `cim-seq`: a reader can remove them.
     #[arg(long, value_enum, default_value_t = Duplicates::Marked)]
     allow_duplicates: Duplicates,
+    /// What the records are. Default: the first bytes of each tell; a log as text that begins like an event needs this.
+    #[arg(long, value_enum)]
+    class: Option<Records>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Records {
+    /// All are logs.
+    Log,
+    /// All are events.
+    Event,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -93,7 +104,15 @@ enum Duplicates {
     Any,
 }
 
-impl Tolerance {
+impl Judging {
+    fn checker(&self) -> Checker {
+        match self.class {
+            None => Checker::default(),
+            Some(Records::Log) => Checker::of(Class::Log),
+            Some(Records::Event) => Checker::of(Class::Event),
+        }
+    }
+
     fn tolerated(&self) -> Tolerated {
         match self.allow_duplicates {
             Duplicates::None => Tolerated::Nothing,
@@ -125,18 +144,19 @@ fn properties_file(path: &str) -> Result<Properties, String> {
 }
 
 pub(super) fn answer(command: &Command) -> Result<Answer, Failure> {
-    let mut checker = Checker::default();
-    let tolerance = match command {
+    let (Command::Kafka(Topic { judging, .. })
+    | Command::File(Captures { judging, .. })
+    | Command::TcpCapture(Captures { judging, .. })) = command;
+    let mut checker = judging.checker();
+    match command {
         Command::Kafka(topic) => {
             backends::read_topic(topic.range(), &mut checker).map_err(Failure::cannot_start)?;
-            &topic.tolerance
         }
         Command::File(captures) | Command::TcpCapture(captures) => {
             read_captures(captures, &mut checker)?;
-            &captures.tolerance
         }
-    };
-    Ok(judge(&checker.report(), tolerance.tolerated()))
+    }
+    Ok(judge(&checker.report(), judging.tolerated()))
 }
 
 fn read_captures(captures: &Captures, checker: &mut Checker) -> Result<(), Failure> {
