@@ -229,3 +229,26 @@ fn the_latency_of_events_is_the_age_of_the_last_one_that_has_a_time() {
     assert!((-60_000.0..-40_000.0).contains(&ahead), "{ahead} ms");
     assert!(daemon.get("/metrics").unwrap().contains("cim_nats_EVENT_latency{pod=\"pod-1\"}"));
 }
+
+/// What only the sinks can judge is judged by `validate` too, with the line it stands in.
+#[test]
+fn validate_refuses_what_run_would_refuse_of_a_fallback() {
+    let mut daemon = Daemon::start(
+        "spool = { dir = \"{home}/spool\", logs.accept = \"synced\" }\n\
+         [routes.logs]\nsink = \"console\"\nfallback = \"files\"\nfallback_mode = \"copy\"\n\
+         [sinks.console]\ntype = \"stdout\"\n[sinks.files]\ntype = \"file\"\ndir = \"{home}/logs\"\n",
+    );
+    let valid = daemon.outcome(&["validate"]);
+    assert!(valid.status.success(), "{valid:?}");
+    daemon.signal("TERM");
+    assert_eq!(daemon.ended(), Some(0));
+    daemon.edit("\"copy\"", "\"final\"");
+    for command in ["validate", "run"] {
+        let refused = daemon.outcome(&[command]);
+        assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+        let told = [refused.stdout, refused.stderr].concat();
+        let told = String::from_utf8_lossy(&told);
+        assert!(told.contains("routes.logs.sink_durability: fallback `files`"), "{told}");
+        assert_eq!(told.contains("cim.toml:"), command == "validate", "{told}");
+    }
+}

@@ -54,13 +54,26 @@ fn advice(error: &StartError) -> String {
 /// Builds the sinks that routes name. While it is not known who this pod is, they hold events back.
 ///
 /// # Errors
-/// A sink that cannot be built, or one that is not good enough for its route.
+/// All that [`fitting`] finds.
 pub fn sinks(
     settings: &Settings,
     who: &Who,
     neighbours: &Neighbours,
     registry: &Registry,
 ) -> Result<BTreeMap<String, Sink>, Failure> {
+    fitting(settings, who, neighbours, registry).map_err(|problems| Failure::cannot_start(list(&problems)))
+}
+
+/// The same, for who wants to tell where each problem stands.
+///
+/// # Errors
+/// Sinks that cannot be built, or those that are not good enough for their route.
+pub fn fitting(
+    settings: &Settings,
+    who: &Who,
+    neighbours: &Neighbours,
+    registry: &Registry,
+) -> Result<BTreeMap<String, Sink>, Vec<Problem>> {
     let identity = Arc::new(who.identity.clone());
     let mut problems = Vec::new();
     let mut built = BTreeMap::new();
@@ -84,7 +97,7 @@ pub fn sinks(
     if problems.is_empty() {
         problems = check_routes(&settings.routes, &settings.spool, &built);
     }
-    if problems.is_empty() { Ok(built) } else { Err(Failure::cannot_start(list(&problems))) }
+    if problems.is_empty() { Ok(built) } else { Err(problems) }
 }
 
 /// A sink that no route needs to name, for logs as text.

@@ -5,14 +5,17 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
+use cim_core::Neighbours;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::{Answer, change, explain};
 use crate::backends;
+use crate::engine;
 use crate::exit::{CANNOT_START, Failure};
 use crate::own_document::begin;
 use crate::settings::{Loaded, Located, Place, Request, complete_schema, load};
+use crate::who::Who;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -73,7 +76,18 @@ pub(super) fn answer(command: &Command, files: &[PathBuf]) -> Result<Answer, Fai
 }
 
 pub(super) fn validate(files: &[PathBuf]) -> Result<Answer, Failure> {
-    match load(&Request::of_process(files.to_vec()), &backends::registry()) {
+    let registry = backends::registry();
+    let loaded = load(&Request::of_process(files.to_vec()), &registry).and_then(|loaded| {
+        // Whether a sink is good enough for its route, only the sink knows.
+        let built = engine::fitting(
+            &loaded.settings,
+            &Who::given(&loaded.settings),
+            &Neighbours::default(),
+            &registry,
+        );
+        built.map_err(|problems| loaded.located(problems)).map(|_| loaded)
+    });
+    match loaded {
         Ok(loaded) => {
             let warnings: Vec<_> = loaded.warnings.iter().map(document).collect();
             let mut text = String::new();

@@ -155,6 +155,12 @@ impl Loaded {
         shown
     }
 
+    /// Problems that were found with these settings in use, each with the place it comes from.
+    #[must_use]
+    pub fn located(&self, problems: Vec<Problem>) -> Problems {
+        Problems::new(located(problems, &self.places).collect())
+    }
+
     /// Where the value at `path` came from.
     #[must_use]
     pub fn place(&self, path: &str) -> &Place {
