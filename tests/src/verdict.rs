@@ -46,8 +46,18 @@ impl Capture {
     /// Reads the captures.
     #[must_use]
     pub fn of<P: AsRef<Path>>(files: &[P]) -> Self {
+        Self::read(&[], files)
+    }
+
+    /// Reads captures of events that do not begin like those of CIM.
+    #[must_use]
+    pub fn of_events<P: AsRef<Path>>(files: &[P]) -> Self {
+        Self::read(&["--class", "event"], files)
+    }
+
+    fn read<P: AsRef<Path>>(options: &[&str], files: &[P]) -> Self {
         let paths = files.iter().map(|file| file.as_ref().to_str().unwrap());
-        let arguments: Vec<_> = ["tcp-capture"].into_iter().chain(paths).collect();
+        let arguments: Vec<_> = ["tcp-capture"].iter().chain(options).copied().chain(paths).collect();
         let (code, document) = verify(&arguments);
         assert!(code <= 1, "it could not be read: {document:#}");
         let sum = |list: &str, field: &str| {
@@ -66,14 +76,32 @@ impl Capture {
     }
 
     /// Nothing is wrong but what these faults say: order is kept, every record is whole, and the first and the last of so many
-    /// are there.
+    /// logs are there.
     pub fn assert_only(&self, faults: &[&str], records: usize) {
+        self.assert_of(&["LOG"], faults, records);
+    }
+
+    /// The same of so many events.
+    pub fn assert_events(&self, faults: &[&str], records: usize) {
+        self.assert_of(&["EVENT"], faults, records);
+    }
+
+    /// The same of so many logs and as many events.
+    pub fn assert_both(&self, faults: &[&str], records: usize) {
+        self.assert_of(&["EVENT", "LOG"], faults, records);
+    }
+
+    fn assert_of(&self, classes: &[&str], faults: &[&str], records: usize) {
         let document = &self.document;
         let found = document["faults"].as_array().expect("a list of faults").iter();
         let others: Vec<_> = found.filter(|fault| !faults.contains(&fault.as_str().unwrap())).collect();
         assert!(others.is_empty(), "{others:?} in {document:#}");
-        let numbering = &document["numberings"][0];
-        assert_eq!((&numbering["first"], &numbering["last"]), (&1.into(), &records.into()), "{document:#}");
-        assert_eq!(self.received + self.gaps, records as u64, "{document:#}");
+        let whole: Vec<_> = classes.iter().map(|class| serde_json::json!([class, 1, records])).collect();
+        let numberings = document["numberings"].as_array().expect("a list of numberings").iter();
+        let numberings: Vec<_> = numberings
+            .map(|numbering| serde_json::json!([numbering["class"], numbering["first"], numbering["last"]]))
+            .collect();
+        assert_eq!(numberings, whole, "{document:#}");
+        assert_eq!(self.received + self.gaps, (classes.len() * records) as u64, "{document:#}");
     }
 }

@@ -15,6 +15,7 @@ mod own_faults;
 mod peers;
 mod tls;
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -28,15 +29,34 @@ use peers::sockets::{Manner, Sockets};
 
 /// Settings of both routes towards a TCP sink with these keys.
 fn tcp(keys: &str) -> String {
+    settings("agent", keys)
+}
+
+/// The same of logs only. Events, what CIM says itself of a receiver among them, go to files.
+fn tcp_logs(keys: &str) -> String {
+    settings("disk", keys)
+}
+
+fn settings(events: &str, keys: &str) -> String {
     format!(
-        "spool.dir = \"{{home}}/spool\"\n[routes.logs]\nsink = \"agent\"\n[routes.events]\nsink = \"agent\"\n\
-         [sinks.agent]\ntype = \"tcp\"\n{keys}\n"
+        "spool.dir = \"{{home}}/spool\"\n[routes.logs]\nsink = \"agent\"\n[routes.events]\nsink = \"{events}\"\n\
+         [sinks.disk]\ntype = \"file\"\ndir = \"{{home}}/events\"\n[sinks.agent]\ntype = \"tcp\"\n{keys}\n"
     )
 }
 
-/// Publishes these numbers, from 0, as records of the load generator, which `cim verify` knows.
-fn publish(wire: &mut Wire, numbers: std::ops::Range<usize>) {
-    let mut deck = Deck::new(&Traffic::Log, 1, 1, 200);
+/// Publishes these numbers, from 0, as logs of the load generator, which `cim verify` knows.
+fn publish(wire: &mut Wire, numbers: Range<usize>) {
+    publish_as(&Traffic::Log, wire, numbers);
+}
+
+/// Publishes these numbers as logs, and as events.
+fn publish_both(wire: &mut Wire, numbers: Range<usize>) {
+    publish_as(&Traffic::Log, wire, numbers.clone());
+    publish_as(&Traffic::Event, wire, numbers);
+}
+
+fn publish_as(traffic: &Traffic, wire: &mut Wire, numbers: Range<usize>) {
+    let mut deck = Deck::new(traffic, 1, 1, 200);
     let mut next = numbers.start;
     while next < numbers.end {
         let count = deck.capacity().min(numbers.end - next);
@@ -46,15 +66,19 @@ fn publish(wire: &mut Wire, numbers: std::ops::Range<usize>) {
     wire.flush();
 }
 
-/// The numbers of the whole lines in a file, in its order: how far a receiver is.
+/// How a log and an event begin on a sink for JSON.
+const LOG: &str = "{\"container_name\"";
+const EVENT: &str = "{\"eventName\"";
+
+/// The numbers of the whole logs in a file, in its order: how far a receiver is.
 fn lines(file: &Path) -> Vec<usize> {
-    numbers(&std::fs::read(file).unwrap_or_default())
+    numbers(&std::fs::read(file).unwrap_or_default(), LOG)
 }
 
-/// The numbers of the whole records in what a receiver got. A record that was cut off is none.
-fn numbers(bytes: &[u8]) -> Vec<usize> {
+/// The numbers of the whole records of one kind in what a receiver got. A record that was cut off is none.
+fn numbers(bytes: &[u8], kind: &str) -> Vec<usize> {
     let text = String::from_utf8_lossy(bytes);
-    let whole = text.split_inclusive('\n').filter(|line| line.ends_with("}\n"));
+    let whole = text.split_inclusive('\n').filter(|line| line.ends_with("}\n") && line.starts_with(kind));
     whole.filter_map(number).collect()
 }
 
@@ -120,10 +144,7 @@ fn a_receiver_that_comes_late_gets_everything_in_order() {
 #[test]
 fn the_loss_of_the_receiver_is_told_once_for_each_outage() {
     let address = free_port().unwrap();
-    let daemon = Daemon::start(&format!(
-        "spool.dir = \"{{home}}/spool\"\n[routes.logs]\nsink = \"agent\"\n[routes.events]\nsink = \"disk\"\n\
-         [sinks.agent]\ntype = \"tcp\"\naddress = \"{address}\"\n[sinks.disk]\ntype = \"file\"\ndir = \"{{home}}/events\"\n"
-    ));
+    let daemon = Daemon::start(&tcp_logs(&format!("address = \"{address}\"")));
     let told = || -> Vec<String> {
         let files = std::fs::read_dir(daemon.home().join("events")).into_iter().flatten();
         let text =
@@ -154,7 +175,7 @@ fn the_loss_of_the_receiver_is_told_once_for_each_outage() {
 #[test]
 fn a_restart_of_the_receiver_between_lines_costs_nothing() {
     let address = free_port().unwrap();
-    let daemon = Daemon::start(&tcp(&format!("address = \"{address}\"")));
+    let daemon = Daemon::start(&tcp_logs(&format!("address = \"{address}\"")));
     let file = daemon.home().join("received");
     // One process: when it is gone, so is its connection.
     let listen = format!("TCP-LISTEN:{},bind=127.0.0.1,reuseaddr", address.port());
@@ -166,8 +187,7 @@ fn a_restart_of_the_receiver_between_lines_costs_nothing() {
         until("the line", || lines(&file).len() > n);
         socat.kill();
     }
-    // The last one takes the connection of each route.
-    let _socat = Receiver::socat(&format!("{listen},fork"), &file);
+    let _socat = Receiver::socat(&listen, &file);
     publish(&mut wire, 10..11);
     until("the line", || lines(&file).len() > 10);
     drained(&daemon);
@@ -181,7 +201,7 @@ fn a_restart_of_the_receiver_under_load_costs_what_it_had_not_read() {
     const LINES: usize = 60_000;
     const STEP: usize = LINES / 6;
     let address = free_port().unwrap();
-    let daemon = Daemon::start(&tcp(&format!("address = \"{address}\"")));
+    let daemon = Daemon::start(&tcp_logs(&format!("address = \"{address}\"")));
     let listen = format!("TCP-LISTEN:{},bind=127.0.0.1,fork,reuseaddr,rcvbuf=16384", address.port());
     // A file for each receiver: what a killed one has of its last line is not to stand before the first line of the next one.
     let files: Vec<_> = (0..6).map(|number| daemon.home().join(format!("received-{number}"))).collect();
@@ -222,17 +242,26 @@ fn a_receiver_that_never_reads_harms_nobody() {
         Daemon::start(&tcp(&format!("address = \"{}\"\nstall_timeout = \"300ms\"", sockets.address)));
     let vigil = vigil(&daemon);
     let mut wire = daemon.connect();
-    publish(&mut wire, 0..LINES);
+    publish_both(&mut wire, 0..LINES);
     status_says(&daemon, "has stopped taking data");
     until("balance", || daemon.books_balance());
     assert!(daemon.metric("cim_records_held") > 0.5);
-    assert!(daemon.metric("tcp_disconnect_count") > 0.5);
+    // The events may have told first; this counts the connection of the logs.
+    until("a broken connection", || daemon.metric("tcp_disconnect_count") > 0.5);
     sockets.set(Manner::Reads);
     drained(&daemon);
-    until("the last line", || sockets.lines().last() == Some(&(LINES - 1)));
+    sockets.await_both(LINES);
     // The connections that were given up are read as well: what came twice is what was not confirmed.
-    let capture = Capture::of(&sockets.captures(daemon.home()));
-    capture.assert_only(&["unmarked_duplicates", "torn"], LINES);
+    let files = sockets.captures(daemon.home());
+    let capture = Capture::of(&files);
+    capture.assert_both(&["unmarked_duplicates", "torn", "foreign"], LINES);
+    // What CIM itself says of the receiver has no number.
+    let own = |file: &PathBuf| {
+        let text = std::fs::read(file).unwrap();
+        String::from_utf8_lossy(&text).matches("\"LmaasTCPFailure\"").count()
+    };
+    let own: usize = files.iter().map(own).sum();
+    assert!(capture.foreign <= own as u64, "{capture:?}, {own} of CIM's own");
     vigil.assert_held(&daemon, PATIENCE);
 }
 
@@ -244,13 +273,13 @@ fn a_reset_in_the_middle_of_a_line_leaves_whole_lines_in_order() {
     let daemon = Daemon::start(&tcp(&format!("address = \"{}\"", sockets.address)));
     let vigil = vigil(&daemon);
     let mut wire = daemon.connect();
-    publish(&mut wire, 0..LINES);
+    publish_both(&mut wire, 0..LINES);
     until("five resets", || sockets.connections() >= 5);
     sockets.set(Manner::Reads);
     drained(&daemon);
-    until("the last line", || sockets.lines().last() == Some(&(LINES - 1)));
+    sockets.await_both(LINES);
     let (capture, resets) = (Capture::of(&sockets.captures(daemon.home())), sockets.connections() as u64);
-    capture.assert_only(&["gaps", "unmarked_duplicates", "torn", "foreign"], LINES);
+    capture.assert_both(&["gaps", "unmarked_duplicates", "torn", "foreign"], LINES);
     // As above, with a receive buffer of 4 KiB.
     let most = resets * 30;
     assert!(
@@ -268,10 +297,10 @@ fn a_half_closed_connection_loses_nothing() {
     let vigil = vigil(&daemon);
     let mut wire = daemon.connect();
     for n in 0..50 {
-        publish(&mut wire, n * 20..(n + 1) * 20);
+        publish_both(&mut wire, n * 20..(n + 1) * 20);
     }
     drained(&daemon);
-    until("the last line", || sockets.lines().last() == Some(&999));
-    Capture::of(&sockets.captures(daemon.home())).assert_clean(1_000);
+    sockets.await_both(1_000);
+    Capture::of(&sockets.captures(daemon.home())).assert_both(&[], 1_000);
     vigil.assert_held(&daemon, PATIENCE);
 }

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::numbers;
+use cim_tests::until;
+
+use crate::{EVENT, LOG, numbers};
 
 /// How a listener in this process treats its connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,9 +64,20 @@ impl Sockets {
         self.state.lock().unwrap().manner = manner;
     }
 
-    /// The numbers of the whole lines, connection by connection.
+    /// The numbers of the whole logs, connection by connection.
     pub fn lines(&self) -> Vec<usize> {
-        self.state.lock().unwrap().streams.iter().flat_map(|stream| numbers(stream)).collect()
+        self.numbers(LOG)
+    }
+
+    fn numbers(&self, kind: &str) -> Vec<usize> {
+        self.state.lock().unwrap().streams.iter().flat_map(|stream| numbers(stream, kind)).collect()
+    }
+
+    /// Waits until the last of so many logs is there, and the last of as many events.
+    pub fn await_both(&self, records: usize) {
+        for kind in [LOG, EVENT] {
+            until("the last record", || self.numbers(kind).last() == Some(&(records - 1)));
+        }
     }
 
     /// What each connection brought, as a capture of its own in that folder.
