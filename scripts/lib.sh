@@ -9,6 +9,13 @@ export GOBIN="$CIM_CACHE/bin" GOFLAGS="${GOFLAGS:--mod=mod}" GOTOOLCHAIN="${GOTO
 export PATH="$CIM_CACHE/bin:$PATH"
 mkdir -p "$CIM_CACHE/bin" "$CARGO_TARGET_DIR"
 
+# Programs know the checkout they were built from (CARGO_MANIFEST_DIR), and cargo does not tell two checkouts with one target
+# directory apart: in another one than before, everything of the workspace is built again.
+if [ "$(cat "$CARGO_TARGET_DIR/checkout" 2>/dev/null)" != "$PWD" ]; then
+  find . -name '*.rs' -not -path '*/target/*' -exec touch -c {} +
+  echo "$PWD" >"$CARGO_TARGET_DIR/checkout"
+fi
+
 say() { printf '\n== %s\n' "$*"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 

@@ -59,6 +59,6 @@ fn every_fault_of_the_consumer_names_a_test_that_exists() {
 
 #[test]
 fn every_fault_of_a_tcp_receiver_has_its_test_and_every_test_its_row() {
-    let wanted = all(&["tcp/addresses", "tcp/forward", "tcp/main", "tcp/tls"]);
+    let wanted = all(&["tcp/addresses", "tcp/forward", "tcp/main", "tcp/own_faults", "tcp/tls"]);
     assert_eq!(rows("faults.md", "| `tcp: ", |_| true), wanted);
 }
