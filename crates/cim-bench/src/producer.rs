@@ -102,26 +102,32 @@ impl Producer {
         })
     }
 
-    /// Publishes `count` messages in writes of up to 64 KiB, stamped with the present time.
+    /// Publishes `count` messages in writes of up to 64 KiB, stamped with the present time. What `resend` has to write again after
+    /// a break comes before them, and is not counted.
     ///
     /// # Errors
     /// The connection broke and could not be restored.
     pub fn send(&mut self, count: u64) -> Result<()> {
-        let end = self.next.saturating_add(count);
-        while self.next < end {
-            self.write_block(end, clock::now_ns())?;
-        }
-        Ok(())
+        self.write_to(self.behind_sent().saturating_add(count), None)
     }
 
-    /// Publishes `count` messages that were due at `intended_ns`; PONGs that have arrived are noted.
+    /// The same of messages that were due at `intended_ns`; PONGs that have arrived are noted.
     ///
     /// # Errors
     /// The connection broke and could not be restored.
     pub fn send_due(&mut self, count: u64, intended_ns: u64) -> Result<()> {
-        let end = self.next.saturating_add(count);
+        self.write_to(self.behind_sent().saturating_add(count), Some(intended_ns))
+    }
+
+    /// The first number that was never sent.
+    fn behind_sent(&self) -> u64 {
+        self.ledger.sent.saturating_add(1)
+    }
+
+    /// Writes up to that number, without it.
+    fn write_to(&mut self, end: u64, intended_ns: Option<u64>) -> Result<()> {
         while self.next < end {
-            self.write_block(end, intended_ns)?;
+            self.write_block(end, intended_ns.unwrap_or_else(clock::now_ns))?;
         }
         Ok(())
     }
@@ -177,7 +183,7 @@ impl Producer {
     /// The connection broke and could not be restored.
     pub fn barrier(&mut self) -> Result<u64> {
         loop {
-            self.send(self.unsent())?;
+            self.write_to(self.behind_sent(), None)?;
             self.ping()?;
             let waited = self.connection.wait_for_pongs();
             self.note_pongs();
@@ -205,7 +211,7 @@ impl Producer {
 
     /// Messages of an earlier connection that `resend` still has to write again.
     fn unsent(&self) -> u64 {
-        self.ledger.sent.saturating_add(1).saturating_sub(self.next)
+        self.behind_sent().saturating_sub(self.next)
     }
 
     fn note_pongs(&mut self) {
