@@ -42,6 +42,7 @@ fn the_backlog_of_a_dead_receiver_goes_to_the_one_that_a_reload_names() {
     publish_both(&mut wire, 3_000..4_000);
     drained(&daemon);
     sockets.await_both(4_000);
+    assert_eq!(sockets.lines(), (0..4_000).collect::<Vec<_>>());
     Capture::of(&sockets.captures(daemon.home())).assert_both(&[], 4_000);
 }
 
