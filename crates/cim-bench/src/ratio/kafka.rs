@@ -29,11 +29,17 @@ const PAUSE: Duration = Duration::from_millis(1);
 pub(super) struct Load {
     pub(super) traffic: Traffic,
     pub(super) payload: usize,
+    /// Whether records carry `cim-epoch`, `cim-seq` and `cim-id`: each costs the client memory of its own.
+    pub(super) headers: bool,
 }
 
 impl Load {
     pub(super) fn logs(payload: usize) -> Self {
-        Self { traffic: Traffic::Log, payload }
+        Self { traffic: Traffic::Log, payload, headers: true }
+    }
+
+    pub(super) fn events() -> Self {
+        Self { traffic: Traffic::EventOfTen, payload: 128, headers: true }
     }
 
     pub(super) fn topic(&self) -> &'static str {
@@ -41,13 +47,17 @@ impl Load {
     }
 }
 
-/// Logs of three sizes.
+/// Logs of three sizes, the smallest also without headers, as other forwarders send them.
 pub(super) fn logs(rig: &Rig, line: &mut dyn FnMut(Line)) -> Result<()> {
-    for (payload, goal) in [(128, 0.5), (1024, 0.8), (8192, 0.8)] {
+    let with =
+        [(128, 0.5), (1024, 0.8), (8192, 0.8)].map(|(payload, goal)| (Load::logs(payload), Some(goal)));
+    let without = (Load { headers: false, ..Load::logs(128) }, None);
+    for (load, goal) in with.into_iter().chain([without]) {
         let broker = Broker::at(rig.kafka.servers.as_deref())?;
-        let name = format!("LOG to Kafka, acknowledged, {payload} B");
-        let pairing = measure(rig, &broker, &Load::logs(payload));
-        report(&name, pairing, Goal::AtLeast(goal), &broker, line);
+        let headers = if load.headers { "" } else { ", no headers" };
+        let name = format!("LOG to Kafka, acknowledged, {} B{headers}", load.payload);
+        let pairing = measure(rig, &broker, &load);
+        report(&name, &load, pairing, goal.map(Goal::AtLeast), &broker, line);
     }
     Ok(())
 }
@@ -55,9 +65,10 @@ pub(super) fn logs(rig: &Rig, line: &mut dyn FnMut(Line)) -> Result<()> {
 /// Events with ten key-values.
 pub(super) fn events(rig: &Rig, line: &mut dyn FnMut(Line)) -> Result<()> {
     let broker = Broker::at(rig.kafka.servers.as_deref())?;
-    let load = Load { traffic: Traffic::EventOfTen, payload: 128 };
+    let load = Load::events();
     let pairing = measure(rig, &broker, &load);
-    report("EVENT with 10 key-values to Kafka, acknowledged", pairing, Goal::AtLeast(0.6), &broker, line);
+    let name = "EVENT with 10 key-values to Kafka, acknowledged";
+    report(name, &load, pairing, Some(Goal::AtLeast(0.6)), &broker, line);
     Ok(())
 }
 
@@ -66,19 +77,26 @@ fn measure(rig: &Rig, broker: &Broker, load: &Load) -> Result<Pairing> {
     paired(rig, |rig| cim(rig, broker, load), |rig| raw(rig, broker, load, &record))
 }
 
-fn report(name: &str, pairing: Result<Pairing>, goal: Goal, broker: &Broker, line: &mut dyn FnMut(Line)) {
+fn report(
+    name: &str,
+    load: &Load,
+    pairing: Result<Pairing>,
+    goal: Option<Goal>,
+    broker: &Broker,
+    line: &mut dyn FnMut(Line),
+) {
     let pairing = match pairing {
         Ok(pairing) => pairing,
         Err(error) => return line(Line::void(name, &error)),
     };
     line(
-        Line::ratio(name, "msg/s", &pairing, 1.0, Some(goal))
+        Line::ratio(name, "msg/s", &pairing, 1.0, goal)
             .with("CPU-s per million", pairing.ours_beside("cpu"))
             .with("yardstick CPU-s per million", pairing.theirs_beside("cpu"))
             .with("peak RSS, MiB", pairing.ours_beside("rss"))
             .note(format!("librdkafka alone with the same bytes; {}", broker.name())),
     );
-    if name.ends_with(" 128 B") {
+    if load.traffic == Traffic::Log && load.payload == 128 {
         let cpu: Vec<f64> =
             pairing.ours.iter().filter_map(|slice| slice.beside.get("cpu").copied()).collect();
         line(Line::figure(format!("{name}: CPU"), "s per million", &cpu, Some(Goal::AtMost(2.0))));
@@ -90,7 +108,7 @@ pub(super) fn sample(rig: &Rig, load: &Load) -> Result<RecordSample> {
     let broker = cim_testkit::null_broker::NullBroker::start(&[("LOGS", 1), ("EVENT", 1)])
         .map_err(BenchError::io("start a null broker"))?;
     broker.keep_records();
-    let (work, cim) = start(rig, &broker.address().to_string())?;
+    let (work, cim) = start(rig, &broker.address().to_string(), load)?;
     let mut producer = Producer::connect(spec(&cim, load))?;
     producer.send(1)?;
     producer.barrier()?;
@@ -101,10 +119,11 @@ pub(super) fn sample(rig: &Rig, load: &Load) -> Result<RecordSample> {
     Ok(RecordSample { key: record.key, value: record.value.unwrap_or_default(), headers: record.headers })
 }
 
-/// CIM with its Kafka sink on these brokers.
-pub(super) fn start(rig: &Rig, brokers: &str) -> Result<(tempfile::TempDir, Cim)> {
+/// CIM with its Kafka sink on these brokers, as that load has it.
+pub(super) fn start(rig: &Rig, brokers: &str, load: &Load) -> Result<(tempfile::TempDir, Cim)> {
     let work = rig.work()?;
-    let cim = Cim::start(CimSpec::new(&rig.cim, work.path(), SinkSpec::Kafka(brokers.to_owned()))?)?;
+    let sink = SinkSpec::Kafka { brokers: brokers.to_owned(), headers: load.headers };
+    let cim = Cim::start(CimSpec::new(&rig.cim, work.path(), sink)?)?;
     Ok((work, cim))
 }
 
@@ -113,7 +132,7 @@ pub(super) fn spec(cim: &Cim, load: &Load) -> ProducerSpec {
 }
 
 fn cim(rig: &Rig, broker: &Broker, load: &Load) -> Result<Sample> {
-    let (_work, cim) = start(rig, &broker.bootstrap())?;
+    let (_work, cim) = start(rig, &broker.bootstrap(), load)?;
     let mut producer = Producer::connect(spec(&cim, load))?;
     windowed(&mut producer, broker, load, WARM_UP)?;
     cim.drained(PATIENCE)?;

@@ -12,7 +12,6 @@ use super::kafka::{Load, sample, spec, start};
 use super::line::{Goal, Line};
 use super::pair::{median, percentile};
 use super::rig::Rig;
-use crate::deck::Traffic;
 use crate::error::{BenchError, Result};
 use crate::floor::Pump;
 use crate::kafka::{Broker, RawPlan, RawProducer};
@@ -63,7 +62,7 @@ fn single(broker: &NullBroker, topic: &str, mut send: impl FnMut() -> Result<()>
 
 /// A single event on an idle system, above librdkafka without linger.
 pub(super) fn latency(rig: &Rig, line: &mut dyn FnMut(Line)) -> Result<()> {
-    let load = Load { traffic: Traffic::EventOfTen, payload: 128 };
+    let load = Load::events();
     let record = sample(rig, &load)?;
     let (mut above, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..rig.pairs {
@@ -79,7 +78,7 @@ pub(super) fn latency(rig: &Rig, line: &mut dyn FnMut(Line)) -> Result<()> {
         let raw = RawProducer::new(&plan)?;
         raw.round_trip()?;
         let yardstick = single(&broker, load.topic(), || raw.send_one())?;
-        let (_work, cim) = start(rig, &broker.address().to_string())?;
+        let (_work, cim) = start(rig, &broker.address().to_string(), &load)?;
         let mut producer = Producer::connect(spec(&cim, &load))?;
         producer.send(1)?;
         producer.barrier()?;
@@ -99,8 +98,9 @@ pub(super) fn latency(rig: &Rig, line: &mut dyn FnMut(Line)) -> Result<()> {
 /// Memory at a fixed rate, once a first record is delivered: before that what comes in waits for the connection.
 pub(super) fn footprint(rig: &Rig, line: &mut dyn FnMut(Line)) -> Result<()> {
     let broker = Broker::at(rig.kafka.servers.as_deref())?;
-    let (_work, cim) = start(rig, &broker.bootstrap())?;
-    let mut producer = Producer::connect(spec(&cim, &Load::logs(1024)))?;
+    let load = Load::logs(1024);
+    let (_work, cim) = start(rig, &broker.bootstrap(), &load)?;
+    let mut producer = Producer::connect(spec(&cim, &load))?;
     producer.send(1)?;
     producer.barrier()?;
     cim.drained(PATIENCE)?;
@@ -133,8 +133,8 @@ pub(super) fn backlog(rig: &Rig, line: &mut dyn FnMut(Line)) -> Result<()> {
     let broker = broker()?;
     let proxy = ChaosProxy::start(broker.address(), 7).map_err(BenchError::io("start a proxy"))?;
     broker.advertise(proxy.address());
-    let (_work, cim) = start(rig, &proxy.address().to_string())?;
     let load = Load::logs(1024);
+    let (_work, cim) = start(rig, &proxy.address().to_string(), &load)?;
     let mut producer = Producer::connect(spec(&cim, &load))?;
     // What a thread that only reads and answers needs is what the machine takes of both: no program can be below it.
     let mut floor = Producer::connect(ProducerSpec::logs(Pump::start()?.address, 1, load.payload))?;

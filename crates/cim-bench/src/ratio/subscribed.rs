@@ -112,7 +112,8 @@ fn report(name: &str, pairing: &Pairing) -> Line {
 
 fn cim(rig: &Rig, servers: &str, records: u64, share: Share, filters: usize) -> Result<Sample> {
     let work = rig.work()?;
-    let mut spec = CimSpec::new(&rig.cim, work.path(), SinkSpec::Kafka(servers.to_owned()))?;
+    let mut spec =
+        CimSpec::new(&rig.cim, work.path(), SinkSpec::Kafka { brokers: servers.to_owned(), headers: true })?;
     let group = work.path().file_name().unwrap_or_default().to_string_lossy();
     spec.subscriptions = Some(format!("topic = \"{TOPIC}\"\ngroup = \"{group}\"\nstart_ago = \"30d\""));
     let spool = work.path().join("spool");

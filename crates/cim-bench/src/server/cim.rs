@@ -30,8 +30,13 @@ pub enum SinkSpec {
     Stdout,
     /// JSON lines to a TCP receiver.
     Tcp(SocketAddr),
-    /// Topics LOGS and EVENT of the Kafka at these bootstrap servers.
-    Kafka(String),
+    /// Topics LOGS and EVENT of a Kafka.
+    Kafka {
+        /// Bootstrap servers, with commas between them.
+        brokers: String,
+        /// Whether records carry who numbered them, and their number.
+        headers: bool,
+    },
 }
 
 /// Where configuration comes from, and whom it is for.
@@ -124,11 +129,12 @@ impl CimSpec {
             SinkSpec::Tcp(address) => {
                 writeln!(text, "[sinks.bench]\ntype = \"tcp\"\naddress = \"{address}\"")
             }
-            SinkSpec::Kafka(brokers) => {
+            SinkSpec::Kafka { brokers, headers } => {
                 let list: Vec<&str> = brokers.split(',').collect();
                 writeln!(
                     text,
-                    "[sinks.bench]\ntype = \"kafka\"\nbrokers = {list:?}\nlogs_topic = \"LOGS\"\nevents_topic = \"EVENT\""
+                    "[sinks.bench]\ntype = \"kafka\"\nbrokers = {list:?}\nlogs_topic = \"LOGS\"\nevents_topic = \"EVENT\"\n\
+                     headers = {headers}"
                 )
             }
             SinkSpec::File(dir) => {
