@@ -60,6 +60,8 @@ pub(crate) struct ClassQueue {
     accepted: AtomicU64,
     /// First sequence that does not exist yet; workers wait on it.
     next: watch::Sender<u64>,
+    /// Something was committed that the sync has not been asked for.
+    unsynced: AtomicBool,
     /// Somebody waits for room.
     wanted: AtomicBool,
     wakes: Mutex<Vec<Wake>>,
@@ -94,6 +96,7 @@ impl ClassQueue {
             accepted: AtomicU64::new(next_seq),
             next: watch::Sender::new(next_seq),
             state: Mutex::new(state),
+            unsynced: AtomicBool::new(false),
             wanted: AtomicBool::new(false),
             wakes: Mutex::new(Vec::new()),
             sync: SyncSignal::default(),
@@ -113,7 +116,7 @@ impl ClassQueue {
     }
 
     /// Writes the buffer as one frame. Returns the first sequence after it, and a buffer for the next one. `sip` may use
-    /// the reserve above the limit. Workers learn of it by [`ClassQueue::announce`].
+    /// the reserve above the limit. Workers and the sync learn of it by [`ClassQueue::announce`].
     ///
     /// # Errors
     /// Gives the buffer back when the class has no room and the policy does not make any.
@@ -131,7 +134,7 @@ impl ClassQueue {
         match result {
             Ok((end, spare)) => {
                 if level == Level::Synced {
-                    self.sync.request();
+                    self.unsynced.store(true, Ordering::Release);
                 } else if self.rules.level == Level::Synced {
                     // The disk fails: others may wait for a sync that finds everything accepted when it ends.
                     self.accept_through(end);
@@ -150,14 +153,18 @@ impl ClassQueue {
         }
     }
 
-    /// Wakes the workers for everything committed before `end`. Apart from [`ClassQueue::commit`], because a wake costs
-    /// as much as writing a frame: a lane tells once per turn.
+    /// Wakes the workers, then the sync, for everything committed before `end`. Apart from [`ClassQueue::commit`], because a
+    /// wake costs as much as writing a frame: a lane tells once per turn. The sync comes last, because it waits for the disk
+    /// anyway, and delivery need not wait for a processor behind it.
     pub(crate) fn announce(&self, end: u64) {
         self.next.send_if_modified(|next| {
             let newer = end > *next;
             *next = end.max(*next);
             newer
         });
+        if self.unsynced.swap(false, Ordering::AcqRel) {
+            self.sync.request();
+        }
     }
 
     /// Whether a publisher of this class has to be held back.

@@ -54,14 +54,15 @@ impl Scene {
         scene
     }
 
-    /// One frame of that many records of 1 KiB, behind a tiny one.
+    /// One frame of that many records of 1 KiB, behind a tiny one, and announced.
     fn commit(&self, records: usize) -> bool {
         let mut buf = FrameBuf::with_target(1024);
         buf.push(&[b"tiny"]);
         for _ in 0..records {
             buf.push(&[&[7; 1024]]);
         }
-        self.queue.commit(buf, false).is_ok()
+        let committed = self.queue.commit(buf, false);
+        committed.map(|(end, _)| self.queue.announce(end)).is_ok()
     }
 
     /// Settles on a thread of its own; returns once that waits for the file.
