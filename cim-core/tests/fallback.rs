@@ -80,6 +80,25 @@ async fn the_final_fallback_takes_over_and_gives_back_in_order() {
 }
 
 #[tokio::test]
+async fn the_fallback_gets_ready_while_the_sink_fails_and_holds_it_up_by_nothing() {
+    for ends in [None, Some(Answer::Hang), Some(Answer::Panic)] {
+        let (main, spare) = (Scripted::new(), Scripted::new());
+        *spare.preparing.lock().unwrap() = ends;
+        let hour = Duration::from_secs(3600);
+        let cim = builder_after(hour, &main, &spare, FallbackMode::Final, None).start().unwrap();
+        send(&cim, &numbered(0..2)).await;
+        settled(&cim).await;
+        assert_eq!(spare.prepared.load(Relaxed), 0, "nobody needs it");
+        down(&main);
+        send(&cim, &numbered(2..4)).await;
+        until(&cim, "the preparation", |_| spare.prepared.load(Relaxed) > 0).await;
+        up(&main);
+        settled(&cim).await;
+        assert_eq!((main.lines(), spare.lines()), (numbered(0..4), Vec::new()));
+    }
+}
+
+#[tokio::test]
 async fn the_copy_fallback_gets_copies_and_the_sink_gets_everything_later() {
     let (main, spare) = (Scripted::new(), Scripted::new());
     *main.down.lock().unwrap() = Some(DeliveryErrorKind::Unavailable);

@@ -11,8 +11,9 @@ pub trait LogSink: Component {
     fn profile(&self) -> SinkProfile;
 
     /// Does what the first delivery would otherwise wait for, such as connecting. Called when the route begins, beside deliveries;
-    /// it may take as long as it likes, and ends with the route. A failure is no error: a delivery or a probe tells of it.
-    /// Sinks that are ready at once need not do anything.
+    /// it may take as long as it likes, and ends with the route. On a fallback it is called in each pause before the next attempt
+    /// of the sink it stands in for, and ends with the pause. A failure is no error: a delivery or a probe tells of it. Sinks that
+    /// are ready at once need not do anything.
     ///
     /// # Cancel safety
     /// May be dropped at any await point.
@@ -46,8 +47,9 @@ pub trait EventSink: Component {
     fn profile(&self) -> SinkProfile;
 
     /// Does what the first delivery would otherwise wait for, such as connecting. Called when the route begins, beside deliveries;
-    /// it may take as long as it likes, and ends with the route. A failure is no error: a delivery or a probe tells of it.
-    /// Sinks that are ready at once need not do anything.
+    /// it may take as long as it likes, and ends with the route. On a fallback it is called in each pause before the next attempt
+    /// of the sink it stands in for, and ends with the pause. A failure is no error: a delivery or a probe tells of it. Sinks that
+    /// are ready at once need not do anything.
     ///
     /// # Cancel safety
     /// May be dropped at any await point.

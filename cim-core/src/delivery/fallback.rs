@@ -67,6 +67,17 @@ impl Worker {
         }
     }
 
+    /// Lets the fallback do what its first delivery would wait for, since it may be needed next. Never ends.
+    ///
+    /// # Cancel safety
+    /// May be dropped and called again.
+    pub(super) async fn prepare_fallback(&self) {
+        if let Some(fallback) = &self.fallback {
+            fallback.outlet.prepare().await;
+        }
+        std::future::pending().await
+    }
+
     /// Whether the sink has failed for long enough.
     pub(super) fn use_fallback(&self) -> bool {
         let Some(fallback) = &self.fallback else { return false };

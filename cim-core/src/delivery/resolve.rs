@@ -200,7 +200,7 @@ impl Worker {
         letters.all(|letter| store.can_hold(&letter))
     }
 
-    /// Waits before the next attempt; a fallback that wants copies gets them meanwhile.
+    /// Waits before the next attempt. Meanwhile a fallback that wants copies gets them, and one that is not used yet gets ready.
     async fn pause(&mut self, run: &Run, pause: Duration) {
         let copies = self.use_fallback()
             && self.fallback.as_ref().is_some_and(|fallback| fallback.mode == FallbackMode::Copy);
@@ -208,7 +208,10 @@ impl Worker {
         if copies {
             self.copy_until(run.span.first(), until).await;
         }
-        self.wait(until.saturating_duration_since(Instant::now())).await;
+        tokio::select! {
+            _ = self.wait(until.saturating_duration_since(Instant::now())) => {}
+            () = self.prepare_fallback() => {}
+        }
     }
 
     /// Waits; false when told to stop meanwhile.
