@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use cim_core::intake::{Offer, Offered};
 use cim_core::settings::{RouteSettings, RoutesSettings, SinkNames};
-use cim_core::{Cim, Class, DeliveryErrorKind, DeliveryState, SinkProfile, StartError};
+use cim_core::{Cim, Class, DeliveryErrorKind, DeliveryState, Durability, SinkProfile, StartError};
 use tokio::sync::Notify;
 
 use support::{Answer, LONG_END, Scripted, logs, numbered, send, send_together, settled, until};
@@ -147,7 +147,8 @@ async fn batches_that_are_full_by_bytes_are_in_flight_together() {
 /// Four batches hang at the same time, and all of their records come again, in order.
 async fn window_of_four(profile: SinkProfile) {
     let sink = Scripted::new();
-    *sink.profile.lock().unwrap() = SinkProfile { max_in_flight: 4, ..profile };
+    *sink.profile.lock().unwrap() =
+        SinkProfile { max_in_flight: 4, durability: Durability::Remote, ..profile };
     let told: [Arc<Notify>; 4] = std::array::from_fn(|_| Arc::default());
     sink.script.lock().unwrap().extend(told.iter().cloned().map(Answer::FailWhenTold));
     let cim = engine(&sink);
@@ -159,6 +160,32 @@ async fn window_of_four(profile: SinkProfile) {
     assert_eq!(sink.lines(), numbered(0..50));
     assert!(sink.redelivered.lock().unwrap().len() > 3, "only one batch was repeated");
     assert_eq!(logs(&cim).delivery.outages, 1, "the failures behind the first one follow from it");
+}
+
+/// Records that come one by one while the first of them is on its way.
+#[tokio::test]
+async fn a_batch_gathers_for_an_answer_and_not_where_there_is_none() {
+    for durability in [Durability::Remote, Durability::Unacknowledged] {
+        let sink = Scripted::new();
+        *sink.profile.lock().unwrap() =
+            SinkProfile { max_in_flight: 4, durability, ..SinkProfile::default() };
+        let told = Arc::<Notify>::default();
+        sink.script.lock().unwrap().push_back(Answer::FailWhenTold(Arc::clone(&told)));
+        let batches = || sink.batches.lock().unwrap().clone();
+        let cim = engine(&sink);
+        send(&cim, &numbered(0..1)).await;
+        until(&cim, "the first on its way", |_| sink.script.lock().unwrap().is_empty()).await;
+        for number in 1..4 {
+            send(&cim, &numbered(number..number + 1)).await;
+            if durability == Durability::Unacknowledged {
+                until(&cim, "the next one", |_| batches().len() == number).await;
+            }
+        }
+        told.notify_one();
+        settled(&cim).await;
+        let gathered = if durability == Durability::Remote { vec![1, 3] } else { vec![1; 4] };
+        assert_eq!(batches(), gathered);
+    }
 }
 
 /// What a client library answers may be about another record of the same request.

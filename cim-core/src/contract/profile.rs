@@ -73,7 +73,8 @@ pub struct SinkProfile {
     pub max_records: usize,
     /// Most payload bytes in one batch; a single larger record still comes alone.
     pub max_bytes: usize,
-    /// Most batches being delivered at the same time (at least 1).
+    /// Most batches being delivered at the same time (at least 1). While any is, one that is not full gathers until it is or an
+    /// answer comes; under [`Durability::Unacknowledged`] it leaves at once, because nobody answers.
     pub max_in_flight: usize,
     /// Order of what the reader sees.
     pub ordering: Ordering,

@@ -1,7 +1,8 @@
 //! The loop of one route member.
 //!
 //! Natural batching: a batch leaves at once when nothing is in flight; while something is, the next one gathers until
-//! the answer comes or the batch is full. There are no linger timers. Invariant: the queue's position moves only past
+//! the answer comes or the batch is full. Where nobody answers, there is no answer to gather for: batches leave as long as
+//! the sink takes more. There are no linger timers. Invariant: the queue's position moves only past
 //! records that have been settled, in order.
 
 use std::pin::pin;
@@ -119,8 +120,9 @@ impl Worker {
         profile: &SinkProfile,
         newest: u64,
     ) -> bool {
+        let gathers = profile.durability != Durability::Unacknowledged;
         while window.is_empty()
-            || (window.len() < profile.max_in_flight.max(1) && feed.has_batch(profile, newest))
+            || (window.len() < profile.max_in_flight.max(1) && (!gathers || feed.has_batch(profile, newest)))
         {
             let next = tokio::select! {
                 biased;

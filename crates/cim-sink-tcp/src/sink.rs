@@ -20,8 +20,11 @@ use crate::lines;
 use crate::receivers::Receivers;
 use crate::settings::{Framing, TcpSettings};
 
-/// Batches of lines on their way: one is taken by the peer while the next one is written.
-const WINDOW: usize = 2;
+/// Batches of lines on their way: some are taken by the peer while the next one is written. Short ones, each of which is written
+/// as soon as it is there, are so many that the peer has taken the first by the time it is looked at.
+const WINDOW: usize = 4;
+/// Most payload bytes of one, and most records.
+const BATCH: (usize, usize) = (512 << 10, 4096);
 
 /// Sends records to the first receiver that accepts.
 pub struct TcpSink {
@@ -90,11 +93,17 @@ impl TcpSink {
     }
 
     fn promise(&self) -> SinkProfile {
-        let (durability, max_in_flight) = match self.framing {
-            Framing::Json | Framing::Text => (Durability::Unacknowledged, WINDOW),
-            Framing::Forward => (Durability::Remote, 1),
-        };
-        SinkProfile { max_in_flight, ordering: Ordering::Ordered, durability, ..SinkProfile::default() }
+        let profile = SinkProfile { ordering: Ordering::Ordered, ..SinkProfile::default() };
+        match self.framing {
+            Framing::Json | Framing::Text => SinkProfile {
+                max_bytes: BATCH.0,
+                max_records: BATCH.1,
+                max_in_flight: WINDOW,
+                durability: Durability::Unacknowledged,
+                ..profile
+            },
+            Framing::Forward => SinkProfile { durability: Durability::Remote, ..profile },
+        }
     }
 }
 

@@ -18,8 +18,9 @@ use crate::channel::Channel;
 use crate::send_queue::unconfirmed;
 use crate::short_timer::ShortTimer;
 
-/// The first look at the send queue after the one at once comes that soon, each later one after half as much again.
-const FIRST_LOOK: Duration = Duration::from_micros(20);
+/// The first look at the send queue after the one at once comes that soon, each later one after half as much again. A sooner one
+/// costs a wake-up per line, where lines come one by one, and settles nothing that anybody waits for.
+const FIRST_LOOK: Duration = Duration::from_micros(250);
 /// And never later than this.
 const LONGEST_LOOK: Duration = Duration::from_millis(5);
 /// Who waits to write looks that many times in the stall time.

@@ -93,7 +93,7 @@ async fn batches_in_flight_fail_together_and_come_again_in_order() {
     receiver.set(Mood::Stalled);
     let settings = TcpSettings { stall_timeout: "300ms".parse().unwrap(), ..settings(receiver.address) };
     let sink = sink(&settings, LogFormat::Text);
-    assert_eq!(LogSink::profile(&*sink).max_in_flight, 2);
+    assert_eq!(LogSink::profile(&*sink).max_in_flight, 4);
     let sized = |seqs: std::ops::Range<u64>| -> Vec<Sample> {
         seqs.map(|seq| Sample::with_body(seq, "app", format!("{seq:01000}").as_bytes())).collect()
     };

@@ -35,8 +35,10 @@ use crate::stamp::{self, Reading};
 
 /// Bytes of one payload, for speed.
 const LINE: usize = 1024;
-/// Payloads of one batch: 1 MiB.
-const BATCH: usize = 1024;
+/// Payloads of one batch: 512 KiB, as large as the engine makes them.
+const BATCH: usize = 512;
+/// Batches in one write of the write loop: with less it would measure the cache of the processor.
+const PER_WRITE: usize = 2;
 /// Bytes of one payload, for the delay.
 const SHORT: usize = 128;
 /// Messages per second, for the delay.
@@ -178,7 +180,7 @@ fn write_loop(rig: &Rig) -> Result<Sample> {
     let (address, reader) = summing()?;
     let mut stream = TcpStream::connect(address).map_err(BenchError::io("connect"))?;
     stream.set_nodelay(true).map_err(BenchError::io("set TCP_NODELAY"))?;
-    let page = page(&payloads());
+    let page = page(&payloads()).repeat(PER_WRITE);
     let (mut count, start) = (0u64, Instant::now());
     while start.elapsed() < rig.slice {
         stream.write_all(&page).map_err(BenchError::io("write"))?;
