@@ -176,6 +176,19 @@ impl Daemon {
         value.unwrap().trim().trim_end_matches(" kB").parse().unwrap()
     }
 
+    /// How often its threads have gone to sleep so far, and so were woken; those that have ended are missing.
+    #[must_use]
+    pub fn wakeups(&self) -> u64 {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
+        let statuses =
+            tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("status")).ok());
+        let of = |status: String| -> u64 {
+            let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+            line.map_or(0, |count| count.trim().parse().unwrap())
+        };
+        statuses.map(of).sum()
+    }
+
     /// Waits until the program has ended, and returns its exit code.
     pub fn ended(&mut self) -> Option<i32> {
         let deadline = Instant::now() + PATIENCE;

@@ -10,6 +10,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use cim_services::{Kafka, Record};
 use cim_tests::invariants::drain;
@@ -137,6 +138,25 @@ fn the_brokers_are_asked_before_there_is_a_record() {
     until("the topic to be found", || !told());
 }
 
+/// A connected client that holds nothing asks for reports twice a second, and its brokers for nothing.
+#[test]
+fn an_idle_program_sleeps() {
+    const PER_SECOND: u64 = 20;
+    let Some(kafka) = Kafka::shared() else { return };
+    let topics = Topics::create(&kafka);
+    let daemon = Daemon::start(&settings(&kafka.bootstrap(), &topics, ""));
+    until("a connection", || daemon.metric("cim_kafka_brokers_connected") > 0.5);
+    let mut begin = (Instant::now(), daemon.wakeups());
+    until(&format!("a second with at most {PER_SECOND} wake-ups"), || {
+        if begin.0.elapsed() < Duration::from_secs(1) {
+            return false;
+        }
+        let now = (Instant::now(), daemon.wakeups());
+        let (before, woken) = (std::mem::replace(&mut begin, now).1, now.1);
+        woken - before <= PER_SECOND
+    });
+}
+
 #[test]
 fn records_are_numbered_spread_over_partitions_and_read_alike_by_another_client() {
     let Some(kafka) = Kafka::shared() else { return };
@@ -256,7 +276,7 @@ fn a_broker_killed_under_load_and_started_again_costs_nothing() {
     let rig = Rig::start(&kafka);
     kafka.broker(0).kill();
     // Two seconds are promised; a busy machine gets a third.
-    rig.wait_degraded(std::time::Duration::from_secs(3));
+    rig.wait_degraded(Duration::from_secs(3));
     rig.load.wait_for(4_000);
     kafka.broker(0).restart();
     rig.wait_delivered(4_000);
