@@ -63,7 +63,12 @@ impl NullSink {
     }
 
     fn profile() -> SinkProfile {
-        SinkProfile { max_records: 65_536, durability: Durability::Unacknowledged, ..SinkProfile::default() }
+        SinkProfile {
+            max_records: 65_536,
+            durability: Durability::Unacknowledged,
+            inline: true,
+            ..SinkProfile::default()
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use super::routes::Plan;
 use super::{Cim, Inner, RouteMember, StartError, route_name};
 use crate::contract::Component;
 use crate::deadletter::DeadLetters;
-use crate::delivery::{Condition, Fallback, Phase, Worker};
+use crate::delivery::{Condition, Fallback, InlineTask, Phase, Worker};
 use crate::intake::Entrance;
 use crate::registry::Sink;
 use crate::settings::RoutesSettings;
@@ -63,6 +63,8 @@ impl Generation {
             let (queue, fallback) = (Arc::clone(&queue), plan.fallback.clone());
             let (after, mode) = (plan.fallback_after, plan.fallback_mode);
             let (dead_letters, phase) = (dead_letters.cloned(), self.phase.subscribe());
+            let may_run_here = outlet.profile().inline
+                && fallback.as_ref().is_none_or(|(_, outlet)| outlet.profile().inline);
             let stand_in = fallback.as_ref().map(|(name, _)| name.clone());
             let (shared, name) = (Arc::clone(&condition), format!("delivery {label}"));
             // What exists before this start may have been delivered already.
@@ -81,7 +83,7 @@ impl Generation {
                     seen_before,
                     copied_to: 0,
                 };
-                worker.run()
+                InlineTask::new(worker.run(), may_run_here)
             });
             self.members.push(RouteMember { class: plan.class, sink, fallback: stand_in, condition });
         }

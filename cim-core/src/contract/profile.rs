@@ -82,6 +82,9 @@ pub struct SinkProfile {
     pub durability: Durability,
     /// The engine drops a delivery that takes longer. `None`: never, because the sink has its own limits.
     pub deliver_timeout: Option<Duration>,
+    /// Whether the thread that took in a few records may deliver them itself, which spares them the way to another thread. For
+    /// sinks of which no poll waits for anything: it would hold up every publisher.
+    pub inline: bool,
 }
 
 impl Default for SinkProfile {
@@ -93,6 +96,7 @@ impl Default for SinkProfile {
             ordering: Ordering::Ordered,
             durability: Durability::Unacknowledged,
             deliver_timeout: None,
+            inline: false,
         }
     }
 }

@@ -9,6 +9,7 @@ mod condition;
 mod decision;
 mod fallback;
 mod feed;
+mod inline;
 mod outlet;
 mod resolve;
 mod span;
@@ -22,5 +23,6 @@ pub use condition::{DeliveryState, DeliveryStatus};
 pub(crate) use fallback::Fallback;
 #[cfg(test)]
 pub(crate) use feed::{Feed, Next};
+pub(crate) use inline::{InlineTask, here};
 pub(crate) use outlet::Outlet;
 pub(crate) use worker::{Phase, Worker};

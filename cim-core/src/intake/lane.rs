@@ -156,9 +156,26 @@ impl Lane {
 
     /// Ends the turn: everything offered goes to spool and delivery. Returns the mark that covers it.
     pub fn flush(&mut self) -> Mark {
+        self.end_turn(Side::announce)
+    }
+
+    /// As [`Lane::flush`], but delivery does not hear of a few records yet: [`Lane::deliver_here`] must follow.
+    pub fn flush_held(&mut self) -> Mark {
+        self.end_turn(Side::announce_many)
+    }
+
+    /// Delivers what [`Lane::flush_held`] held back on this thread, as far as that does not wait for anything. It is for
+    /// threads that took a few records and have told their publishers: they are quicker than another that has to be woken.
+    pub fn deliver_here(&mut self) {
+        for class in [Class::Event, Class::Log] {
+            self.side(class).announce_here();
+        }
+    }
+
+    fn end_turn(&mut self, announce: impl Fn(&mut Side)) -> Mark {
         for class in [Class::Log, Class::Event] {
             self.commit(class);
-            self.side(class).announce();
+            announce(self.side(class));
         }
         self.turn_ms = 0;
         self.entrance.counts.logs.publish(&mut self.logs.turn);

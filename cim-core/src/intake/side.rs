@@ -14,6 +14,8 @@ use crate::settings::WhenFull;
 
 /// Frames committed before the workers are told, if the turn does not end before.
 const QUIET_FRAMES: u32 = 4;
+/// Most bytes that the thread which took them delivers itself. With more of them, two threads get further than one.
+const FEW_BYTES: usize = 16 << 10;
 /// Most bytes waiting in a lane while its class has no room (publishers are read in sips then).
 const SIP_BYTES: usize = 4 << 20;
 
@@ -34,6 +36,8 @@ pub(super) struct Side {
     end: u64,
     /// Frames that the workers were not told of.
     quiet: u32,
+    /// Their bytes.
+    quiet_bytes: usize,
     sipped: bool,
 }
 
@@ -60,6 +64,7 @@ impl Side {
             done: VecDeque::new(),
             end: 0,
             quiet: 0,
+            quiet_bytes: 0,
             sipped: false,
         }
     }
@@ -109,6 +114,7 @@ impl Side {
         if self.buf.is_empty() {
             return Committed::Yes;
         }
+        let bytes = self.buf.bytes();
         let buf = std::mem::replace(&mut self.buf, FrameBuf::with_target(0));
         match self.queue.commit(buf, self.sipped) {
             Ok((end, next)) => {
@@ -117,6 +123,7 @@ impl Side {
                 self.end = end;
                 self.note_done(end);
                 self.quiet += 1;
+                self.quiet_bytes += bytes;
                 if self.quiet >= QUIET_FRAMES {
                     self.announce();
                 }
@@ -138,8 +145,24 @@ impl Side {
 
     /// Tells the workers what was committed since the last call.
     pub(super) fn announce(&mut self) {
+        self.quiet_bytes = 0;
         if std::mem::take(&mut self.quiet) > 0 {
             self.queue.announce(self.end);
+        }
+    }
+
+    /// The same, unless that is few bytes: [`Side::announce_here`] must follow.
+    pub(super) fn announce_many(&mut self) {
+        if self.quiet_bytes > FEW_BYTES {
+            self.announce();
+        }
+    }
+
+    /// Tells the workers, and lets those which may work on this thread do so.
+    pub(super) fn announce_here(&mut self) {
+        self.quiet_bytes = 0;
+        if std::mem::take(&mut self.quiet) > 0 {
+            self.queue.announce_here(self.end);
         }
     }
 

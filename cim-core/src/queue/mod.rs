@@ -28,6 +28,7 @@ use tokio::sync::watch;
 use crate::books::{Books, DropReason};
 use crate::budget::Budget;
 use crate::contract::Level;
+use crate::delivery::here;
 
 pub(crate) use member::Settlement;
 pub(crate) use rules::{FRAME_BYTES, Rules};
@@ -157,11 +158,25 @@ impl ClassQueue {
     /// wake costs as much as writing a frame: a lane tells once per turn. The sync comes last, because it waits for the disk
     /// anyway, and delivery need not wait for a processor behind it.
     pub(crate) fn announce(&self, end: u64) {
+        self.tell(end);
+        self.request_sync();
+    }
+
+    /// As [`ClassQueue::announce`], but the caller's thread delivers what was committed, as far as it gets without waiting.
+    pub(crate) fn announce_here(&self, end: u64) {
+        here(|| self.tell(end));
+        self.request_sync();
+    }
+
+    fn tell(&self, end: u64) {
         self.next.send_if_modified(|next| {
             let newer = end > *next;
             *next = end.max(*next);
             newer
         });
+    }
+
+    fn request_sync(&self) {
         if self.unsynced.swap(false, Ordering::AcqRel) {
             self.sync.request();
         }

@@ -13,7 +13,7 @@ use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use cim_core::intake::{Offer, Offered};
+use cim_core::intake::{Lane, Offer, Offered};
 use cim_core::{
     Batch, Cim, Class, Component, DeliveryError, DeliveryErrorKind, Durability, Event, EventSink, Health,
     LogRecord, LogSink, MemberStatus, Sink, SinkProfile, async_trait,
@@ -205,10 +205,14 @@ pub async fn send(cim: &Cim, lines: &[String]) {
 /// One frame of them, which a sink with room for it gets as one batch.
 pub fn send_together(cim: &Cim, lines: &[String]) {
     let mut lane = cim.lane();
+    offer(&mut lane, lines);
+    lane.flush();
+}
+
+pub fn offer(lane: &mut Lane, lines: &[String]) {
     for line in lines {
         let payload = line.as_bytes();
         let offer = Offer { class: Class::Log, headers: None, source: b"app", payload, own: false };
         assert_eq!(lane.offer(&offer, false), Offered::Taken);
     }
-    lane.flush();
 }

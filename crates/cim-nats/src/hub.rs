@@ -130,10 +130,12 @@ impl<I: Intake> Hub<I> {
         }
     }
 
-    /// Everything after the reads of a turn: flush, answers, writes, removals.
+    /// Everything after the reads of a turn: flush, answers, writes, delivery of a few records.
     pub(crate) fn end_turn(&mut self) {
         if self.offered || self.unsettled || self.barriers.has_fresh() {
-            let mark = self.flush();
+            // Who waits for an answer sends more as soon as it is there: then this thread has better to do than to deliver.
+            let hand_on = if self.barriers.has_fresh() { I::flush } else { I::flush_held };
+            let mark = self.flush(hand_on);
             self.offered = false;
             self.barriers.mark(mark);
             if self.is_accepted(&mark, Scope::Logs) {
@@ -149,6 +151,7 @@ impl<I: Intake> Hub<I> {
         while !self.notices.is_empty() && self.notify() {
             self.write_dirty();
         }
+        self.intake.deliver_here();
         self.counts.connections = self.clients.len() as u64;
         self.counts.subscriptions = self.interest.len() as u64;
         self.turn += 1;

@@ -40,6 +40,10 @@ pub trait Intake {
     fn offer(&mut self, offer: &Offer<'_>, sip: bool) -> Offered;
     /// Hands on everything offered so far.
     fn flush(&mut self) -> Self::Mark;
+    /// The same, but a few messages may be left to [`Intake::deliver_here`], which follows in the same turn.
+    fn flush_held(&mut self) -> Self::Mark;
+    /// Delivers on this thread what the flush has left, as far as that does not wait for anything.
+    fn deliver_here(&mut self);
     /// Whether every message of `class` up to `mark` reached its level.
     fn is_accepted(&self, mark: &Self::Mark, class: Class) -> bool;
     /// Sequence number of the last message taken; valid after a flush.

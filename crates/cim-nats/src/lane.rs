@@ -29,6 +29,14 @@ impl Intake for Lane {
         Self::flush(self)
     }
 
+    fn flush_held(&mut self) -> Mark {
+        Self::flush_held(self)
+    }
+
+    fn deliver_here(&mut self) {
+        Self::deliver_here(self);
+    }
+
     fn is_accepted(&self, mark: &Mark, class: Class) -> bool {
         Self::is_class_accepted(self, mark, class)
     }

@@ -189,8 +189,8 @@ impl<I: Intake> Hub<I> {
     }
 
     /// Hands on what was offered, and notes the numbers it got. A full class numbers nothing.
-    pub(crate) fn flush(&mut self) -> I::Mark {
-        let mark = self.intake.flush();
+    pub(crate) fn flush(&mut self, hand_on: impl FnOnce(&mut I) -> I::Mark) -> I::Mark {
+        let mark = hand_on(&mut self.intake);
         for class in [Class::Log, Class::Event] {
             let page = self.ledger.page(class);
             if page.numbered < page.taken && !self.intake.is_full(class) {
@@ -204,7 +204,7 @@ impl<I: Intake> Hub<I> {
     /// Registers the acknowledgement of the message that was just taken.
     fn promise(&mut self, class: Class, reply: &[u8]) {
         let refused = self.intake.refused(class);
-        let mark = self.flush();
+        let mark = self.flush(I::flush);
         if self.intake.refused(class) > refused {
             return self.refuse(class, reply, RefusedReason::DropNewest.as_str());
         }

@@ -98,6 +98,7 @@ impl FileSink {
                 FileDurability::Written => Durability::Written,
                 FileDurability::Synced => Durability::Synced,
             },
+            inline: true,
             ..SinkProfile::default()
         }
     }

@@ -77,6 +77,7 @@ impl KafkaSink {
             ordering: Ordering::Ordered,
             durability: Durability::Remote,
             deliver_timeout: None,
+            inline: true,
         }
     }
 

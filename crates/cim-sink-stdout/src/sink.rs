@@ -76,6 +76,7 @@ impl<O: Outlet> StdoutSink<O> {
         SinkProfile {
             ordering: Ordering::Ordered,
             durability: Durability::Unacknowledged,
+            inline: true,
             ..SinkProfile::default()
         }
     }

@@ -93,7 +93,7 @@ impl TcpSink {
     }
 
     fn promise(&self) -> SinkProfile {
-        let profile = SinkProfile { ordering: Ordering::Ordered, ..SinkProfile::default() };
+        let profile = SinkProfile { ordering: Ordering::Ordered, inline: true, ..SinkProfile::default() };
         match self.framing {
             Framing::Json | Framing::Text => SinkProfile {
                 max_bytes: BATCH.0,

@@ -99,6 +99,12 @@ impl Intake for Engine {
         Offered::Taken
     }
 
+    fn flush_held(&mut self) -> u64 {
+        self.flush()
+    }
+
+    fn deliver_here(&mut self) {}
+
     fn flush(&mut self) -> u64 {
         let mut state = self.lock();
         state.flushes += 1;

@@ -1,0 +1,53 @@
+//! Delivery on the thread that takes records in.
+#![allow(clippy::unwrap_used, reason = "test code: a failed step is the failure")]
+
+mod support;
+
+use std::sync::Arc;
+
+use cim_core::Cim;
+
+use support::{Answer, LONG_END, Scripted, numbered, offer, send, settled};
+
+fn engine(sink: &Arc<Scripted>) -> Cim {
+    Cim::builder().sink("test", sink.sink()).start().unwrap()
+}
+
+/// The thread that takes in a few records delivers them itself where the sink allows it: the runtime has no turn here before.
+#[tokio::test]
+async fn a_few_records_are_delivered_where_they_are_taken_in() {
+    for (inline, records, at_once) in [(true, 20, true), (false, 20, false), (true, 2_000, false)] {
+        let sink = Scripted::new();
+        sink.profile.lock().unwrap().inline = inline;
+        let cim = engine(&sink);
+        send(&cim, &numbered(0..1)).await;
+        settled(&cim).await;
+        let mut lane = cim.lane();
+        offer(&mut lane, &numbered(1..records));
+        lane.flush_held();
+        assert_eq!(sink.lines().len(), 1, "not before its publisher was told");
+        lane.deliver_here();
+        assert_eq!(sink.lines().len() == records, at_once, "{records} records, inline {inline}");
+        settled(&cim).await;
+        assert_eq!(sink.lines(), numbered(0..records));
+        assert_eq!(cim.stop(LONG_END).await.exit_code(), 0);
+    }
+}
+
+/// A sink that panics on the thread of a publisher fails there as it does elsewhere: the thread goes on, and the record is sent again.
+#[tokio::test]
+async fn a_sink_that_panics_does_not_hurt_who_helps_it() {
+    let sink = Scripted::new();
+    sink.profile.lock().unwrap().inline = true;
+    let cim = engine(&sink);
+    send(&cim, &numbered(0..1)).await;
+    settled(&cim).await;
+    sink.script.lock().unwrap().push_back(Answer::Panic);
+    let mut lane = cim.lane();
+    offer(&mut lane, &numbered(1..2));
+    lane.flush_held();
+    lane.deliver_here();
+    assert_eq!(sink.lines().len(), 1);
+    settled(&cim).await;
+    assert_eq!(sink.lines(), numbered(0..2));
+}
