@@ -179,14 +179,7 @@ impl Daemon {
     /// How often its threads have gone to sleep so far, and so were woken; those that have ended are missing.
     #[must_use]
     pub fn wakeups(&self) -> u64 {
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
-        let statuses =
-            tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("status")).ok());
-        let of = |status: String| -> u64 {
-            let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
-            line.map_or(0, |count| count.trim().parse().unwrap())
-        };
-        statuses.map(of).sum()
+        cim_bench::server::wakeups(self.pid()).unwrap()
     }
 
     /// Waits until the program has ended, and returns its exit code.

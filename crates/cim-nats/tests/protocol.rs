@@ -42,6 +42,24 @@ fn messages_end_in_the_engine_and_pong_follows() {
 }
 
 #[test]
+fn the_thread_delivers_itself_only_where_nobody_waits_for_an_answer() {
+    let server = Server::start();
+    let mut peer = server.client();
+    peer.flush();
+    peer.send("PUB LOG 1\r\na\r\nPUB EVENT 1\r\nb\r\n");
+    server.wait_for("both", |counts| counts.received.iter().map(|route| route.messages).sum::<u64>() == 2);
+    // One turn is over before the next one begins.
+    peer.flush();
+    assert_eq!(server.engine.lock().delivered_here, 2);
+    peer.send("PUB LOG 1\r\nc\r\nPUB EVENT 1\r\nd\r\nPING\r\n");
+    peer.expect("PONG\r\n");
+    peer.send("PUB LOG here.me 1\r\ne\r\n");
+    peer.flush();
+    let state = server.engine.lock();
+    assert_eq!((state.offered, state.delivered_here, state.held), (5, 2, 0));
+}
+
+#[test]
 fn pong_waits_for_acceptance_and_other_connections_do_not() {
     let server = Server::start();
     let (mut first, mut second) = (server.client(), server.client());

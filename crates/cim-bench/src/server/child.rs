@@ -119,7 +119,7 @@ impl Child {
     /// # Errors
     /// The process is gone.
     pub fn scheduled_ns(&self) -> Result<u64> {
-        self.over_threads("schedstat", |text| text.split_whitespace().next()?.parse().ok())
+        over_threads(self.id(), "schedstat", |text| text.split_whitespace().next()?.parse().ok())
     }
 
     /// How often its threads have gone to sleep so far, and so were woken; those that have ended are missing.
@@ -127,22 +127,7 @@ impl Child {
     /// # Errors
     /// The process is gone.
     pub fn wakeups(&self) -> Result<u64> {
-        self.over_threads("status", |text| {
-            let line = text.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
-            line.trim().parse().ok()
-        })
-    }
-
-    /// The sum of a number in a file that each thread has.
-    fn over_threads(&self, file: &str, number: impl Fn(&str) -> Option<u64>) -> Result<u64> {
-        let failed = || format!("read /proc/{}/task", self.id());
-        let mut sum = 0u64;
-        for task in fs::read_dir(format!("/proc/{}/task", self.id())).map_err(BenchError::io(failed()))? {
-            let task = task.map_err(BenchError::io(failed()))?;
-            let text = fs::read_to_string(task.path().join(file)).unwrap_or_default();
-            sum = sum.saturating_add(number(&text).unwrap_or(0));
-        }
-        Ok(sum)
+        wakeups(self.id())
     }
 
     /// Resident memory now, bytes.
@@ -181,6 +166,29 @@ impl Child {
         let path = format!("/proc/{}/{file}", self.id());
         fs::read_to_string(&path).map_err(BenchError::io(format!("read {path}")))
     }
+}
+
+/// How often the threads of that process have gone to sleep so far, and so were woken; those that have ended are missing.
+///
+/// # Errors
+/// The process is gone.
+pub fn wakeups(process: u32) -> Result<u64> {
+    over_threads(process, "status", |text| {
+        let line = text.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
+        line.trim().parse().ok()
+    })
+}
+
+/// The sum of a number in a file that each thread of a process has.
+fn over_threads(process: u32, file: &str, number: impl Fn(&str) -> Option<u64>) -> Result<u64> {
+    let failed = || format!("read /proc/{process}/task");
+    let mut sum = 0u64;
+    for task in fs::read_dir(format!("/proc/{process}/task")).map_err(BenchError::io(failed()))? {
+        let task = task.map_err(BenchError::io(failed()))?;
+        let text = fs::read_to_string(task.path().join(file)).unwrap_or_default();
+        sum = sum.saturating_add(number(&text).unwrap_or(0));
+    }
+    Ok(sum)
 }
 
 impl Drop for Child {

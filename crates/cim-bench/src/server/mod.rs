@@ -7,7 +7,7 @@ mod cim;
 mod nats;
 mod ports;
 
-pub use child::Child;
+pub use child::{Child, wakeups};
 pub use cim::{Cim, CimSpec, ConfigurationSpec, SinkSpec};
 pub use nats::NatsServer;
 pub use ports::free_port;

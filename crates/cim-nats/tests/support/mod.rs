@@ -33,6 +33,7 @@ pub struct State {
     pub accepted: u64,
     pub refused: u64,
     pub offered: u64,
+    pub flushed: u64,
     pub logs_full: bool,
     pub events_full: bool,
     /// Messages that the reserve takes while full.
@@ -41,7 +42,10 @@ pub struct State {
     pub budget: usize,
     pub reserved: usize,
     pub most_reserved: usize,
-    pub flushes: usize,
+    /// Messages that a flush left to the thread, until it says that it delivers them.
+    pub held: u64,
+    /// Messages that it has delivered so.
+    pub delivered_here: u64,
     wake: Option<WakeUp>,
 }
 
@@ -100,14 +104,20 @@ impl Intake for Engine {
     }
 
     fn flush_held(&mut self) -> u64 {
-        self.flush()
+        let before = self.lock().flushed;
+        let mark = self.flush();
+        self.lock().held += mark - before;
+        mark
     }
 
-    fn deliver_here(&mut self) {}
+    fn deliver_here(&mut self) {
+        let mut state = self.lock();
+        state.delivered_here += std::mem::take(&mut state.held);
+    }
 
     fn flush(&mut self) -> u64 {
         let mut state = self.lock();
-        state.flushes += 1;
+        state.flushed = state.offered;
         if !state.hold_acceptance {
             state.accepted = state.offered;
         }
