@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 
 use cim_core::settings::{Accept, FallbackMode, Period, RouteSettings, RoutesSettings, SpoolSettings};
 use cim_core::{Cim, CimBuilder, DeliveryErrorKind, DeliveryState, Durability, SinkProfile};
-use support::{Answer, Scripted, is_settled, logs, numbered, send, send_together, until, until_within};
+use support::{
+    Answer, Scripted, is_settled, logs, numbered, offer, send, send_together, until, until_within,
+};
 use tokio::sync::Notify;
 
 /// As soon as deliveries have failed for that long.
@@ -77,6 +79,26 @@ async fn the_final_fallback_takes_over_and_gives_back_in_order() {
     settled(&cim).await;
     let (first, second) = (spare.lines(), main.lines());
     assert_eq!([first, second].concat(), numbered(0..sent));
+}
+
+/// What a fallback takes is settled at once, which may wait for the disk: the thread that took the records in does not.
+#[tokio::test]
+async fn a_fallback_is_served_by_the_runtime() {
+    let (main, spare) = (Scripted::new(), Scripted::new());
+    for sink in [&main, &spare] {
+        sink.profile.lock().unwrap().inline = true;
+    }
+    down(&main);
+    let cim = engine(&main, &spare, FallbackMode::Final, None);
+    send(&cim, &numbered(0..1)).await;
+    settled(&cim).await;
+    let mut lane = cim.lane();
+    offer(&mut lane, &numbered(1..2));
+    lane.flush_held();
+    lane.deliver_here();
+    assert_eq!(spare.lines(), numbered(0..1));
+    settled(&cim).await;
+    assert_eq!(spare.lines(), numbered(0..2));
 }
 
 #[tokio::test]

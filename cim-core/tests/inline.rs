@@ -5,9 +5,10 @@ mod support;
 
 use std::sync::Arc;
 
-use cim_core::Cim;
+use cim_core::{Cim, SinkProfile};
+use tokio::sync::Notify;
 
-use support::{Answer, LONG_END, Scripted, numbered, offer, send, settled};
+use support::{Answer, LONG_END, Scripted, logs, numbered, offer, send, settled, until};
 
 fn engine(sink: &Arc<Scripted>) -> Cim {
     Cim::builder().sink("test", sink.sink()).start().unwrap()
@@ -31,6 +32,36 @@ async fn a_few_records_are_delivered_where_they_are_taken_in() {
         settled(&cim).await;
         assert_eq!(sink.lines(), numbered(0..records));
         assert_eq!(cim.stop(LONG_END).await.exit_code(), 0);
+    }
+}
+
+/// A small turn may complete a batch that gathered for long: that one is the runtime's, however small the turn was.
+#[tokio::test]
+async fn a_large_batch_does_not_keep_who_brings_its_last_record() {
+    for (records, at_once) in [(40, false), (4, true)] {
+        let (sink, told) = (Scripted::new(), Arc::new(Notify::new()));
+        let profile = *sink.profile.lock().unwrap();
+        *sink.profile.lock().unwrap() =
+            SinkProfile { inline: true, max_records: records + 1, max_in_flight: 2, ..profile };
+        sink.script.lock().unwrap().push_back(Answer::FailWhenTold(Arc::clone(&told)));
+        let cim = engine(&sink);
+        send(&cim, &numbered(0..1)).await;
+        until(&cim, "the first batch is under way", |_| sink.script.lock().unwrap().is_empty()).await;
+        let mut lane = cim.lane();
+        offer(&mut lane, &vec!["x".repeat(1024); records]);
+        lane.flush();
+        // The worker looks at them, and waits for more.
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        assert!(sink.lines().is_empty());
+        offer(&mut lane, &numbered(1..2));
+        lane.flush_held();
+        lane.deliver_here();
+        assert_eq!(sink.lines().len(), if at_once { records + 1 } else { 0 });
+        told.notify_one();
+        settled(&cim).await;
+        assert_eq!(logs(&cim).books.delivered, records as u64 + 2);
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::decision::{Decision, decide};
 use super::feed::{Feed, Next};
+use super::inline::in_runtime;
 use super::outlet::Outlet;
 use super::resolve::{Run, describe};
 use super::span::Selection;
@@ -32,6 +33,8 @@ impl Worker {
         let Some(fallback) = &self.fallback else { return true };
         let profile = fallback.outlet.profile();
         while self.phase() < Phase::Landing && self.primary_due.is_some_and(|due| Instant::now() < due) {
+            // Each round ends with a settlement.
+            in_runtime().await;
             let Some(next) = self.before(Phase::Landing, feed.next(&profile)).await else { return true };
             let span = match next {
                 Next::Span(span) => span,

@@ -2,10 +2,10 @@
 //!
 //! For a single record the way to another thread takes longer than the delivery: the system wakes that thread, which finds its
 //! memory cold. Owns the choice of the thread. Left out: when it is worth it (`intake::side`), what the task does. Invariants:
-//! one thread at a time polls the task, and each wake-up is followed by a poll.
+//! one thread at a time polls the task, each wake-up is followed by a poll, and a thread that helps polls it once.
 
 use std::any::Any;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
@@ -15,12 +15,11 @@ use futures_util::future::BoxFuture;
 use futures_util::task::AtomicWaker;
 use tokio::runtime::Handle;
 
-/// Polls at most in one go on a thread that has other work.
-const POLLS: usize = 4;
-
 thread_local! {
-    /// The tasks that this thread has woken and polls next itself; `None` outside of [`here`].
+    /// The tasks that this thread has woken and polls next itself; `None` while nobody collects them.
     static KEPT: RefCell<Option<Vec<Arc<Task>>>> = const { RefCell::new(None) };
+    /// This thread has other work and polls such a task beside it.
+    static HELPS: Cell<bool> = const { Cell::new(false) };
 }
 
 enum State {
@@ -100,7 +99,9 @@ impl Task {
             Err(TryLockError::WouldBlock) => return self.outer.wake(),
         };
         let within = self.runtime.enter();
+        HELPS.set(true);
         self.poll(&mut state);
+        HELPS.set(false);
         drop(within);
         if !matches!(*state, State::Running(_)) {
             self.outer.wake();
@@ -123,24 +124,28 @@ impl Wake for Task {
     }
 }
 
-/// Calls `wake`, and runs on this thread the tasks it has woken, as far as they get without waiting.
+/// Calls `wake`, and polls on this thread the tasks it has woken, once each: where more is to be done, the runtime does it.
 pub(crate) fn here(wake: impl FnOnce()) {
-    if KEPT.with_borrow(Option::is_some) {
-        // Called by such a task: whoever runs it runs what it wakes.
-        return wake();
-    }
     KEPT.set(Some(Vec::new()));
     wake();
-    for _ in 0..POLLS {
-        let next = KEPT.with_borrow_mut(|kept| kept.as_mut().and_then(Vec::pop));
-        match next {
-            Some(task) => task.run(),
-            None => break,
-        }
-    }
     for task in KEPT.take().into_iter().flatten() {
-        task.outer.wake();
+        task.run();
     }
+}
+
+/// Goes on in the runtime: what follows would keep a thread that has other work.
+///
+/// # Cancel safety
+/// May be dropped at any await point.
+pub(crate) async fn in_runtime() {
+    std::future::poll_fn(|context| {
+        if !HELPS.get() {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 #[cfg(test)]

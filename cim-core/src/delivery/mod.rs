@@ -25,4 +25,4 @@ pub(crate) use fallback::Fallback;
 pub(crate) use feed::{Feed, Next};
 pub(crate) use inline::{InlineTask, here};
 pub(crate) use outlet::Outlet;
-pub(crate) use worker::{Phase, Worker};
+pub(crate) use worker::{FEW_BYTES, Phase, Worker};

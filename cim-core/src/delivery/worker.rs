@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use super::condition::{Condition, DeliveryState};
 use super::fallback::Fallback;
 use super::feed::{Feed, Next};
+use super::inline::in_runtime;
 use super::outlet::{Attempt, Outlet};
 use super::span::{Selection, Span};
 use super::window::Window;
@@ -23,6 +24,10 @@ use crate::books::DropReason;
 use crate::contract::{Durability, SinkProfile};
 use crate::deadletter::DeadLetters;
 use crate::queue::{ClassQueue, Settlement};
+
+/// Most bytes that a thread delivers itself which took them in: with more of them two threads get further than one, and its other
+/// publishers would wait. It bounds what a turn leaves to that thread, and the batch, which a small turn may complete.
+pub(crate) const FEW_BYTES: usize = 16 << 10;
 
 /// How far the shutdown has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -147,6 +152,9 @@ impl Worker {
                     }
                     let again = span.first() < self.seen_before;
                     window.launch(async move {
+                        if span.bytes() > FEW_BYTES {
+                            in_runtime().await;
+                        }
                         let attempt = outlet.attempt(&span, &Selection::All, epoch, again).await;
                         (span, attempt)
                     });
@@ -163,6 +171,8 @@ impl Worker {
         window: &mut Window<Span>,
         feed: &mut Feed,
     ) -> bool {
+        // The disk behind a settlement may take milliseconds, when a segment goes.
+        in_runtime().await;
         if let Some((span, attempt)) = &landed
             && attempt.is_clean()
         {

@@ -9,13 +9,12 @@ use std::sync::Arc;
 use cim_spool::FrameBuf;
 
 use super::counts::Turn;
+use crate::delivery::FEW_BYTES;
 use crate::queue::{ClassQueue, FRAME_BYTES};
 use crate::settings::WhenFull;
 
 /// Frames committed before the workers are told, if the turn does not end before.
 const QUIET_FRAMES: u32 = 4;
-/// Most bytes that the thread which took them delivers itself. With more of them, two threads get further than one.
-const FEW_BYTES: usize = 16 << 10;
 /// Most bytes waiting in a lane while its class has no room (publishers are read in sips then).
 const SIP_BYTES: usize = 4 << 20;
 

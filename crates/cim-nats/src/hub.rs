@@ -134,7 +134,7 @@ impl<I: Intake> Hub<I> {
     pub(crate) fn end_turn(&mut self) {
         if self.offered || self.unsettled || self.barriers.has_fresh() {
             // Who waits for an answer sends more as soon as it is there: then this thread has better to do than to deliver.
-            let hand_on = if self.barriers.has_fresh() { I::flush } else { I::flush_held };
+            let hand_on = if self.barriers.is_empty() { I::flush_held } else { I::flush };
             let mark = self.flush(hand_on);
             self.offered = false;
             self.barriers.mark(mark);

@@ -1,3 +1,5 @@
+//! Which thread polls a task, and that no wake-up is lost between those that do.
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
@@ -85,7 +87,28 @@ async fn a_task_that_wakes_itself_for_ever_holds_nobody_up() {
     let mut task = InlineTask::new(busy, true);
     assert!((&mut task).now_or_never().is_none());
     here(|| bell.notify_one());
-    assert_eq!(polls.load(Ordering::Relaxed), POLLS as u64);
+    assert_eq!(polls.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn what_takes_longer_goes_on_in_the_runtime() {
+    let (bell, threads) = (Arc::new(Notify::new()), Arc::new(Mutex::new(Vec::new())));
+    let (rung, noted) = (Arc::clone(&bell), Arc::clone(&threads));
+    let note = move || noted.lock().unwrap().push(thread::current().id());
+    let work = async move {
+        rung.notified().await;
+        note();
+        in_runtime().await;
+        note();
+    };
+    let mut task = InlineTask::new(work, true);
+    assert!((&mut task).now_or_never().is_none());
+    let helper = thread::spawn(move || here(|| bell.notify_one()));
+    let helps = helper.thread().id();
+    helper.join().unwrap();
+    assert_eq!(*threads.lock().unwrap(), [helps]);
+    timeout(LONG, task).await.unwrap();
+    assert_eq!(*threads.lock().unwrap(), [helps, thread::current().id()]);
 }
 
 #[tokio::test]
