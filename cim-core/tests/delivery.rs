@@ -10,7 +10,7 @@ mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cim_core::intake::{Offer, Offered};
 use cim_core::settings::{RouteSettings, RoutesSettings, SinkNames};
@@ -201,6 +201,25 @@ async fn a_record_is_not_given_up_for_what_was_on_its_way_beside_it() {
     settled(&cim).await;
     assert_eq!(sink.lines(), numbered(0..5));
     assert_eq!(logs(&cim).books.dead_lettered, 0);
+}
+
+/// A sink may start anew after each refusal, as that of Kafka does: what fails for that is no outage that goes on, and the record
+/// is found before its neighbours wait for long.
+#[tokio::test]
+async fn a_sink_that_starts_anew_after_each_refusal_holds_nobody_up_for_long() {
+    use DeliveryErrorKind::{Rejected, Unavailable};
+    let dir = tempfile::tempdir().unwrap();
+    let sink = Scripted::new();
+    let halves = [Unavailable, Rejected].into_iter().cycle().take(12);
+    sink.script.lock().unwrap().extend([Rejected].into_iter().chain(halves).map(Answer::Fail));
+    let cim = Cim::builder().spool_dir(dir.path()).sink("test", sink.sink()).start().unwrap();
+    let start = Instant::now();
+    send_together(&cim, &numbered(0..64));
+    settled(&cim).await;
+    let took = start.elapsed();
+    assert_eq!(sink.lines(), numbered(1..64));
+    assert_eq!(logs(&cim).books.dead_lettered, 1);
+    assert!(took < Duration::from_secs(5), "{took:?}");
 }
 
 /// A refusal is an answer: the sink is well, and nothing that follows needs to prove it.

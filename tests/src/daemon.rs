@@ -31,6 +31,8 @@ pub struct Daemon {
     api: SocketAddr,
     /// Variables of one that runs under the name of the original.
     as_original: Option<Vec<(String, String)>>,
+    /// Whether a signal ended the life before this one.
+    killed: bool,
 }
 
 impl Daemon {
@@ -59,7 +61,7 @@ impl Daemon {
         let text = text.replace("{home}", &home.path().display().to_string());
         std::fs::write(home.path().join("cim.toml"), text).unwrap();
         let child = spawn(home.path());
-        let daemon = Self { child, home, nats, api, as_original: None };
+        let daemon = Self { child, home, nats, api, as_original: None, killed: false };
         daemon.ready();
         daemon
     }
@@ -85,7 +87,7 @@ impl Daemon {
         let mut variables: Vec<_> = ports.map(|(name, value)| (name.to_owned(), value)).into();
         variables.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let child = spawn(home.path(), &variables);
-        let daemon = Self { child, home, nats, api, as_original: Some(variables) };
+        let daemon = Self { child, home, nats, api, as_original: Some(variables), killed: false };
         daemon.ready();
         daemon
     }
@@ -196,7 +198,8 @@ impl Daemon {
 
     /// Starts the program again after it has ended; how long it takes from before its execution until a client is connected.
     pub fn start_again(&mut self) -> Duration {
-        assert!(self.child.try_wait().unwrap().is_some(), "it still runs");
+        let ended = self.child.try_wait().unwrap().expect("it still runs");
+        self.killed = ended.code().is_none();
         let began = Instant::now();
         self.child = self.spawn_again();
         let connected = || TcpStream::connect(self.nats).is_ok();
@@ -243,9 +246,15 @@ impl Daemon {
     /// Kills the program with SIGKILL and starts it again.
     pub fn kill_and_restart(&mut self) {
         self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        self.killed = self.child.wait().unwrap().code().is_none();
         self.child = self.spawn_again();
         self.ready();
+    }
+
+    /// Whether the life before this one was ended by a signal, and not by the program.
+    #[must_use]
+    pub fn was_killed(&self) -> bool {
+        self.killed
     }
 
     /// Address of the NATS listener.

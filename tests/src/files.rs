@@ -8,6 +8,7 @@ use std::path::Path;
 
 use crate::check::Findings;
 use crate::load::Published;
+use crate::rig::WINDOW;
 
 /// Numbers of the lines in the files of each container, and of the events, in their order.
 #[derive(Debug, Default)]
@@ -54,10 +55,6 @@ fn number(behind: Option<(&str, &str)>, line: &str) -> usize {
     digits.unwrap_or_else(|| panic!("a line that nobody published: {line}"))
 }
 
-/// Records that may be on their way to a sink at once: what it had acknowledged of these stays with it when another sink takes
-/// over.
-const IN_FLIGHT: usize = 5 * 2_048;
-
 /// A class of a load that a fault divided between a topic and files.
 #[derive(Debug)]
 pub struct Division {
@@ -98,7 +95,8 @@ impl Division {
             );
             let whole = (run[run.len() - 1] - run[0]) / step + 1;
             let holes = whole - run.len();
-            assert!(holes <= IN_FLIGHT, "{holes} of {whole} lines are missing in the midst of the files");
+            // What the broker had acknowledged of its window stays with it when the files take over.
+            assert!(holes <= WINDOW, "{holes} of {whole} lines are missing in the midst of the files");
         }
         let both: Vec<usize> = topic.numbers.intersection(&in_files).copied().collect();
         let shared = both.first().copied().zip(both.last().copied());

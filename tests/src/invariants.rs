@@ -75,6 +75,15 @@ impl Vigil {
         self
     }
 
+    /// Kills the program and starts it again, under the same eyes: who asks PING finds it again, and what a life leaves behind is
+    /// held against the footprint of the first. What ends with a life is judged before.
+    pub fn kill_and_restart(&self, daemon: &mut Daemon) {
+        assert_prompt(self.pings.slowest());
+        assert_unharmed(daemon);
+        assert_small(daemon);
+        daemon.kill_and_restart();
+    }
+
     /// Waits until everything is delivered, and demands that the invariants held.
     pub fn assert_held(self, daemon: &Daemon, patience: Duration) {
         let slowest = self.pings.slowest();
@@ -91,6 +100,11 @@ pub fn assert_held(daemon: &Daemon, before: Footprint, slowest: Duration, patien
     assert_ready(daemon);
     assert_whole(daemon, before);
     assert_small(daemon);
+    assert_prompt(slowest);
+}
+
+/// Fifth invariant: no PONG was late.
+fn assert_prompt(slowest: Duration) {
     assert!(slowest <= PONG_LIMIT, "a PING waited {slowest:?} for its PONG");
 }
 
@@ -125,9 +139,7 @@ pub fn first_copies(numbers: impl IntoIterator<Item = usize>) -> Vec<usize> {
 
 /// Second invariant: it did not panic, and uses no more descriptors and threads than before.
 pub fn assert_whole(daemon: &Daemon, before: Footprint) {
-    let stderr = daemon.stderr();
-    assert!(!stderr.contains("panicked"), "{stderr}");
-    assert!(daemon.metric("cim_part_restarts_total") < 0.5, "a part was started again");
+    assert_unharmed(daemon);
     let now = || Footprint::of(daemon);
     let back = || now().descriptors <= before.descriptors && now().threads <= before.threads;
     let deadline = Instant::now() + Duration::from_secs(30);
@@ -136,6 +148,13 @@ pub fn assert_whole(daemon: &Daemon, before: Footprint) {
         assert!(Instant::now() < deadline, "{:?} and not back to {before:?}: {}", now(), names());
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// The part of it that needs no waiting: neither the program nor a part of it has died.
+fn assert_unharmed(daemon: &Daemon) {
+    let stderr = daemon.stderr();
+    assert!(!stderr.contains("panicked"), "{stderr}");
+    assert!(daemon.metric("cim_part_restarts_total") < 0.5, "a part was started again");
 }
 
 /// What its descriptors lead to, and the names of its threads.

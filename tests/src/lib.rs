@@ -25,6 +25,7 @@ pub mod invariants;
 pub mod lateness;
 pub mod load;
 mod mount;
+pub mod null_rig;
 pub mod pings;
 pub mod pod;
 pub mod rig;

@@ -27,6 +27,35 @@ pub fn assert_clean(brokers: &str, topic: &str, records: usize) {
     assert_eq!(document["records"].as_u64(), Some(records as u64), "topic {topic}: {document:#}");
 }
 
+/// A topic of one class lacks exactly `missing` of the numbers that CIM has given, 1 to `given`, before, between or behind those
+/// that are there. Nothing else is wrong, in so many records, marked duplicates among them.
+pub fn assert_only_missing(brokers: &str, topic: &str, records: usize, missing: usize, given: usize) {
+    let document = assert_only_gaps(&["kafka", "--brokers", brokers, "--topic", topic], given, |_| missing);
+    assert_eq!(document["records"].as_u64(), Some(records as u64), "topic {topic}: {document:#}");
+    let numberings = document["numberings"].as_array().unwrap().iter();
+    let epochs = numberings.filter(|numbering| numbering["epoch"].is_string()).count();
+    assert_eq!(epochs, 1, "topic {topic}: {document:#}");
+}
+
+/// Where a fault has divided records between several places, `cim verify` finds nothing wrong with one of them but that it lacks
+/// exactly so many of a class (`LOG` or `EVENT`), of the numbers 1 to `given`, in every numbering that it knows.
+pub fn assert_only_gaps(arguments: &[&str], given: usize, missing: impl Fn(&str) -> usize) -> Value {
+    let (_, document) = verify(arguments);
+    let numberings = document["numberings"].as_array().unwrap_or_else(|| panic!("unread: {arguments:?}"));
+    let number = |numbering: &Value, field: &str| numbering[field].as_u64().unwrap() as usize;
+    let has_gaps = numberings.iter().any(|numbering| number(numbering, "gaps") > 0);
+    let faults: &[&str] = if has_gaps { &["gaps"] } else { &[] };
+    assert_eq!(document["faults"], serde_json::json!(faults), "{arguments:?}: {document:#}");
+    for numbering in numberings {
+        let (first, last) = (number(numbering, "first"), number(numbering, "last"));
+        assert!(last <= given, "{arguments:?}: nobody gave more than {given}: {document:#}");
+        let lacking = first - 1 + number(numbering, "gaps") + given - last;
+        let expected = missing(numbering["class"].as_str().unwrap());
+        assert_eq!(lacking, expected, "{arguments:?}, 1 to {given}: {document:#}");
+    }
+    document
+}
+
 /// What `cim verify tcp-capture` found in captures of generated records, one capture per connection or receiver.
 #[derive(Debug)]
 pub struct Capture {

@@ -8,32 +8,14 @@
     reason = "test code: a failed step is the failure"
 )]
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use cim_services::{Kafka, KafkaPlan, Version, free_port};
+use cim_services::{Kafka, KafkaPlan, Record, Version, free_port};
 use cim_testkit::ChaosProxy;
-use cim_tests::has_time;
 use cim_tests::load::Plan;
-use cim_tests::rig::{EVENT_PARTITIONS, LOG_PARTITIONS, Rig, assert_clean};
-
-/// How long the cluster may take to agree on a new leader, on a busy machine.
-const ELECTION: Duration = Duration::from_secs(60);
-
-/// Index of the broker that leads a partition of the topic.
-fn leader(kafka: &Kafka, topic: &str, partition: usize) -> usize {
-    let mut found = None;
-    cim_services::until("a leader", ELECTION, || {
-        found = kafka.partitions(topic)[partition].leader;
-        found.is_some()
-    });
-    found.unwrap()
-}
-
-/// Waits until every partition of the topic has three replicas in sync again.
-fn in_sync(kafka: &Kafka, topic: &str) {
-    let whole = || kafka.partitions(topic).iter().all(|partition| partition.in_sync == 3);
-    cim_services::until("three replicas in sync", ELECTION, whole);
-}
+use cim_tests::rig::{EVENT_PARTITIONS, LOG_PARTITIONS, Rig, assert_clean, in_sync, leader};
+use cim_tests::{has_time, verdict};
 
 #[test]
 fn the_leader_is_killed_under_load() {
@@ -149,9 +131,24 @@ fn all_brokers_are_replaced() {
     settled.assert_nothing_left_out();
     // The old cluster is read where it was; together they hold everything.
     old.restart_all();
-    let both = |topic: &str| [old.records(topic), new.records(topic)].concat();
-    let (logs, events) = (both(&settled.topics.logs), both(&settled.topics.events));
-    assert_clean(&settled.daemon, &settled.outcome_of(&logs, &events));
+    let both = [&settled.topics.logs, &settled.topics.events].map(|topic| {
+        let (before, after) = (old.records(topic), new.records(topic));
+        assert_only_complements(&old, topic, &before, &after);
+        assert_only_complements(&new, topic, &after, &before);
+        [before, after].concat()
+    });
+    assert_clean(&settled.daemon, &settled.outcome_of(&both[0], &both[1]));
+}
+
+/// `cim verify` misses in the topic of one cluster what `others` have, those of the other, and finds nothing else.
+fn assert_only_complements(kafka: &Kafka, topic: &str, records: &[Record], others: &[Record]) {
+    let numbers = |records: &[Record]| -> BTreeSet<usize> {
+        records.iter().map(|record| record.header("cim-seq").unwrap().parse().unwrap()).collect()
+    };
+    let (here, there) = (numbers(records), numbers(others));
+    let missing = there.difference(&here).count();
+    let given = *here.last().max(there.last()).unwrap();
+    verdict::assert_only_missing(&kafka.bootstrap(), topic, records.len(), missing, given);
 }
 
 /// K14: one broker after the other comes back as the version that follows.

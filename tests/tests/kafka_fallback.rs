@@ -1,5 +1,6 @@
-//! Files in the place of a dead broker: as a fallback, with an automatic return, and after a switch of the route by hand; and the
-//! example with every part. The books name who got each record. All of them wait: they run with `CIM_LONG=1` (`make test-kafka`).
+//! Files in the place of a dead broker: as a fallback, with an automatic return, and after a switch of the route by hand. The books
+//! name who got each record, and `cim verify` misses in the topics what the files have. All of them wait: they run with `CIM_LONG=1`
+//! (`make test-kafka`).
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -9,18 +10,13 @@
     reason = "test code: a failed step is the failure"
 )]
 
-use std::collections::BTreeSet;
-use std::net::TcpListener;
-use std::path::Path;
 use std::time::Duration;
 
-use cim_services::{Broker, Etcd, Kafka};
+use cim_services::{Broker, Kafka};
 use cim_tests::files::{Division, Shelf};
 use cim_tests::load::Plan;
-use cim_tests::rig::{
-    EVENT_PARTITIONS, LOG_PARTITIONS, Rig, Settled, Topics, explained_duplicates, settings,
-};
-use cim_tests::{Daemon, has_time};
+use cim_tests::rig::{Rig, Settled, Topics, explained_duplicates, settings};
+use cim_tests::{Daemon, has_time, verdict};
 
 /// Files that are open beside the connections: one per container, one for events, and their folder once per class.
 const FILES: usize = 7;
@@ -53,15 +49,25 @@ fn shelf(daemon: &Daemon) -> Shelf {
     Shelf::read(&daemon.home().join("files"))
 }
 
-/// What topics and files hold of logs and events. What is in both was announced.
+/// What topics and files hold of logs and events. What is in both was announced, and what is in the files alone is all that `cim
+/// verify` finds wrong with the topics.
 fn divisions(settled: &Settled<'_>) -> [Division; 2] {
     settled.assert_nothing_left_out();
     let (outcome, shelf) = (settled.read(), shelf(&settled.daemon));
     let (duplicates, places) = (outcome.duplicates(), (outcome.logs.duplicated, outcome.events.duplicated));
+    let records = [&outcome.logs, &outcome.events].map(|found| found.found + found.marked_duplicates);
     let divided = [
         Division::of_logs(outcome.logs, &shelf, &settled.published),
         Division::of_events(outcome.events, &shelf, &settled.published),
     ];
+    let classes = [
+        (&settled.topics.logs, settled.published.lines),
+        (&settled.topics.events, settled.published.events().count()),
+    ];
+    for (((topic, given), division), records) in classes.into_iter().zip(&divided).zip(records) {
+        let missing = division.in_files.len() - division.in_both;
+        verdict::assert_only_missing(&settled.kafka.bootstrap(), topic, records, missing, given);
+    }
     let twice = duplicates + divided[0].in_both + divided[1].in_both;
     let explained = explained_duplicates(&settled.daemon);
     assert!(
@@ -205,92 +211,4 @@ fn a_route_that_is_switched_while_its_broker_is_frozen_loses_nothing() {
         let Some(kafka) = Kafka::single() else { return };
         switched(&kafka, Broker::pause, Broker::resume);
     }
-}
-
-/// The example with every part, on servers of this test: only places are others than there.
-fn example(kafka: &Kafka, etcd: &Etcd, receiver: &TcpListener) -> String {
-    let text = include_str!("../../examples/kafka/cim.toml");
-    let places = [
-        // Chosen by the test.
-        ("[nats] # the listener in the pod\nlisten = \"127.0.0.1:4222\"", String::new()),
-        ("[api] # registration, subscriptions, health, metrics\nlisten = \"127.0.0.1:6060\"", String::new()),
-        ("\"/var/lib/cim\"", "\"{home}/spool\"".to_owned()),
-        ("\"/opt/logs\"", "\"{home}/files\"".to_owned()),
-        ("\"127.0.0.1:9092\"", format!("\"{}\"", kafka.bootstrap())),
-        ("\"fluent-bit:5170\"", format!("\"{}\"", receiver.local_addr().unwrap())),
-        ("\"http://127.0.0.1:2379\"", format!("\"http://{}\"", etcd.member(0).address())),
-    ];
-    places.into_iter().fold(text.to_owned(), |text, (from, to)| {
-        assert!(text.contains(from), "not in the example: {from}");
-        text.replace(from, &to)
-    })
-}
-
-/// Keeps what comes to a receiver of JSON lines, whole connections after one another.
-fn receive(listener: TcpListener, file: &Path) {
-    let mut file = std::fs::File::create(file).unwrap();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let _ = std::io::copy(&mut stream.unwrap(), &mut file);
-        }
-    });
-}
-
-/// Numbers of the lines that a receiver has.
-fn received(file: &Path) -> Vec<usize> {
-    let text = std::fs::read_to_string(file).unwrap();
-    let whole = text.split_inclusive('\n').filter(|line| line.ends_with("}\n"));
-    whole.map(|line| line.split_once("\"log\":\"").unwrap().1[..8].parse().unwrap()).collect()
-}
-
-/// A broker that dies and comes back, with the files in between; a kill of the program; then a receiver, by a switch of the route.
-#[test]
-fn the_example_with_every_part_keeps_every_record() {
-    if !has_time("a fallback takes over and gives back") {
-        return;
-    }
-    let (Some(kafka), Some(etcd)) = (Kafka::single(), Etcd::shared()) else { return };
-    let topics = Topics { logs: "LOGS".to_owned(), events: "EVENT".to_owned() };
-    kafka.create_topic(&topics.logs, LOG_PARTITIONS);
-    kafka.create_topic(&topics.events, EVENT_PARTITIONS);
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let text = example(&kafka, etcd, &listener);
-    let capture = tempfile::NamedTempFile::new().unwrap();
-    receive(listener, capture.path());
-    let daemon = Daemon::start(&text);
-    // A connection to the receiver.
-    let mut rig = Rig::over(&kafka, daemon, topics, Plan::default()).with_descriptors(FILES + 1);
-    kafka.broker(0).kill();
-    cim_services::until("the fallback", Duration::from_secs(30), || to_fallback(&rig.daemon, "logs") > 4_000);
-    kafka.broker(0).restart();
-    let back = || rig.daemon.get("/readyz").is_some_and(|page| !page.contains("degraded"));
-    cim_services::until("the return", Duration::from_secs(60), back);
-    rig.wait_delivered(4_000);
-    let announced = explained_duplicates(&rig.daemon);
-    rig.daemon.kill_and_restart();
-    rig.wait_delivered(4_000);
-    switch(&rig.daemon, "broker", "agent");
-    rig.wait_delivered(4_000);
-    let settled = rig.settle();
-    settled.assert_nothing_left_out();
-    let last = settled.published.lines - 1;
-    cim_services::until("the last line", cim_tests::PATIENCE, || {
-        received(capture.path()).last() == Some(&last)
-    });
-    let of_receiver = received(capture.path());
-    assert!(
-        of_receiver.is_sorted_by(|one, next| one < next),
-        "the receiver got lines out of order, or twice"
-    );
-    let (of_receiver, mut outcome) = (BTreeSet::from_iter(of_receiver), settled.read());
-    assert_eq!(outcome.events.faults(), None);
-    // What the receiver has is missing nowhere; between topic and files all of the rest is divided.
-    outcome.logs.lost.retain(|number| !of_receiver.contains(number));
-    let twice = outcome.duplicates();
-    let logs = Division::of_logs(outcome.logs, &shelf(&settled.daemon), &settled.published);
-    let by_both = logs.in_topic.intersection(&of_receiver).count();
-    let found = twice + logs.in_both + by_both;
-    let explained = announced + explained_duplicates(&settled.daemon);
-    assert!(found as f64 <= explained, "{found} records twice, {explained} explained");
-    assert!(of_receiver.len() > 2_000 && logs.in_files.len() > 4_000, "{} received", of_receiver.len());
 }

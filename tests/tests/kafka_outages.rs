@@ -1,5 +1,6 @@
 //! A broker that is away, silent, late or old, each time followed by the five invariants of `cim_tests::rig`. What happens on
-//! the way to it is in `kafka_network`. All but one wait: they run with `CIM_LONG=1` (`make test-kafka`).
+//! the way to it is in `kafka_network`. Most wait: they run with `CIM_LONG=1` (`make test-kafka`). The three with the null broker
+//! do not, nor the one about processor time.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -11,13 +12,13 @@
 
 use std::time::{Duration, Instant};
 
-use cim_services::{Kafka, KafkaPlan, Record, Version};
-use cim_testkit::null_broker::{Api, Fault, KeptRecord, NullBroker, code};
-use cim_tests::check::Findings;
-use cim_tests::invariants::{Footprint, assert_held};
+use cim_services::{Kafka, KafkaPlan, Version};
+use cim_testkit::null_broker::{Api, Fault, code};
+use cim_tests::invariants::Footprint;
 use cim_tests::load::{Load, Plan};
-use cim_tests::rig::{EVENT_PARTITIONS, LOG_PARTITIONS, Outcome, Rig, Topics, assert_clean, settings};
-use cim_tests::{Daemon, has_time, until};
+use cim_tests::null_rig::NullRig;
+use cim_tests::rig::{Rig, Topics, settings};
+use cim_tests::{Daemon, has_time};
 
 /// An outage that a client which gives up after five minutes would not survive. `CIM_KAFKA_OUTAGE_SECONDS` changes it.
 const OUTAGE_SECONDS: u64 = 330;
@@ -83,13 +84,13 @@ fn the_oldest_broker_is_served_alike() {
 /// K14: the protocol of Kafka 2.1, by a broker that speaks nothing newer and checks every batch. Answers are lost on the way.
 #[test]
 fn the_oldest_protocol_is_spoken_alike() {
-    over_null_broker(|broker, load| {
-        for _ in 0..3 {
-            broker.next(Api::Produce, Fault::LostAnswer);
-            load.wait_for(1_000);
-        }
-        broker.disconnect();
-    });
+    let rig = NullRig::start("");
+    for _ in 0..3 {
+        rig.broker.next(Api::Produce, Fault::LostAnswer);
+        rig.load.wait_for(1_000);
+    }
+    rig.broker.disconnect();
+    let _ = rig.finish();
 }
 
 /// K6: what a broker says while its cluster is not well.
@@ -97,59 +98,24 @@ fn the_oldest_protocol_is_spoken_alike() {
 fn a_cluster_that_is_not_well_is_asked_again() {
     let told =
         [code::NOT_LEADER, code::LEADER_NOT_AVAILABLE, code::REQUEST_TIMED_OUT, code::NOT_ENOUGH_REPLICAS];
-    over_null_broker(|broker, load| {
-        for code in told {
-            broker.next(Api::Produce, Fault::Error(code));
-            load.wait_for(500);
-        }
-    });
+    let rig = NullRig::start("");
+    for code in told {
+        rig.broker.next(Api::Produce, Fault::Error(code));
+        rig.load.wait_for(500);
+    }
+    let _ = rig.finish();
 }
 
 /// K9: what ends a producer. The next one sends again what the first had not been told of.
 #[test]
 fn a_producer_that_the_broker_rejects_is_replaced() {
-    over_null_broker(|broker, load| {
-        for code in [code::OUT_OF_ORDER_SEQUENCE, code::INVALID_PRODUCER_EPOCH, code::PRODUCER_FENCED] {
-            broker.next(Api::Produce, Fault::Error(code));
-            load.wait_for(500);
-        }
-        broker.forget_producers();
-    });
-}
-
-/// What the fault does to a program under load, with a broker that checks the sequences of every batch.
-fn over_null_broker(fault: impl FnOnce(&NullBroker, &Load)) {
-    let topics = Topics::unused();
-    let broker =
-        NullBroker::start(&[(&topics.logs, LOG_PARTITIONS), (&topics.events, EVENT_PARTITIONS)]).unwrap();
-    broker.keep_records();
-    let daemon = Daemon::start(&settings(&broker.address().to_string(), &topics, ""));
-    let load = Load::start(daemon.nats(), Plan::default());
-    until("deliveries", || daemon.metric("cim_records_delivered_total") > 1_000.0);
-    let before = Footprint::of(&daemon).bootstrapped_again(1);
-    fault(&broker, &load);
-    load.wait_for(2_000);
-    let slowest = load.slowest_pong();
-    let published = load.stop();
-    assert_held(&daemon, before, slowest, Duration::from_secs(60));
-    assert_eq!(broker.faults_waiting(), 0);
-    let records = |topic: &str| broker.records(topic).into_iter().map(record).collect::<Vec<_>>();
-    let logs = Findings::logs(&records(&topics.logs), &published);
-    let events = Findings::events(&records(&topics.events), &published);
-    assert_clean(&daemon, &Outcome { published, logs, events });
-}
-
-/// As other readers have it.
-fn record(kept: KeptRecord) -> Record {
-    let text = |value: Option<Vec<u8>>| String::from_utf8(value.unwrap_or_default()).unwrap();
-    Record {
-        partition: usize::try_from(kept.partition).unwrap(),
-        offset: u64::try_from(kept.offset).unwrap(),
-        time: 0,
-        key: kept.key,
-        value: kept.value,
-        headers: kept.headers.into_iter().map(|(name, value)| (name, text(value))).collect(),
+    let rig = NullRig::start("");
+    for code in [code::OUT_OF_ORDER_SEQUENCE, code::INVALID_PRODUCER_EPOCH, code::PRODUCER_FENCED] {
+        rig.broker.next(Api::Produce, Fault::Error(code));
+        rig.load.wait_for(500);
     }
+    rig.broker.forget_producers();
+    let _ = rig.finish();
 }
 
 /// Nobody is there at the start, for a while.

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use cim_services::kafka::Listener;
-use cim_services::{Authority, Home, Kafka, KafkaPlan};
+use cim_services::{Authority, Home, Identity, Kafka, KafkaPlan};
 use cim_tests::invariants::Footprint;
 use cim_tests::load::{Load, Plan};
 use cim_tests::rig::{Rig, Topics, settings};
@@ -57,11 +57,21 @@ fn healed(kafka: &Kafka, daemon: Daemon, topics: Topics, load: Load, started: Fo
 
 /// Waits until both health pages tell that somebody is not authorized, and give the reason with that word.
 fn refused(daemon: &Daemon, reason: &str) {
+    told(daemon, &["unauthorized", reason]);
+}
+
+/// Waits until both health pages have all of these words.
+fn told(daemon: &Daemon, words: &[&str]) {
     for page in ["/readyz", "/statusz"] {
-        let told =
-            || daemon.get(page).is_some_and(|text| text.contains("unauthorized") && text.contains(reason));
-        cim_services::until(&format!("`unauthorized` and `{reason}` on {page}"), HEALING, told);
+        let told = || daemon.get(page).is_some_and(|text| words.iter().all(|word| text.contains(word)));
+        cim_services::until(&format!("{words:?} on {page}"), HEALING, told);
     }
+}
+
+/// The wrong password is on no page and not in the log.
+fn assert_hidden(daemon: &Daemon) {
+    let shown = [daemon.get("/readyz"), daemon.get("/statusz"), Some(daemon.stderr())].map(Option::unwrap);
+    assert!(!shown.iter().any(|text| text.contains(WRONG)), "the password is shown: {shown:?}");
 }
 
 /// K8: one topic is denied, the other flows.
@@ -112,8 +122,7 @@ fn a_wrong_password_is_replaced_in_its_file() {
     let load = Load::start(daemon.nats(), Plan::default());
     refused(&daemon, "Authentication failed");
     assert!(daemon.metric("cim_records_delivered_total") < 0.5);
-    let shown = [daemon.get("/readyz"), daemon.get("/statusz"), Some(daemon.stderr())].map(Option::unwrap);
-    assert!(!shown.iter().any(|text| text.contains(WRONG)), "the password is shown: {shown:?}");
+    assert_hidden(&daemon);
     std::fs::write(&file, PASSWORD).unwrap();
     healed(&kafka, daemon, topics, load, started);
 }
@@ -150,7 +159,8 @@ fn names_the_certificate(rig: &Rig<'_>, times: usize) {
     cim_services::until("the certificate in the log", HEALING, || lines() >= times);
 }
 
-/// K10: the brokers show a certificate of an authority nobody trusts; then the file of trusted ones is replaced.
+/// K10: the brokers show a certificate that is not valid any more, one that is not valid yet, as to a client whose clock is
+/// wrong, and one of an authority nobody trusts; then the file of trusted ones is replaced.
 #[test]
 fn certificates_that_are_swapped_are_followed() {
     if !has_time("certificates are swapped") || !has_tls() {
@@ -167,18 +177,77 @@ fn certificates_that_are_swapped_are_followed() {
     let keys = format!("tls = {{ ca_file = \"{}\" }}\n{}", ca.display(), sasl("SCRAM-SHA-256", &password));
     let rig = Rig::start_with(&kafka, Plan::default(), &kafka.addresses(Listener::SaslTls), &keys);
 
-    kafka.set_identity(&authority.issue("late", -1));
-    kafka.broker(0).restart();
-    rig.wait_degraded(Duration::from_secs(30));
-    names_the_certificate(&rig, 1);
-    kafka.set_identity(&identity);
-    kafka.broker(0).restart();
-    rig.wait_delivered(4_000);
+    for (times, wrong) in [(1, authority.issue("late", -1)), (2, authority.issue_too_early("early"))] {
+        kafka.set_identity(&wrong);
+        kafka.broker(0).restart();
+        rig.wait_degraded(Duration::from_secs(30));
+        names_the_certificate(&rig, times);
+        kafka.set_identity(&identity);
+        kafka.broker(0).restart();
+        rig.wait_delivered(4_000);
+    }
     let second = Authority::new(&home.path().join("second")).unwrap();
     kafka.set_identity(&second.issue("broker", 2));
     kafka.broker(0).restart();
-    names_the_certificate(&rig, 2);
+    names_the_certificate(&rig, 3);
     std::fs::copy(second.certificate(), &ca).unwrap();
+    rig.wait_delivered(4_000);
+    let _ = rig.patience(HEALING).finish();
+}
+
+/// Puts a certificate and its key, under the password, where the program reads them.
+fn place(dir: &Path, identity: &Identity) {
+    std::fs::copy(&identity.certificate, dir.join("tls.crt")).unwrap();
+    std::fs::copy(identity.locked_key(PASSWORD), dir.join("tls.key")).unwrap();
+}
+
+/// Nothing is delivered for so many lines: they wait.
+fn assert_waits(rig: &Rig<'_>, lines: usize) {
+    let delivered = || rig.daemon.metric("cim_records_delivered_total");
+    let before = delivered();
+    rig.load.wait_for(lines);
+    assert_eq!(delivered(), before, "delivered by a client that is refused");
+    assert!(rig.daemon.metric("cim_records_held") >= lines as f64, "the lines do not wait");
+}
+
+/// K10: with TLS alone the certificate of the client is all that says who it is.
+#[test]
+fn a_client_certificate_that_is_refused_is_replaced_in_its_file() {
+    if !has_time("certificates of the client are swapped") || !has_tls() {
+        return;
+    }
+    let home = Home::new();
+    let Some(authority) = Authority::new(&home.path().join("first")) else { return };
+    let second = Authority::new(&home.path().join("second")).unwrap();
+    let (broker, right, wrong) =
+        (authority.issue("broker", 2), authority.issue("client", 2), second.issue("client", 2));
+    let plan = KafkaPlan::new().tls(&broker).client_certificates(&authority);
+    let Some(kafka) = plan.start() else { return };
+    let password = home.path().join("password");
+    std::fs::write(&password, PASSWORD).unwrap();
+    place(home.path(), &right);
+    let keys = format!(
+        "tls = {{ ca_file = \"{}\", certificate_file = \"{dir}/tls.crt\", key_file = \"{dir}/tls.key\", \
+         key_password_file = \"{}\" }}\n",
+        authority.certificate().display(),
+        password.display(),
+        dir = home.path().display()
+    );
+    let rig = Rig::start_with(&kafka, Plan::default(), &kafka.addresses(Listener::Tls), &keys);
+
+    place(home.path(), &wrong);
+    refused(&rig.daemon, "see `certificate_file`");
+    names_the_certificate(&rig, 1);
+    assert_waits(&rig, 4_000);
+    place(home.path(), &right);
+    rig.wait_delivered(4_000);
+    // The key cannot be read any more: there is no client at all.
+    std::fs::write(&password, WRONG).unwrap();
+    rig.wait_degraded(Duration::from_secs(30));
+    told(&rig.daemon, &["misconfigured", "ssl.key"]);
+    assert_waits(&rig, 4_000);
+    assert_hidden(&rig.daemon);
+    std::fs::write(&password, PASSWORD).unwrap();
     rig.wait_delivered(4_000);
     let _ = rig.patience(HEALING).finish();
 }

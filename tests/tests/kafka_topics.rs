@@ -12,10 +12,11 @@
 use std::time::Duration;
 
 use cim_services::Kafka;
+use cim_tests::check::Findings;
 use cim_tests::invariants::{Vigil, letters};
-use cim_tests::load::Plan;
-use cim_tests::rig::{LOG_PARTITIONS, Rig, Topics, assert_clean, settings};
-use cim_tests::{Daemon, has_time, until};
+use cim_tests::load::{Plan, Published};
+use cim_tests::rig::{LOG_PARTITIONS, Outcome, Rig, Topics, assert_clean, settings};
+use cim_tests::{Daemon, has_time, until, verdict};
 
 /// K8: what was delivered before goes with the topic; nothing that came after does.
 #[test]
@@ -41,6 +42,7 @@ fn a_topic_deleted_and_made_again_loses_only_what_was_in_it() {
     let lost = std::mem::take(&mut outcome.logs.lost);
     assert!(lost.iter().all(|line| *line < before), "{before} were delivered before, {lost:?} are not there");
     assert_clean(&settled.daemon, &outcome);
+    settled.assert_only_logs_missing(&outcome, lost.len(), 0);
     let told = settled.daemon.stderr();
     let is_told = |line: &&str| line.contains("delivery failed") && line.contains("route=logs");
     let told: Vec<_> = told.lines().filter(is_told).collect();
@@ -94,10 +96,12 @@ fn a_record_that_the_broker_refuses_is_set_aside_and_its_neighbours_pass() {
         assert_eq!(reason, "too_large", "{error}");
         assert!(error.contains("Message size too large"), "{error}");
     }
-    assert_clean(&settled.daemon, &settled.read());
+    let outcome = settled.read();
+    assert_clean(&settled.daemon, &outcome);
+    settled.assert_only_logs_missing(&outcome, 3, 3);
 }
 
-/// K7: INVALID_RECORD; a compacted topic takes no record without a key.
+/// K7: INVALID_RECORD; a compacted topic takes no record without a key, as lines are.
 #[test]
 fn records_that_the_broker_finds_invalid_go_to_the_dead_letters_with_its_reason() {
     if !has_time("records are isolated one by one") {
@@ -108,15 +112,18 @@ fn records_that_the_broker_finds_invalid_go_to_the_dead_letters_with_its_reason(
     kafka.alter_topic(&topics.logs, &[("cleanup.policy", "compact")]);
     let daemon = Daemon::start(&settings(&kafka.bootstrap(), &topics, ""));
     let mut wire = daemon.connect();
-    let event = |name: &str| format!("{{\"eventName\":\"{name}\",\"eventTime\":1}}").into_bytes();
-    wire.publish("EVENT", &event("first"));
+    // Numbered as those of a load, of which line 0 is left out.
+    let plan = Plan { event_every: 1, sources: 1, ..Plan::GENTLE };
+    let published = Published { plan, lines: 6, uncertain: std::iter::once(0..1).collect() };
+    let event = |n: usize| format!("{{\"eventName\":\"E{n:08}\",\"eventTime\":1}}").into_bytes();
+    wire.publish("EVENT", &event(0));
     wire.flush();
     until("the first event", || daemon.metric("cim_records_delivered_total{route=\"events\"") > 0.5);
     // The connection that asks PING, and the file of the dead letters.
     let vigil = Vigil::over(&daemon).with(2, 0);
-    for n in 0..5 {
-        wire.publish("LOG", format!("line {n}").as_bytes());
-        wire.publish("EVENT", &event(&format!("event {n}")));
+    for n in 1..6 {
+        wire.publish("LOG", format!("{{\"container_name\":\"app-0\",\"log\":\"{n:08} x\"}}").as_bytes());
+        wire.publish("EVENT", &event(n));
     }
     wire.flush();
     // Nothing follows the last refusal, and the broker is well.
@@ -128,12 +135,14 @@ fn records_that_the_broker_finds_invalid_go_to_the_dead_letters_with_its_reason(
         assert_eq!(reason, "rejected", "{error}");
         assert!(error.contains("InvalidRecord"), "{error}");
     }
-    assert_eq!(kafka.records(&topics.logs).len(), 0, "what was refused is in the topic");
-    let events = kafka.records(&topics.events);
-    let names: Vec<_> = events.iter().map(cim_services::Record::text).collect();
-    assert_eq!(names.len(), 6, "{names:?}");
-    let wanted = ["first", "event 0", "event 1", "event 2", "event 3", "event 4"];
-    for (text, wanted) in names.iter().zip(wanted) {
-        assert!(text.contains(&format!("\"eventName\":\"{wanted}\"")), "{wanted} in {names:?}");
-    }
+    // What was refused is not in the topic, and everything else is, once and in order.
+    let mut logs = Findings::logs(&kafka.records(&topics.logs), &published);
+    assert_eq!((std::mem::take(&mut logs.lost), logs.found), (vec![1, 2, 3, 4, 5], 0));
+    let events = Findings::events(&kafka.records(&topics.events), &published);
+    assert_eq!(events.found, 6);
+    let records = events.found + events.marked_duplicates;
+    assert_clean(&daemon, &Outcome { published, logs, events });
+    let of_logs = verdict::verify(&["kafka", "--brokers", &kafka.bootstrap(), "--topic", &topics.logs]);
+    assert_eq!(of_logs.1["faults"], serde_json::json!(["empty"]), "{of_logs:?}");
+    verdict::assert_clean(&kafka.bootstrap(), &topics.events, records);
 }

@@ -116,6 +116,11 @@ impl Condition {
         })
     }
 
+    /// The sink has answered, though with a refusal: a failure that follows is the first of its kind, and soon tried again.
+    pub(crate) fn refused(&self) {
+        self.with(|inner| inner.status.attempts = 0);
+    }
+
     /// For how long deliveries have failed; `None` when the last one succeeded.
     pub(crate) fn failing_for(&self) -> Option<Duration> {
         self.with(|inner| inner.failing.map(|since| since.elapsed()))

@@ -90,7 +90,10 @@ impl Worker {
         match decide(&error, alone, attempts, chance()) {
             Decision::Retry(pause) => self.put_off(run, open, DeliveryState::Retrying, pause).await,
             Decision::Suspend(pause) => self.put_off(run, open, DeliveryState::Suspended, pause).await,
-            Decision::Split => run.split(&open),
+            Decision::Split => {
+                self.condition.refused();
+                run.split(&open);
+            }
             Decision::DeadLetter => {
                 if self.set_aside(run, open, error.kind().as_str(), &text).await {
                     // It has answered: the sink is well, the record was not.

@@ -26,6 +26,10 @@ const PRODUCER: &[(&str, &str)] = &[
     ("queue.buffering.max.messages", "0"),
 ];
 
+/// The longest answer that a producer takes, unless `properties` say otherwise. None brings records, and that about a topic has some
+/// fifty bytes for each partition; with the library's own 100 MB, whoever answers could have more memory than the whole budget.
+const LONGEST_ANSWER: (&str, &str) = ("receive.message.max.bytes", "8388608");
+
 /// And of a consumer.
 const CONSUMER: &[(&str, &str)] = &[
     ("partition.assignment.strategy", "cooperative-sticky"),
@@ -58,9 +62,9 @@ const USUAL: &[(&str, &str)] = &[
     ("batch.size", "1000000"),
     ("socket.nagle.disable", "true"),
     ("socket.keepalive.enable", "true"),
-    ("request.timeout.ms", "10000"),
-    // A connection that swallows everything is given up when the request is.
-    ("socket.timeout.ms", "10000"),
+    ("request.timeout.ms", "8000"),
+    // A connection that swallows everything is given up when the request is: within ten seconds, as the library looks once a second.
+    ("socket.timeout.ms", "8000"),
     // An address that swallows the first packet is left for the next one of its name; the library's own 30 s are long.
     ("socket.connection.setup.timeout.ms", "10000"),
     ("reconnect.backoff.ms", "100"),
@@ -147,6 +151,10 @@ fn producer(settings: &KafkaSettings, client_id: &str) -> ClientConfig {
     let mut config = plain(settings, client_id);
     for (key, value) in PRODUCER {
         config.set(*key, *value);
+    }
+    let (longest_answer, bytes) = LONGEST_ANSWER;
+    if !settings.properties.contains_key(longest_answer) {
+        config.set(longest_answer, bytes);
     }
     config.set("compression.type", settings.compression.as_str());
     config.set("message.max.bytes", settings.max_message.get().to_string());

@@ -199,6 +199,46 @@ mod tests {
         }
     }
 
+    /// Written down a second time on purpose: a code that slips into one of these rows costs records.
+    #[test]
+    fn nothing_but_these_codes_gives_a_record_up() {
+        let gives_up = |kind| matches!(kind, DeliveryErrorKind::TooLarge | DeliveryErrorKind::Rejected);
+        let codes: Vec<_> =
+            TABLE.iter().filter(|row| gives_up(row.kind)).flat_map(|row| row.codes).copied().collect();
+        let of_size = [Code::MessageSizeTooLarge, Code::MessageBatchTooLarge, Code::InvalidMessageSize];
+        let of_content = [
+            Code::InvalidRecord,
+            Code::InvalidTimestamp,
+            Code::PolicyViolation,
+            Code::UnsupportedForMessageFormat,
+        ];
+        assert_eq!(codes, [&of_size[..], &of_content].concat());
+    }
+
+    /// What an operator is told first in the outages that end only when somebody does something.
+    #[test]
+    fn what_needs_a_hand_is_told_apart_from_what_heals_by_itself() {
+        use DeliveryErrorKind::{Misconfigured, Throttled, Unauthorized, Unavailable};
+        for (code, expected) in [
+            (Code::AllBrokersDown, Unavailable),
+            (Code::BrokerTransportFailure, Unavailable),
+            (Code::Resolve, Unavailable),
+            (Code::NotEnoughReplicas, Unavailable),
+            (Code::OutOfOrderSequenceNumber, Unavailable),
+            (Code::ProducerFenced, Unavailable),
+            (Code::Authentication, Unauthorized),
+            (Code::SSL, Unauthorized),
+            (Code::TopicAuthorizationFailed, Unauthorized),
+            (Code::ClusterAuthorizationFailed, Unauthorized),
+            (Code::UnknownTopicOrPartition, Misconfigured),
+            (Code::UnsupportedSASLMechanism, Misconfigured),
+            (Code::QueueFull, Throttled),
+            (Code::ThrottlingQuotaExceeded, Throttled),
+        ] {
+            assert_eq!(kind(code), expected, "{code:?}");
+        }
+    }
+
     #[test]
     fn an_unknown_code_is_retried() {
         assert_eq!(kind(Code::Unknown), DeliveryErrorKind::Unavailable);

@@ -123,12 +123,23 @@ impl Link {
 /// What the library says of certificates, for people who have no `ssl.ca.location`. It tells the same refusal now as one of
 /// TLS, now as one of the connection, depending on the call that noticed it first.
 fn in_other_words(code: RDKafkaErrorCode, text: &str) -> (RDKafkaErrorCode, String) {
-    if !text.contains("certificate verify failed") {
+    let hint = if text.contains("certificate verify failed") {
+        "the broker's certificate is expired, not valid yet, of another host, or signed by nobody in `ca_file`"
+    } else if is_refused_by_the_broker(text) {
+        "the broker does not accept the certificate of this client, or wants one: see `certificate_file`"
+    } else {
         return (code, text.to_owned());
-    }
+    };
     let what = text.split(": broker certificate could not be verified").next().unwrap_or(text);
-    let hint = "the broker's certificate is expired, not valid yet, of another host, or signed by nobody in `ca_file`";
     (RDKafkaErrorCode::SSL, format!("{what}: {hint}"))
+}
+
+/// Whether the broker has answered with an alert about the certificate that it was shown, or was not: by the numbers of
+/// RFC 8446, as the words for them change with the version of the library. With TLS 1.3 it comes after the handshake.
+fn is_refused_by_the_broker(text: &str) -> bool {
+    let alert = text.split_once("SSL alert number ").map(|(_, rest)| rest);
+    let number = alert.and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok());
+    matches!(number, Some(41..=46 | 48 | 116))
 }
 
 #[cfg(test)]
@@ -155,5 +166,27 @@ mod tests {
             assert!(told.contains("expired") && told.contains("`ca_file`"), "{told}");
             assert!(!told.contains("ssl.ca.location"), "{told}");
         }
+    }
+
+    #[test]
+    fn a_broker_that_refuses_the_certificate_of_this_client_is_told_from_one_that_is_away() {
+        let alert = |words: &str, number: u8| {
+            let link = Link::new(Duration::ZERO);
+            link.begin();
+            let text = format!(
+                "ssl://a:1/1: Receive failed: error:1:{words}: SSL alert number {number} (after 1ms)"
+            );
+            link.trouble(RDKafkaErrorCode::BrokerTransportFailure, &text);
+            link.hopeless().unwrap()
+        };
+        for (words, number) in
+            [("alert certificate unknown", 46), ("alert unknown ca", 48), ("alert certificate required", 116)]
+        {
+            let error = alert(words, number);
+            assert_eq!(error.kind(), DeliveryErrorKind::Unauthorized, "{error}");
+            assert!(error.to_string().contains("`certificate_file`"), "{error}");
+        }
+        let error = alert("alert internal error", 80);
+        assert_eq!(error.kind(), DeliveryErrorKind::Unavailable, "{error}");
     }
 }

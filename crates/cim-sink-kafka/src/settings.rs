@@ -166,7 +166,7 @@ const MOST_MAX_MESSAGE: u64 = 8_000_000;
 /// How often the client library asks for the partitions of a topic, unless told otherwise.
 const REFRESH_MS: u64 = 300_000;
 /// How long a request may take, unless told otherwise.
-const REQUEST_MS: u64 = 10_000;
+const REQUEST_MS: u64 = 8_000;
 
 impl KafkaSettings {
     /// How long the number of partitions of a topic is believed.

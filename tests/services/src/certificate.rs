@@ -6,6 +6,10 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// What `openssl ca` wants to know of an authority.
+const CA: &str = "[ca]\ndefault_ca = own\n[own]\ndatabase = ca.index\nnew_certs_dir = .\nrand_serial = yes\ndefault_md = sha256\n\
+                  policy = names\n[names]\ncommonName = supplied\n";
+
 /// A certificate authority.
 #[derive(Debug)]
 pub struct Authority {
@@ -47,13 +51,33 @@ impl Authority {
     /// A certificate for `localhost` and 127.0.0.1, valid for so many days from now; a negative number has expired.
     #[must_use]
     pub fn issue(&self, name: &str, days: i32) -> Identity {
+        let identity = self.request(name);
+        self.openssl(&format!(
+            "x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days {days} -extfile names -out {name}.pem"
+        ));
+        identity
+    }
+
+    /// The same, valid in years to come and not yet.
+    #[must_use]
+    pub fn issue_too_early(&self, name: &str) -> Identity {
+        let identity = self.request(name);
+        // Only this command of openssl can put the begin of a certificate elsewhere than at this moment.
+        std::fs::write(self.dir.join("ca.cnf"), CA).expect("the settings of the authority");
+        std::fs::write(self.dir.join("ca.index"), "").expect("the list of certificates");
+        self.openssl(&format!(
+            "ca -batch -notext -config ca.cnf -cert ca.pem -keyfile ca.key -in {name}.csr -out {name}.pem -extfile names \
+             -startdate 20450101000000Z -enddate 20460101000000Z"
+        ));
+        identity
+    }
+
+    /// Makes a key, and the request for a certificate that this authority signs next.
+    fn request(&self, name: &str) -> Identity {
         let names = self.dir.join("names");
         std::fs::write(&names, "subjectAltName=DNS:localhost,IP:127.0.0.1").expect("the names file");
         self.openssl(&format!(
             "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN={name} -keyout {name}.key -out {name}.csr"
-        ));
-        self.openssl(&format!(
-            "x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days {days} -extfile names -out {name}.pem"
         ));
         Identity {
             certificate: self.dir.join(format!("{name}.pem")),
@@ -62,13 +86,14 @@ impl Authority {
     }
 
     fn openssl(&self, arguments: &str) {
-        let output = Command::new("openssl")
-            .args(arguments.split(' '))
-            .current_dir(&self.dir)
-            .output()
-            .expect("openssl runs");
-        assert!(output.status.success(), "openssl {arguments}: {}", String::from_utf8_lossy(&output.stderr));
+        openssl(&self.dir, arguments);
     }
+}
+
+fn openssl(dir: &Path, arguments: &str) {
+    let output =
+        Command::new("openssl").args(arguments.split(' ')).current_dir(dir).output().expect("openssl runs");
+    assert!(output.status.success(), "openssl {arguments}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 impl Identity {
@@ -76,5 +101,14 @@ impl Identity {
     #[must_use]
     pub fn pem(&self) -> String {
         [&self.key, &self.certificate].map(|path| std::fs::read_to_string(path).expect("a PEM file")).concat()
+    }
+
+    /// A copy of its key, PKCS #8 under a password.
+    #[must_use]
+    pub fn locked_key(&self, password: &str) -> PathBuf {
+        let locked = self.key.with_extension("locked");
+        let (key, out) = (self.key.display(), locked.display());
+        openssl(Path::new("."), &format!("pkcs8 -topk8 -in {key} -out {out} -passout pass:{password}"));
+        locked
     }
 }

@@ -1,6 +1,7 @@
 //! The acknowledged framing: a receiver that is killed, and a program that is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use cim_bench::server::free_port;
@@ -9,10 +10,14 @@ use cim_tests::{Daemon, PATIENCE};
 use serde_json::Value;
 
 use crate::peers::receiver::Receiver;
-use crate::{drained, publish_both, tcp, vigil};
+use crate::{RECORD, assert_repeats, drained, number, publish_both, tcp, vigil};
 
-const STEP: usize = 5_000;
+/// Most records of a chunk, by its bytes (`SinkProfile`).
+const CHUNK: usize = (1 << 20) / RECORD;
+/// More than that: what should not come again is there to come again.
+const STEP: usize = CHUNK + 2_000;
 const KILLS: usize = 5;
+const ACK_TIMEOUT: &str = "5s";
 /// Logs, and as many events, with a step before, between and behind the kills.
 const RECORDS: usize = (KILLS + 1) * STEP;
 
@@ -20,7 +25,7 @@ const RECORDS: usize = (KILLS + 1) * STEP;
 #[test]
 fn forward_loses_nothing_when_the_receiver_is_killed() {
     let address = free_port().unwrap();
-    let daemon = Daemon::start(&forward(&address.to_string()));
+    let daemon = Daemon::start(&tcp(&keys(address, ACK_TIMEOUT)));
     let files: Vec<_> = (0..=KILLS).map(|number| daemon.home().join(format!("received-{number}"))).collect();
     let Some(mut receiver) = Receiver::forward(address, &files[0]) else { return };
     let vigil = vigil(&daemon);
@@ -36,7 +41,7 @@ fn forward_loses_nothing_when_the_receiver_is_killed() {
     wire.flush();
     drained(&daemon);
     let received = Received::of(&files, daemon.home());
-    received.assert_nothing_lost();
+    received.assert_kills_repeat_a_chunk();
     let event = received.events.iter().find(|event| event["eventName"] == "Forwarded").unwrap();
     assert_eq!(event["time_ns"], 1_600_000_000_005_000_000_u64);
     let place = serde_json::json!({ "namespace_name": "ns1", "pod_name": "pod-1" });
@@ -50,32 +55,35 @@ fn forward_loses_nothing_when_the_receiver_is_killed() {
 #[test]
 fn forward_loses_nothing_when_the_program_is_killed() {
     let address = free_port().unwrap();
-    let mut daemon = Daemon::start(&forward(&address.to_string()));
+    let mut daemon = Daemon::start(&tcp(&keys(address, ACK_TIMEOUT)));
     let file = daemon.home().join("received");
     let Some(_receiver) = Receiver::forward(address, &file) else { return };
+    let vigil = vigil(&daemon);
     for number in 0..KILLS {
         publish_both(&mut daemon.connect(), number * STEP..(number + 1) * STEP);
-        daemon.kill_and_restart();
+        vigil.kill_and_restart(&mut daemon);
     }
     publish_both(&mut daemon.connect(), KILLS * STEP..RECORDS);
     drained(&daemon);
-    Received::of(&[file], daemon.home()).assert_nothing_lost();
+    Received::of(&[file], daemon.home()).assert_kills_repeat_a_chunk();
     assert!(daemon.metric("cim_records_delivered_unacknowledged_total") < 0.5);
+    vigil.assert_held(&daemon, PATIENCE);
 }
 
-fn forward(address: &str) -> String {
-    tcp(&format!("address = \"{address}\"\nframing = \"forward\"\nack_timeout = \"5s\""))
+/// Keys of a sink for that receiver.
+pub fn keys(address: SocketAddr, ack_timeout: &str) -> String {
+    format!("address = \"{address}\"\nframing = \"forward\"\nack_timeout = \"{ack_timeout}\"")
 }
 
 /// What Forward receivers have printed.
-struct Received {
+pub struct Received {
     logs: Vec<Value>,
     events: Vec<Value>,
     dir: PathBuf,
 }
 
 impl Received {
-    fn of(files: &[PathBuf], dir: &Path) -> Self {
+    pub fn of(files: &[PathBuf], dir: &Path) -> Self {
         let mut by_tag = BTreeMap::<String, Vec<Value>>::new();
         for file in files {
             let text = std::fs::read_to_string(file).unwrap();
@@ -90,19 +98,33 @@ impl Received {
         received
     }
 
-    /// Every number is there, in order, at most a window of them twice after each kill.
-    fn assert_nothing_lost(&self) {
+    /// Every number is there, in order, and at most a chunk of them came again after each kill.
+    fn assert_kills_repeat_a_chunk(&self) {
+        self.assert_logs(RECORDS);
+        self.assert_events(RECORDS);
+        for records in [&self.logs, &self.events] {
+            assert_repeats(&numbers(records), KILLS, CHUNK);
+        }
+    }
+
+    /// So many logs are there, in order; which of them came again.
+    pub fn assert_logs(&self, records: usize) -> BTreeSet<usize> {
         let logs = Capture::of(&[self.capture("logs", &self.logs)]);
-        logs.assert_only(&["unmarked_duplicates"], RECORDS);
+        logs.assert_only(&["unmarked_duplicates"], records);
+        assert_eq!(logs.gaps, 0, "{logs:?}");
+        again(&numbers(&self.logs))
+    }
+
+    /// The same of events.
+    pub fn assert_events(&self, records: usize) -> BTreeSet<usize> {
         // Some have no number: that of a test, and what CIM says itself of a receiver that is away.
         let own =
             |event: &&Value| event["eventName"] == "Forwarded" || event["eventName"] == "LmaasTCPFailure";
         let events = Capture::of_events(&[self.capture("events", &self.events)]);
-        events.assert_events(&["unmarked_duplicates", "foreign"], RECORDS);
+        events.assert_events(&["unmarked_duplicates", "foreign"], records);
+        assert_eq!(events.gaps, 0, "{events:?}");
         assert_eq!(events.foreign as usize, self.events.iter().filter(own).count(), "{events:?}");
-        for capture in [logs, events] {
-            assert!(capture.gaps == 0 && capture.twice <= (KILLS * 8_192) as u64, "{capture:?}");
-        }
+        again(&numbers(&self.events))
     }
 
     fn capture(&self, name: &str, records: &[Value]) -> PathBuf {
@@ -111,4 +133,15 @@ impl Received {
             .unwrap();
         file
     }
+}
+
+/// The numbers of those that have one, in their order.
+fn numbers(records: &[Value]) -> Vec<usize> {
+    records.iter().filter_map(|record| number(&record.to_string())).collect()
+}
+
+/// The numbers that came more than once.
+fn again(numbers: &[usize]) -> BTreeSet<usize> {
+    let mut seen = BTreeSet::new();
+    numbers.iter().copied().filter(|number| !seen.insert(*number)).collect()
 }

@@ -3,30 +3,36 @@
 use cim_bench::server::free_port;
 use cim_tests::invariants::first_copies;
 use cim_tests::verdict::Capture;
-use cim_tests::{Daemon, Mount, until};
+use cim_tests::{Daemon, Mount, PATIENCE, until};
 
 use crate::peers::sockets::{Manner, Sockets};
-use crate::{drained, publish, publish_both, status_says, tcp};
+use crate::{EVENT, LOG, RECORD, assert_repeats, drained, publish, publish_both, status_says, tcp, vigil};
+
+/// Most records that may be on their way to a receiver of lines: four batches, by their bytes (`WINDOW` and `BATCH` of the sink).
+const WINDOW: usize = 4 * (512 << 10) / RECORD;
 
 /// What the kernel has of a killed process it still sends, so that a kill costs nothing; the last batches come again.
 #[test]
 fn kills_of_the_program_under_load_cost_no_record() {
     const KILLS: usize = 5;
-    const STEP: usize = 5_000;
+    // More than a window: what should not come again is there to come again.
+    const STEP: usize = WINDOW + 2_000;
     let sockets = Sockets::listen(free_port().unwrap(), Manner::Reads);
     let mut daemon = Daemon::start(&tcp(&format!("address = \"{}\"", sockets.address)));
+    let vigil = vigil(&daemon);
     for number in 0..KILLS {
         publish_both(&mut daemon.connect(), number * STEP..(number + 1) * STEP);
-        daemon.kill_and_restart();
+        vigil.kill_and_restart(&mut daemon);
     }
     publish_both(&mut daemon.connect(), KILLS * STEP..(KILLS + 1) * STEP);
     drained(&daemon);
     let lines = (KILLS + 1) * STEP;
     sockets.await_both(lines);
-    let capture = Capture::of(&sockets.captures(daemon.home()));
-    capture.assert_both(&["unmarked_duplicates", "torn"], lines);
-    // What was accepted since the kill before, at most.
-    assert!(capture.twice <= 2 * (KILLS * STEP) as u64, "{capture:?}");
+    Capture::of(&sockets.captures(daemon.home())).assert_both(&["unmarked_duplicates", "torn"], lines);
+    for kind in [LOG, EVENT] {
+        assert_repeats(&sockets.numbers(kind), KILLS, WINDOW);
+    }
+    vigil.assert_held(&daemon, PATIENCE);
 }
 
 /// The receiver is gone for good, and the settings name another one: the backlog goes there, in order, once.
@@ -34,6 +40,7 @@ fn kills_of_the_program_under_load_cost_no_record() {
 fn the_backlog_of_a_dead_receiver_goes_to_the_one_that_a_reload_names() {
     let (dead, sockets) = (free_port().unwrap(), Sockets::listen(free_port().unwrap(), Manner::Reads));
     let daemon = Daemon::start(&tcp(&format!("address = \"{dead}\"")));
+    let vigil = vigil(&daemon);
     let mut wire = daemon.connect();
     publish_both(&mut wire, 0..3_000);
     status_says(&daemon, "Connection refused");
@@ -44,6 +51,7 @@ fn the_backlog_of_a_dead_receiver_goes_to_the_one_that_a_reload_names() {
     sockets.await_both(4_000);
     assert_eq!(sockets.lines(), (0..4_000).collect::<Vec<_>>());
     Capture::of(&sockets.captures(daemon.home())).assert_both(&[], 4_000);
+    vigil.assert_held(&daemon, PATIENCE);
 }
 
 /// Files take over after a time and give back: each line is at one place, and each place has its lines in order.
@@ -59,6 +67,7 @@ fn a_fallback_takes_what_a_dead_receiver_does_not_and_gives_back() {
     let in_files = || {
         daemon.metric("cim_records_delivered_fallback_total{route=\"logs\",sink=\"agent\",fallback=\"disk\"}")
     };
+    let vigil = vigil(&daemon).with(2, 0);
     let mut wire = daemon.connect();
     publish(&mut wire, 0..1_000);
     until("the files", || in_files() > 999.5);
@@ -76,6 +85,7 @@ fn a_fallback_takes_what_a_dead_receiver_does_not_and_gives_back() {
     until("the last line", || sockets.lines().last() == Some(&(lines + 999)));
     let first = in_files() as usize;
     assert_eq!(sockets.lines(), (first..lines + 1_000).collect::<Vec<_>>(), "{first} are in the files");
+    vigil.assert_held(&daemon, PATIENCE);
 }
 
 /// Log files of the original reach a receiver that comes late, through a kill, and are removed only then.
@@ -95,8 +105,9 @@ fn log_files_of_an_earlier_sidecar_reach_a_receiver_that_comes_late() {
     let address = free_port().unwrap();
     let settings = format!("leftovers.dir = \"{{home}}/left\"\n{}", tcp(&format!("address = \"{address}\"")));
     let mut daemon = Daemon::start_in(home, &settings, Daemon::spawn);
+    let vigil = vigil(&daemon);
     until("the lines", || daemon.metric("cim_records_held{route=\"logs\"") > LINES as f64 - 0.5);
-    daemon.kill_and_restart();
+    vigil.kill_and_restart(&mut daemon);
     publish(&mut daemon.connect(), LINES..LINES + 100);
     status_says(&daemon, "Connection refused");
     let waiting = || daemon.metric("cim_leftover_files");
@@ -108,6 +119,7 @@ fn log_files_of_an_earlier_sidecar_reach_a_receiver_that_comes_late() {
     until("the files to be removed", || waiting() < 0.5);
     // But the mark that they were taken.
     assert_eq!(walk(&left), [left.join(".cim-leftovers/ns1_pod-1/.taken")]);
+    vigil.assert_held(&daemon, PATIENCE);
 }
 
 /// Every file below a folder.
@@ -125,6 +137,7 @@ fn a_disk_that_fills_while_the_receiver_is_dead_sheds_and_counts() {
     let Some(_mount) = Mount::new(&home.path().join("spool"), "size=8m") else { return };
     let address = free_port().unwrap();
     let daemon = Daemon::start_in(home, &tcp(&format!("address = \"{address}\"")), Daemon::spawn);
+    let vigil = vigil(&daemon);
     publish(&mut daemon.connect(), 0..LINES);
     let dropped = || daemon.metric("cim_records_dropped_total{route=\"logs\"") as usize;
     assert!(dropped() > 10_000, "the disk was not full: {} lines shed", dropped());
@@ -137,5 +150,5 @@ fn a_disk_that_fills_while_the_receiver_is_dead_sheds_and_counts() {
     let all_the_same =
         dropped().checked_sub(LINES - arrived.len()).expect("more are missing than were counted");
     assert!(all_the_same <= BATCH, "{all_the_same} lines arrived that were counted as shed");
-    assert!(daemon.books_balance());
+    vigil.assert_held(&daemon, PATIENCE);
 }

@@ -61,6 +61,12 @@ pub(super) fn answer(shared: &Shared, bytes: &[u8]) -> Result<Outcome> {
     };
     Ok(match (fault, reply) {
         (Some(Fault::LostAnswer), _) => Outcome::Close,
+        (Some(Fault::Nonsense(bytes)), _) => {
+            let mut out = Writer::default();
+            out.i32(correlation);
+            out.bytes(&bytes);
+            Outcome::Answer(out.framed(), Duration::ZERO)
+        }
         (Some(Fault::Unanswered), _) | (_, None) => Outcome::Nothing,
         (_, Some(reply)) => Outcome::Answer(reply.framed(), pause),
     })

@@ -51,10 +51,12 @@ pub enum Fault {
     Silence,
     /// Nothing is done; these bytes are sent instead of an answer.
     Raw(Vec<u8>),
+    /// Done; these bytes make up the answer, behind the number of its request.
+    Nonsense(Vec<u8>),
 }
 
 impl Fault {
-    /// An answer of 64 bytes that make no sense.
+    /// An answer of 64 bytes that make no sense, not even the number of its request.
     #[must_use]
     pub fn garbage() -> Self {
         let mut bytes = 64u32.to_be_bytes().to_vec();
@@ -66,6 +68,18 @@ impl Fault {
     #[must_use]
     pub fn two_gib() -> Self {
         Self::Raw(0x7fff_ffff_u32.to_be_bytes().to_vec())
+    }
+
+    /// An answer whose counts are below zero, wherever it has any: −2, because −1 stands for a list that is not there.
+    #[must_use]
+    pub fn negative_counts() -> Self {
+        Self::Nonsense((-2_i32).to_be_bytes().repeat(16))
+    }
+
+    /// An answer that ends where it should begin.
+    #[must_use]
+    pub fn ends_early() -> Self {
+        Self::Nonsense(Vec::new())
     }
 }
 

@@ -101,6 +101,10 @@ impl Writer {
         self.0.extend(value.to_be_bytes());
     }
 
+    pub(super) fn bytes(&mut self, bytes: &[u8]) {
+        self.0.extend(bytes);
+    }
+
     pub(super) fn string(&mut self, text: &str) {
         self.i16(i16::try_from(text.len()).unwrap_or(i16::MAX));
         self.0.extend(text.bytes().take(i16::MAX as usize));

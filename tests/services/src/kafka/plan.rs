@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::broker::PROPERTIES_FILE;
 use super::{Broker, Kafka, Listener, Version};
-use crate::certificate::Identity;
+use crate::certificate::{Authority, Identity};
 use crate::home::Home;
 use crate::ports::free_port;
 
@@ -33,6 +33,8 @@ pub struct KafkaPlan<'a> {
     listeners: Vec<Listener>,
     users: Vec<(String, String)>,
     identity: Option<&'a Identity>,
+    /// Who signs the certificates of clients, where they have to show one.
+    clients: Option<&'a Authority>,
     acls: bool,
     proxy: Option<Proxy<'a>>,
     /// What clients are told in the place of the IP address of the proxy.
@@ -64,6 +66,7 @@ impl<'a> KafkaPlan<'a> {
             listeners: vec![Listener::Plain],
             users: Vec::new(),
             identity: None,
+            clients: None,
             acls: false,
             proxy: None,
             host: None,
@@ -113,6 +116,12 @@ impl<'a> KafkaPlan<'a> {
             self.listeners.push(Listener::SaslTls);
         }
         self
+    }
+
+    /// On the listeners with TLS, clients have to show a certificate of this authority.
+    #[must_use]
+    pub fn client_certificates(self, authority: &'a Authority) -> Self {
+        Self { clients: Some(authority), ..self }
     }
 
     /// Nothing is allowed unless [`Kafka::allow`] says so; the plain listener may do everything.
@@ -253,6 +262,14 @@ impl<'a> KafkaPlan<'a> {
                 "{prefix}.ssl.keystore.type=PEM\n{prefix}.ssl.keystore.location={}\n",
                 file.display()
             );
+            if let Some(authority) = self.clients {
+                let file = authority.certificate().display();
+                let _ = write!(
+                    text,
+                    "{prefix}.ssl.client.auth=required\n\
+                     {prefix}.ssl.truststore.type=PEM\n{prefix}.ssl.truststore.location={file}\n"
+                );
+            }
         }
     }
 }

@@ -49,9 +49,14 @@ impl Receiver {
         self.end();
     }
 
-    fn end(&mut self) {
+    /// Sends a signal to all of its processes: `STOP` freezes it, `CONT` lets it go on.
+    pub fn signal(&self, name: &str) {
         let group = format!("-{}", self.0.id());
-        let _ = Command::new("kill").args(["-s", "KILL", "--", &group]).stderr(Stdio::null()).status();
+        let _ = Command::new("kill").args(["-s", name, "--", &group]).stderr(Stdio::null()).status();
+    }
+
+    fn end(&mut self) {
+        self.signal("KILL");
         let _ = self.0.wait();
     }
 }

@@ -4,6 +4,7 @@ use std::io::Read;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use cim_tests::until;
@@ -25,10 +26,11 @@ pub enum Manner {
     Closes,
 }
 
-/// A listener in this process, which keeps what each connection brought.
+/// A listener in this process, which keeps what each connection brought. Once it is dropped nobody listens there.
 pub struct Sockets {
     pub address: SocketAddr,
     state: Arc<Mutex<SocketState>>,
+    serving: Option<JoinHandle<()>>,
 }
 
 struct SocketState {
@@ -52,12 +54,12 @@ impl Sockets {
         let state = SocketState { manner, open: Vec::new(), streams: Vec::new(), ended: false };
         let state = Arc::new(Mutex::new(state));
         let shared = Arc::clone(&state);
-        std::thread::spawn(move || {
+        let serving = std::thread::spawn(move || {
             while !shared.lock().unwrap().turn(&listener) {
                 std::thread::sleep(Duration::from_millis(1));
             }
         });
-        Self { address, state }
+        Self { address, state, serving: Some(serving) }
     }
 
     pub fn set(&self, manner: Manner) {
@@ -69,7 +71,8 @@ impl Sockets {
         self.numbers(LOG)
     }
 
-    fn numbers(&self, kind: &str) -> Vec<usize> {
+    /// The numbers of the whole records of one kind, connection by connection.
+    pub fn numbers(&self, kind: &str) -> Vec<usize> {
         self.state.lock().unwrap().streams.iter().flat_map(|stream| numbers(stream, kind)).collect()
     }
 
@@ -104,6 +107,9 @@ impl Sockets {
 impl Drop for Sockets {
     fn drop(&mut self) {
         self.state.lock().unwrap().ended = true;
+        if let Some(serving) = self.serving.take() {
+            let _ = serving.join();
+        }
     }
 }
 
