@@ -28,6 +28,7 @@ mod mount;
 pub mod null_rig;
 pub mod pings;
 pub mod pod;
+pub mod receiver;
 pub mod rig;
 pub mod verdict;
 mod wire;

@@ -10,10 +10,6 @@
     reason = "test code: a failed step is the failure"
 )]
 
-#[path = "tcp/peers/receiver.rs"]
-#[allow(dead_code, reason = "the tests of TCP use all of it")]
-mod receiver;
-
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -26,12 +22,12 @@ use cim_bench::producer::{Producer, ProducerSpec};
 use cim_bench::stamp::{self, Reading};
 use cim_services::{Etcd, Kafka, free_port};
 use cim_tests::invariants::Vigil;
+use cim_tests::receiver::Receiver;
 use cim_tests::rig::{
     EVENT_PARTITIONS, LOG_PARTITIONS, Topics, explained_duplicates, in_sync, leader, wait_delivered,
 };
 use cim_tests::verdict::{assert_only_gaps, assert_only_missing};
 use cim_tests::{Daemon, has_time};
-use receiver::Receiver;
 
 /// Deliveries go on within this after a fault.
 const PATIENCE: Duration = Duration::from_secs(120);

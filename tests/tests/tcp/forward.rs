@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use cim_bench::server::free_port;
+use cim_tests::receiver::Receiver;
 use cim_tests::verdict::Capture;
 use cim_tests::{Daemon, PATIENCE};
 use serde_json::Value;
 
-use crate::peers::receiver::Receiver;
 use crate::{RECORD, assert_repeats, drained, number, publish_both, tcp, vigil};
 
 /// Most records of a chunk, by its bytes (`SinkProfile`).

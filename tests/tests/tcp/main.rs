@@ -23,9 +23,9 @@ use std::time::{Duration, Instant};
 use cim_bench::deck::{Deck, Traffic};
 use cim_bench::server::free_port;
 use cim_tests::invariants::{Vigil, assert_books, drain};
+use cim_tests::receiver::Receiver;
 use cim_tests::verdict::Capture;
 use cim_tests::{Daemon, PATIENCE, Wire, until};
-use peers::receiver::Receiver;
 use peers::sockets::{Manner, Sockets};
 
 /// Settings of both routes towards a TCP sink with these keys.

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use cim_bench::server::free_port;
 use cim_testkit::{Behaviour, ChaosProxy, Direction, Flow};
 use cim_tests::invariants::Vigil;
+use cim_tests::receiver::Receiver;
 use cim_tests::verdict::Capture;
 use cim_tests::{Daemon, PATIENCE, Wire, has_time, until};
 
 use crate::forward::{self, Received};
-use crate::peers::receiver::Receiver;
 use crate::peers::sockets::{Manner, Sockets};
 use crate::{EVENT, assert_own, drained, publish_both, tcp, vigil};
 

@@ -6,13 +6,13 @@ use std::process::Command;
 use std::time::Duration;
 
 use cim_bench::server::free_port;
+use cim_tests::receiver::Receiver;
 use cim_tests::verdict::Capture;
 use cim_tests::{Daemon, PATIENCE, binary, skip, until};
 use tempfile::TempDir;
 
 use crate::network::Live;
 use crate::peers::authority::Authority;
-use crate::peers::receiver::Receiver;
 use crate::{drained, lines, publish, status_says, tcp, tcp_logs, vigil};
 
 const UNTRUSTED: &str = "do not satisfy both sides";

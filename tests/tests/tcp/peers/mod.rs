@@ -1,5 +1,4 @@
 //! Who stands at the other end of a TCP sink in a test.
 
 pub mod authority;
-pub mod receiver;
 pub mod sockets;

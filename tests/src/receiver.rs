@@ -5,17 +5,19 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use cim_tests::{skip, tool};
+use crate::{skip, tool};
 
 /// A receiver in a process group of its own; killed with its children when dropped.
+#[derive(Debug)]
 pub struct Receiver(Child);
 
 impl Receiver {
+    /// Starts that program.
     pub fn start(command: &mut Command) -> Self {
         Self(command.process_group(0).stdin(Stdio::null()).spawn().unwrap())
     }
 
-    /// Socat, every connection appended to one file.
+    /// `socat`, every connection appended to one file.
     pub fn socat(listen: &str, file: &Path) -> Option<Self> {
         Self::socat_to(listen, &format!("OPEN:{},creat,append", file.display()))
     }
@@ -45,6 +47,7 @@ impl Receiver {
         Some(Self::start(Command::new(program).arg(listen.to_string()).stdout(file)))
     }
 
+    /// Kills it, and waits until it has ended.
     pub fn kill(mut self) {
         self.end();
     }
