@@ -5,7 +5,7 @@ mod support;
 
 use std::sync::Arc;
 
-use cim_core::{Cim, SinkProfile};
+use cim_core::{Cim, Durability, SinkProfile};
 use tokio::sync::Notify;
 
 use support::{Answer, LONG_END, Scripted, logs, numbered, offer, send, settled, until};
@@ -63,6 +63,36 @@ async fn a_large_batch_does_not_keep_who_brings_its_last_record() {
         settled(&cim).await;
         assert_eq!(logs(&cim).books.delivered, records as u64 + 2);
     }
+}
+
+/// A large batch that a lane has committed and not announced is the runtime's; a small one behind it stays behind it.
+#[tokio::test]
+async fn a_small_batch_does_not_overtake_a_large_one_that_the_runtime_delivers() {
+    let sink = Scripted::new();
+    let profile = *sink.profile.lock().unwrap();
+    *sink.profile.lock().unwrap() = SinkProfile {
+        inline: true,
+        max_in_flight: 3,
+        max_bytes: 128 << 10,
+        durability: Durability::Unacknowledged,
+        ..profile
+    };
+    let cim = engine(&sink);
+    send(&cim, &numbered(0..1)).await;
+    settled(&cim).await;
+    let (mut quiet, mut quick) = (cim.lane(), cim.lane());
+    // One frame is full and in the queue, and nobody was told.
+    let large = vec!["x".repeat(1024); 300];
+    offer(&mut quiet, &large);
+    offer(&mut quick, &numbered(1..2));
+    quick.flush_held();
+    quick.deliver_here();
+    quiet.flush();
+    settled(&cim).await;
+    let lines = sink.lines();
+    let at = lines.iter().position(|line| line == "line 1").unwrap();
+    assert!(at > 100, "the line behind the frame came as number {at} of {}", lines.len());
+    assert_eq!(lines.len(), large.len() + 2);
 }
 
 /// A sink that panics on the thread of a publisher fails there as it does elsewhere: the thread goes on, and the record is sent again.

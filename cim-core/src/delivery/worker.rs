@@ -118,6 +118,9 @@ impl Worker {
     }
 
     /// Fills the window, or until one lands while the disk is read. Returns whether the queue had nothing more.
+    ///
+    /// # Cancel safety
+    /// Dropped only when nothing more is launched: records that were read and not launched would be passed over.
     async fn launch(
         &self,
         feed: &mut Feed,
@@ -151,10 +154,11 @@ impl Worker {
                         self.condition.heads(span.arrived_ms());
                     }
                     let again = span.first() < self.seen_before;
+                    // Here, not in the flight: a flight that goes on elsewhere would be overtaken by those behind it.
+                    if span.bytes() > FEW_BYTES {
+                        in_runtime().await;
+                    }
                     window.launch(async move {
-                        if span.bytes() > FEW_BYTES {
-                            in_runtime().await;
-                        }
                         let attempt = outlet.attempt(&span, &Selection::All, epoch, again).await;
                         (span, attempt)
                     });
