@@ -14,6 +14,7 @@
 
 pub mod application;
 pub mod auditor;
+pub mod catch_up;
 pub mod check;
 pub mod client;
 pub mod cluster;
@@ -29,7 +30,9 @@ pub mod null_rig;
 pub mod pings;
 pub mod pod;
 pub mod receiver;
+pub mod repeats;
 pub mod rig;
+pub mod succession;
 pub mod verdict;
 mod wire;
 pub mod world;

@@ -53,15 +53,26 @@ impl NullRig {
     /// Ends the load; then every invariant has to hold.
     #[must_use]
     pub fn finish(self) -> Outcome {
-        let Self { broker, daemon, load, topics, before } = self;
+        self.finish_without(&[])
+    }
+
+    /// The same, with lines that the broker refuses: these and no others are dead letters, and not in the topic.
+    #[must_use]
+    pub fn finish_without(self, refused: &[usize]) -> Outcome {
+        let Self { broker, daemon, load, topics, mut before } = self;
         load.wait_for(2_000);
         let slowest = load.slowest_pong();
-        let published = load.stop();
+        let mut published = load.stop();
+        published.uncertain.extend(refused.iter().map(|line| *line..line + 1));
+        // The store of dead letters keeps its file.
+        before.descriptors += usize::from(!refused.is_empty());
         assert_held(&daemon, before, slowest, PATIENCE);
         assert_eq!(broker.faults_waiting(), 0);
         let records = |topic: &str| broker.records(topic).into_iter().map(record).collect::<Vec<_>>();
         let logs = Findings::logs(&records(&topics.logs), &published);
         let events = Findings::events(&records(&topics.events), &published);
+        assert!(refused.iter().all(|line| !logs.numbers.contains(line)), "what was refused is there");
+        assert_eq!(daemon.metric("cim_records_dead_lettered_total") as usize, refused.len());
         let outcome = Outcome { published, logs, events };
         assert_clean(&daemon, &outcome);
         outcome

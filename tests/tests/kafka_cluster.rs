@@ -15,21 +15,24 @@ use cim_services::{Kafka, KafkaPlan, Record, Version, free_port};
 use cim_testkit::ChaosProxy;
 use cim_tests::load::Plan;
 use cim_tests::rig::{EVENT_PARTITIONS, LOG_PARTITIONS, Rig, assert_clean, in_sync, leader};
+use cim_tests::succession::{Succession, assert_outages, stamped_events};
 use cim_tests::{has_time, verdict};
 
 #[test]
 fn the_leader_is_killed_under_load() {
     let Some(kafka) = Kafka::cluster(3) else { return };
     let rig = Rig::start(&kafka);
-    let killed = leader(&kafka, &rig.topics.events, 2);
-    kafka.broker(killed).kill();
+    let (topic, partition) = stamped_events(&rig);
+    let (_, succession) = Succession::of(&kafka, &topic, partition, |leader| kafka.broker(leader).kill());
     rig.wait_delivered(6_000);
     rig.load.wait_for(2_000);
     let outcome = rig.finish();
     assert!(outcome.logs.found >= 6_000);
+    assert_outages(&kafka.records(&topic), &[succession]);
 }
 
-/// K1. `CIM_KAFKA_LOOP_SECONDS` changes the ten minutes.
+/// K1. `CIM_KAFKA_LOOP_SECONDS` changes the ten minutes. The victim leads the events of the pod, of which ten come with every
+/// tenth of a second, and a third of the partitions of logs: these have turns of 256 lines, whose pauses would hide an outage.
 #[test]
 fn leaders_are_killed_in_a_loop() {
     if !has_time("a loop of broker kills takes ten minutes") {
@@ -38,28 +41,30 @@ fn leaders_are_killed_in_a_loop() {
     let seconds =
         std::env::var("CIM_KAFKA_LOOP_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(600);
     let Some(kafka) = Kafka::cluster(3) else { return };
-    let rig = Rig::start_with(&kafka, Plan { rate: 1_000, ..Plan::default() }, &kafka.bootstrap(), "");
+    let plan = Plan { rate: 1_000, event_every: 10, ..Plan::default() };
+    let rig = Rig::start_with(&kafka, plan, &kafka.bootstrap(), "");
+    let (topic, partition) = stamped_events(&rig);
     let end = Instant::now() + Duration::from_secs(seconds);
-    let mut round = 0;
+    let mut successions = Vec::new();
     while Instant::now() < end {
-        let victim = leader(&kafka, &rig.topics.logs, round % LOG_PARTITIONS);
         // Every third one leaves cleanly: its partitions move while it still answers.
-        if round % 3 == 2 {
-            kafka.broker(victim).stop()
-        } else {
-            kafka.broker(victim).kill()
-        }
+        let cleanly = successions.len() % 3 == 2;
+        let (victim, succession) = Succession::of(&kafka, &topic, partition, |leader| {
+            if cleanly { kafka.broker(leader).stop() } else { kafka.broker(leader).kill() }
+        });
+        successions.push(succession);
         rig.load.wait_for(1_000);
         kafka.broker(victim).restart();
         in_sync(&kafka, &rig.topics.logs);
         in_sync(&kafka, &rig.topics.events);
-        round += 1;
     }
     let outcome = rig.patience(Duration::from_secs(120)).finish();
     let (found, duplicates) = (outcome.logs.found + outcome.events.found, outcome.duplicates());
     eprintln!(
-        "{round} leaders killed or stopped, {found} records, 0 lost, 0 out of order, {duplicates} marked duplicates"
+        "{} leaders killed or stopped, {found} records, 0 lost, 0 out of order, {duplicates} marked duplicates",
+        successions.len()
     );
+    assert_outages(&kafka.records(&topic), &successions);
 }
 
 /// K6.

@@ -11,13 +11,13 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cim_services::kafka::Listener;
 use cim_services::{Kafka, free_port};
 use cim_testkit::ChaosProxy;
-use cim_testkit::null_broker::{Api, Fault};
-use cim_tests::invariants::Footprint;
+use cim_testkit::null_broker::{Api, Fault, code};
+use cim_tests::invariants::{Footprint, letters};
 use cim_tests::load::{Load, Plan};
 use cim_tests::null_rig::NullRig;
 use cim_tests::rig::{Rig, Topics, settings};
@@ -46,6 +46,31 @@ fn an_acknowledgement_that_makes_no_sense_costs_a_producer_and_no_record() {
     }
     // Two of them were stored, and are sent again; that all of it was announced is an invariant.
     assert!(rig.finish().duplicates() > 0, "no record was acknowledged with nonsense");
+}
+
+/// K7: of a hundred lines one is refused for what it is, while two thousand come in each second.
+#[test]
+fn lines_that_are_refused_under_load_become_letters_and_their_neighbours_pass() {
+    let rig = NullRig::start("");
+    // Ahead of what is published by now; no event is beside them.
+    let first = (rig.load.lines() / 100 + 10) * 100 + 1;
+    let refused: Vec<usize> = (first..).step_by(100).take(10).collect();
+    for line in &refused {
+        rig.broker.refuse_values_with(format!("\"log\":\"{line:08} ").as_bytes(), code::INVALID_RECORD);
+    }
+    let rebuilds = rig.daemon.metric(REBUILDS);
+    until("the first refusal", || rig.broker.refusals(code::INVALID_RECORD) > 0);
+    let start = Instant::now();
+    let put_aside = || rig.daemon.metric("cim_records_dead_lettered_total") as usize;
+    cim_services::until("all of the letters", Duration::from_secs(60), || put_aside() == refused.len());
+    let each = start.elapsed().div_f64(rig.daemon.metric(REBUILDS) - rebuilds);
+    println!("{} letters after {:?}, {each:?} for each refusal", refused.len(), start.elapsed());
+    // The pause of half a second, in which the client library would wait for the number of a new producer, is not there.
+    assert!(each < Duration::from_millis(400), "{each:?} for each refusal");
+    for (reason, error) in letters(&rig.daemon) {
+        assert!(reason == "rejected" && error.contains("InvalidRecord"), "{reason}: {error}");
+    }
+    let _ = rig.finish_without(&refused);
 }
 
 /// K12: what is asked about topics shares the connection with records.

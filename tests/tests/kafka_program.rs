@@ -9,19 +9,18 @@
     reason = "test code: a failed step is the failure"
 )]
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use cim_services::{Kafka, KafkaPlan, Record};
+use cim_services::{Kafka, KafkaPlan};
+use cim_tests::catch_up::CatchUp;
 use cim_tests::load::Plan;
+use cim_tests::repeats::{STREAMS, kill, unexplained};
 use cim_tests::rig::{Rig, Topics, WINDOW, assert_clean, assert_clean_but, explained_duplicates, settings};
 use cim_tests::{Daemon, Mount, has_time};
 
 const KILLS: usize = 10;
 /// Windows of each class that are delivered between two kills, so that the repeats of one are none of another.
 const WINDOWS: usize = 3;
-/// The streams of the spool.
-const STREAMS: [&str; 2] = ["logs", "events"];
 
 /// Waits until several windows of each class are delivered in this life of the program.
 fn deliver_windows(daemon: &Daemon) {
@@ -29,37 +28,6 @@ fn deliver_windows(daemon: &Daemon) {
         let delivered = || daemon.metric(&format!("cim_records_delivered_total{{route=\"{route}\""));
         let enough = || delivered() as usize >= WINDOWS * WINDOW;
         cim_services::until(&format!("several windows of {route}"), Duration::from_secs(60), enough);
-    }
-}
-
-/// Kills the program. The first number of each stream that it had not settled, as its spool has it before the next life begins.
-fn kill(daemon: &mut Daemon) -> [usize; 2] {
-    daemon.signal("KILL");
-    assert_eq!(daemon.ended(), None, "it ended by itself");
-    let output = daemon.outcome(&["spool", "check", "--output", "json"]);
-    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(document["clean"], true, "{document:#}");
-    let streams = document["streams"].as_array().unwrap();
-    STREAMS.map(|name| {
-        let stream = streams.iter().find(|stream| stream["name"] == name).unwrap();
-        assert_eq!(stream["cursors"].as_array().unwrap().len(), 1, "{document:#}");
-        stream["cursors"][0]["next_seq"].as_u64().unwrap() as usize
-    })
-}
-
-/// A number comes again once for every kill that may have found it on its way: within a window behind what was settled then.
-fn assert_within_windows(records: &[Record], kills: &[usize]) {
-    let mut copies = BTreeMap::<usize, usize>::new();
-    for record in records {
-        *copies.entry(record.header("cim-seq").unwrap().parse().unwrap()).or_default() += 1;
-    }
-    for (number, copies) in copies.into_iter().filter(|(_, copies)| *copies > 1) {
-        let on_its_way =
-            kills.iter().filter(|settled| (**settled..**settled + WINDOW).contains(&number)).count();
-        assert!(
-            copies <= 1 + on_its_way,
-            "number {number} is there {copies} times; settled at the kills: {kills:?}"
-        );
     }
 }
 
@@ -76,7 +44,8 @@ fn the_program_killed_with_requests_in_flight_repeats_only_what_was_in_flight() 
     let (mut kills, mut interrupted) = (Vec::new(), 0);
     for _ in 0..KILLS {
         deliver_windows(&rig.daemon);
-        kills.push(kill(&mut rig.daemon));
+        let spool = rig.daemon.home().join("spool");
+        kills.push(kill(&mut rig.daemon, &spool));
         rig.daemon.start_again();
         interrupted += usize::from(rig.daemon.metric("cim_records_recovered_total") > 0.5);
     }
@@ -88,10 +57,11 @@ fn the_program_killed_with_requests_in_flight_repeats_only_what_was_in_flight() 
     assert_eq!((outcome.logs.faults(), outcome.events.faults()), (None, None));
     settled.assert_verified(&outcome);
     for (stream, topic) in [&settled.topics.logs, &settled.topics.events].into_iter().enumerate() {
-        let kills: Vec<_> = kills.iter().map(|settled| settled[stream]).collect();
-        let apart = kills.windows(2).all(|pair| pair[1] - pair[0] >= WINDOWS * WINDOW);
+        let kills: Vec<_> = kills.iter().map(|unsettled| unsettled[stream].clone()).collect();
+        let apart = kills.windows(2).all(|pair| pair[1].start - pair[0].start >= WINDOWS * WINDOW);
         assert!(apart, "less than {WINDOWS} windows lie between two of {kills:?}");
-        assert_within_windows(&kafka.records(topic), &kills);
+        let unexplained = unexplained(&kafka.records(topic), &kills);
+        assert!(unexplained.is_empty(), "{unexplained:?} came again; not settled at the kills: {kills:?}");
     }
     eprintln!(
         "{KILLS} kills: {} logs and {} events, {} and {} duplicates, each marked, within a window of its kill",
@@ -164,7 +134,13 @@ fn a_disk_that_fills_while_the_broker_is_dead_sheds_logs_and_counts_them() {
     settled.assert_only_logs_missing(&outcome, lost, 0);
 }
 
-/// S7: an hour's worth of backlog goes out while the application goes on.
+/// Records of the backlog that shows the capacity.
+const SECOND_BACKLOG: f64 = 400_000.0;
+
+/// S7: an hour's worth of backlog goes out while the application goes on, within 1.1 times X*r/(C-r) and a start. X*r is what is
+/// held when the broker is back, r what comes meanwhile, and C what the program delivers each second, once the application has
+/// ended, of a second backlog to the same broker. The application takes no processor time then, so C is rather too large, and the
+/// limit too short.
 #[test]
 fn a_backlog_of_a_gibibyte_drains_while_live_traffic_runs() {
     if !has_time("a backlog of 1 GiB is made and drained") {
@@ -183,11 +159,13 @@ fn a_backlog_of_a_gibibyte_drains_while_live_traffic_runs() {
     kafka.broker(0).kill();
     let backlog = || rig.daemon.metric("cim_spool_bytes{class=\"logs\"}");
     cim_services::until("a backlog of 1 GiB", Duration::from_secs(600), || backlog() >= f64::from(1 << 30));
-    kafka.broker(0).restart();
-    let started = std::time::Instant::now();
+    let beside_live = CatchUp::after(&rig.daemon, || kafka.broker(0).restart());
+    kafka.broker(0).kill();
     let held = || rig.daemon.metric("cim_records_held");
-    cim_services::until("the backlog to drain under load", Duration::from_secs(600), || held() < 20_000.0);
-    eprintln!("1 GiB drained beside live traffic in {:.1?}", started.elapsed());
-    let outcome = rig.patience(Duration::from_secs(120)).finish();
+    cim_services::until("a second backlog", Duration::from_secs(120), || held() >= SECOND_BACKLOG);
+    let quiet = rig.patience(Duration::from_secs(120)).quiet();
+    let alone = CatchUp::after(&quiet.daemon, || kafka.broker(0).restart());
+    let outcome = quiet.settle().assert_all_clean();
     assert!(outcome.logs.found > 900_000);
+    beside_live.assert_within(alone.rate());
 }

@@ -21,7 +21,8 @@ const PRODUCER: &[(&str, &str)] = &[
     ("enable.gapless.guarantee", "true"),
     // The client never gives a record up: the spool decides.
     ("message.timeout.ms", "0"),
-    ("linger.ms", "0"),
+    // Never waited for: the client is told when a batch is complete (`flush`).
+    ("linger.ms", "5"),
     ("queue.buffering.max.kbytes", "8192"),
     ("queue.buffering.max.messages", "0"),
 ];
@@ -29,6 +30,11 @@ const PRODUCER: &[(&str, &str)] = &[
 /// The longest answer that a producer takes, unless `properties` say otherwise. None brings records, and that about a topic has some
 /// fifty bytes for each partition; with the library's own 100 MB, whoever answers could have more memory than the whole budget.
 const LONGEST_ANSWER: (&str, &str) = ("receive.message.max.bytes", "8388608");
+
+/// What a consumer holds at most of what it has fetched, in KiB; a fetch asks for as much.
+const FETCHED_KBYTES: &str = "4096";
+/// The shortest bound of an answer with which the library makes a consumer: such a fetch, and 512 bytes around it.
+const SHORTEST_FETCH: u64 = (4_096 << 10) + 512;
 
 /// And of a consumer.
 const CONSUMER: &[(&str, &str)] = &[
@@ -40,7 +46,7 @@ const CONSUMER: &[(&str, &str)] = &[
     ("auto.offset.reset", "earliest"),
     // A single record does not wait for company.
     ("fetch.min.bytes", "1"),
-    ("queued.max.messages.kbytes", "4096"),
+    ("queued.max.messages.kbytes", FETCHED_KBYTES),
     // The next fetch when so much is there; the default of 1 s would make of the bound above a rate.
     ("fetch.queue.backoff.ms", "10"),
     // A process that was killed is waited for so long by a group that does not know it again.
@@ -100,8 +106,38 @@ impl Recipe {
         for (key, value) in CONSUMER {
             config.set(*key, *value);
         }
+        let (longest_answer, _) = LONGEST_ANSWER;
+        // Meant for a producer, whose answers are short.
+        if config
+            .get(longest_answer)
+            .is_some_and(|bytes| bytes.parse().is_ok_and(|n: u64| n < SHORTEST_FETCH))
+        {
+            config.remove(longest_answer);
+        }
         config.set("group.id", group).set("group.instance.id", instance);
         self.with_secrets(config)
+    }
+
+    /// Why no client could be made, with the key of the table to look at.
+    pub(crate) fn in_other_words(&self, error: &KafkaError) -> String {
+        let text = error.to_string();
+        if !text.contains("ssl.key.location failed") {
+            return text;
+        }
+        let tls = self.settings.tls.as_ref();
+        // An open key takes any password: what is wrong with that one is not its password.
+        let locked = tls.and_then(|tls| tls.key_file.as_ref()).is_some_and(is_locked);
+        let hint = match tls {
+            Some(tls) if locked && tls.key_password_file.is_some() => {
+                "`key_file` does not open with the password in `key_password_file`"
+            }
+            Some(tls) if locked && tls.key_password.is_some() => {
+                "`key_file` does not open with `key_password`"
+            }
+            _ if locked => "`key_file` has a password: set `key_password_file`",
+            _ => "`key_file` cannot be read as a private key (PEM)",
+        };
+        format!("{text}: {hint}")
     }
 
     fn with_secrets(&mut self, mut config: ClientConfig) -> Result<ClientConfig, String> {
@@ -139,6 +175,11 @@ fn files(settings: &KafkaSettings) -> Vec<PathBuf> {
         .iter()
         .flat_map(|tls| [&tls.ca_file, &tls.certificate_file, &tls.key_file, &tls.key_password_file]);
     sasl.chain(tls).flatten().cloned().collect()
+}
+
+/// Whether the key in that file has a password; both forms of it say so in words.
+fn is_locked(file: &PathBuf) -> bool {
+    std::fs::read_to_string(file).is_ok_and(|text| text.contains("ENCRYPTED"))
 }
 
 fn print(file: &PathBuf) -> Option<Print> {
@@ -258,6 +299,9 @@ fn features() -> String {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "test code: a failed step is the failure")]
 
+    use rdkafka::consumer::BaseConsumer;
+    use rdkafka::producer::BaseProducer;
+
     use super::*;
 
     #[test]
@@ -268,5 +312,74 @@ mod tests {
         };
         assert!(matches!(level(serde_json::json!({})), RDKafkaLogLevel::Info));
         assert!(matches!(level(serde_json::json!({ "debug": "broker" })), RDKafkaLogLevel::Debug));
+    }
+
+    fn recipe(more: serde_json::Value) -> Recipe {
+        let mut given = serde_json::json!({ "brokers": ["127.0.0.1:1"] });
+        given.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        Recipe::new(KafkaSettings::read(&given).unwrap(), &Identity::default())
+    }
+
+    #[test]
+    fn an_answer_is_as_long_as_the_user_says_and_any_client_can_be_made_with_it() {
+        // The last two: one byte less than a fetch needs, and just what it needs.
+        let cases = [
+            (None, "8388608", "100000000"),
+            (Some(1_000), "1000", "100000000"),
+            (Some(200_000_000), "200000000", "200000000"),
+            (Some(4_194_815), "4194815", "100000000"),
+            (Some(4_194_816), "4194816", "4194816"),
+        ];
+        for (asked, of_producer, of_consumer) in cases {
+            let mut properties = serde_json::Map::new();
+            properties.extend(asked.map(|bytes| ("receive.message.max.bytes".to_owned(), bytes.into())));
+            let mut recipe = recipe(serde_json::json!({ "properties": properties }));
+            let limit = |config: &ClientConfig| {
+                config.create_native_config().unwrap().get("receive.message.max.bytes").unwrap()
+            };
+            let producer = recipe.client_config().unwrap();
+            assert_eq!(limit(&producer), of_producer, "{asked:?}");
+            let consumer = recipe.consumer_config("group", "instance").unwrap();
+            assert_eq!(limit(&consumer), of_consumer, "{asked:?}");
+            // The library holds it against other limits when it makes a client.
+            let _ = producer.create::<BaseProducer>().unwrap();
+            let _ = consumer.create::<BaseConsumer>().unwrap();
+        }
+    }
+
+    #[cfg(feature = "tls")]
+    #[test]
+    fn a_key_that_does_not_open_is_told_with_the_setting_to_look_at() {
+        let home = cim_services::Home::new();
+        let Some(authority) = cim_services::Authority::new(home.path()) else { return };
+        let identity = authority.issue("client", 2);
+        let (locked, wrong) = (identity.locked_key("right"), home.path().join("password"));
+        std::fs::write(&wrong, "canary-4711").unwrap();
+        let told = |key: &PathBuf, more: serde_json::Value| {
+            let mut tls = serde_json::json!({ "certificate_file": identity.certificate, "key_file": key });
+            tls.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            let mut recipe = recipe(serde_json::json!({ "tls": tls }));
+            let made = recipe.client_config().unwrap().create::<BaseProducer>();
+            let text = made.err().map(|error| recipe.in_other_words(&error)).unwrap_or_default();
+            assert!(!text.contains("canary-4711"), "the password is shown: {text}");
+            text
+        };
+        assert_eq!(told(&locked, serde_json::json!({ "key_password": "right" })), "");
+        let open = told(&identity.key, serde_json::json!({ "key_password": "canary-4711" }));
+        assert_eq!(open, "", "a password that is not needed does no harm");
+        for (key, more, hint) in [
+            (
+                &locked,
+                serde_json::json!({ "key_password_file": wrong }),
+                "the password in `key_password_file`",
+            ),
+            (&locked, serde_json::json!({ "key_password": "canary-4711" }), "not open with `key_password`"),
+            (&locked, serde_json::json!({}), "set `key_password_file`"),
+            (&wrong, serde_json::json!({}), "`key_file` cannot be read"),
+            (&home.path().join("nothing"), serde_json::json!({}), "`key_file` cannot be read"),
+        ] {
+            let text = told(key, more);
+            assert!(text.contains(hint), "{text}");
+        }
     }
 }

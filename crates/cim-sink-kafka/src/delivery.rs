@@ -46,21 +46,21 @@ impl<'s> Delivery<'s> {
     /// Claims the records the client holds already; returns the positions of the others.
     ///
     /// # Errors
-    /// Others may not be given to it now.
+    /// It holds some of another epoch, or others may not be given to it now.
     pub(crate) fn claim(&mut self, seqs: &[u64]) -> Result<Vec<usize>, DeliveryError> {
         let mut ledger = self.lane.ledger();
+        if !ledger.takes(self.epoch) {
+            // Their numbers say nothing about these.
+            return Err(unavailable("records of another epoch are still on their way"));
+        }
         let new: Vec<usize> =
             (0..).zip(seqs).filter(|(_, seq)| !ledger.claim(self.call, **seq)).map(|(at, _)| at).collect();
-        let takes = ledger.takes(self.epoch);
         self.among_others |= ledger.holds_for_nobody();
         drop(ledger);
         if new.is_empty() {
             return Ok(new);
         }
         self.check_order()?;
-        if !takes {
-            return Err(unavailable("records of another epoch are still on their way"));
-        }
         Ok(new)
     }
 

@@ -6,11 +6,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use cim_core::Class;
 use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{Producer as _, PurgeConfig};
 
 use crate::client_config::Recipe;
+use crate::flush;
 use crate::reports::{Client, Reports};
 use crate::shared::{End, Live, Shared, Slot};
 
@@ -18,6 +20,12 @@ use crate::shared::{End, Live, Shared, Slot};
 const SLICE: Duration = Duration::from_millis(50);
 /// The same while the client holds nothing. The library listens for whole milliseconds and spins for the last one of each slice.
 const IDLE_SLICE: Duration = Duration::from_millis(500);
+/// The same for a client in the place of one that a refusal has stopped: another refusal is likely, and each is waited for.
+const WARY_SLICE: Duration = Duration::from_millis(10);
+/// How long such a client is looked at so often.
+const WARY_TIME: Duration = Duration::from_secs(2);
+/// How long the library waits between two questions for the number of a producer.
+const NUMBER_TIME: Duration = Duration::from_millis(500);
 /// How long a client that ends may take to get acknowledgements for what it has sent.
 const DRAIN_TIME: Duration = Duration::from_secs(10);
 /// How often secret files are looked at.
@@ -32,6 +40,9 @@ pub(crate) fn start(shared: Arc<Shared>, recipe: Recipe) -> std::io::Result<()> 
 }
 
 fn run(shared: &Arc<Shared>, mut recipe: Recipe) {
+    flush::start(&shared.flusher, &shared.name);
+    // The client before could not go on.
+    let mut wary = false;
     loop {
         let wanted = shared.wait_for(|orders| match orders {
             orders if orders.closed => Some(false),
@@ -48,7 +59,8 @@ fn run(shared: &Arc<Shared>, mut recipe: Recipe) {
             Ok(client) => {
                 shared.link.begin();
                 shared.put(Slot::Live(Live { client: Arc::clone(&client), life: shared.rebuilds() + 1 }));
-                let end = serve(shared, &client, &mut recipe);
+                let end = serve(shared, &client, &mut recipe, wary);
+                wary = client.client().fatal_error().is_some();
                 shared.put(Slot::Vacant);
                 wind_down(shared, client, end);
                 shared.rebuilt();
@@ -58,6 +70,7 @@ fn run(shared: &Arc<Shared>, mut recipe: Recipe) {
             Err(why) => shared.put(Slot::Broken(why)),
         }
     }
+    shared.flusher.end();
     // Another sink may get the rest of a batch that was acknowledged in part, and with it the whole batch.
     let unsettled = shared.lanes().map(|lane| lane.ledger().unsettled() as u64);
     shared.may_be_doubled(unsettled.into_iter().sum());
@@ -68,17 +81,36 @@ fn run(shared: &Arc<Shared>, mut recipe: Recipe) {
 fn make(shared: &Arc<Shared>, recipe: &mut Recipe) -> Result<Arc<Client>, String> {
     let config = recipe.client_config()?;
     let reports = Reports::new(Arc::clone(shared));
-    let client = Client::from_config_and_context(&config, reports).map_err(|error| error.to_string())?;
+    let client = Client::from_config_and_context(&config, reports);
+    let client = client.map_err(|error| recipe.in_other_words(&error))?;
     let client = Arc::new(client);
     client.context().belong_to(&client);
     Ok(client)
 }
 
+/// A client sends nothing before it has a number, for which it asks with its start, when no broker is connected yet, then after
+/// [`NUMBER_TIME`], and with each answer about topics: so it is made to ask for those. What they say is not needed.
+fn hasten(shared: &Shared, client: &Client) {
+    let topic = shared.lane(Class::Log).topic.name();
+    if let Err(error) = client.client().fetch_metadata(Some(topic), WARY_SLICE) {
+        tracing::debug!(sink = %shared.name, %error, "the cluster has not told of its topics yet");
+    }
+}
+
 /// Serves the client until it has to end.
-fn serve(shared: &Shared, client: &Client, recipe: &mut Recipe) -> End {
-    let mut looked = Instant::now();
+fn serve(shared: &Shared, client: &Client, recipe: &mut Recipe, wary: bool) -> End {
+    let begun = Instant::now();
+    let (mut looked, mut ask_at) = (begun, WARY_SLICE);
     loop {
-        client.poll(if shared.held() == 0 { IDLE_SLICE } else { SLICE });
+        if wary && ask_at < NUMBER_TIME && begun.elapsed() >= ask_at {
+            ask_at *= 2;
+            hasten(shared, client);
+        }
+        client.poll(match shared.held() {
+            _ if wary && begun.elapsed() < WARY_TIME => WARY_SLICE,
+            0 => IDLE_SLICE,
+            _ => SLICE,
+        });
         if let Some(end) = shared.end() {
             return end;
         }
@@ -111,7 +143,7 @@ fn wind_down(shared: &Shared, client: Arc<Client>, end: End) {
             // a request that is cut off in the middle takes those before it with it, which a broker may have.
             client.purge(PurgeConfig::default().queue());
         }
-        client.poll(SLICE);
+        client.poll(if may_send { SLICE } else { WARY_SLICE });
     }
     client.purge(PurgeConfig::default().queue().inflight());
     // A delivery or a question to the cluster may still use it for a moment.

@@ -79,7 +79,7 @@ impl Ledger {
         (self.calls_made, settled)
     }
 
-    /// Whether records of that epoch may be added: two epochs never mix in the client.
+    /// Whether records of that epoch may be claimed or added: two epochs never mix in the client.
     pub(crate) fn takes(&self, epoch: u64) -> bool {
         self.epoch == epoch
     }

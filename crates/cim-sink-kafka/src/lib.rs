@@ -22,6 +22,7 @@ mod delivery;
 mod entering;
 pub mod error_table;
 mod feed;
+mod flush;
 mod headers;
 mod keeper;
 mod ledger;

@@ -43,9 +43,22 @@ impl Reports {
     /// Why a record was given back or not taken with that code: a client that cannot go on says so of its records, and why
     /// of itself.
     pub(crate) fn cause(&self, code: RDKafkaErrorCode) -> RDKafkaErrorCode {
-        let client = self.client.get().and_then(Weak::upgrade);
-        let fatal = client.and_then(|client| client.client().fatal_error()).map(|(fatal, _)| fatal);
+        let fatal = self.fatal();
         fatal.filter(|fatal| error_table::explains_more(*fatal, code)).unwrap_or(code)
+    }
+
+    /// Why the client cannot go on, when it cannot.
+    fn fatal(&self) -> Option<RDKafkaErrorCode> {
+        let client = self.client.get().and_then(Weak::upgrade);
+        client.and_then(|client| client.client().fatal_error()).map(|(fatal, _)| fatal)
+    }
+
+    /// A client that cannot go on is offered nothing more: who has a record for it waits for the next one, instead of being told
+    /// that this one takes none, and pausing for that. Only before the report of what failed, which brings such offers.
+    fn leave_when_fatal(&self) {
+        if self.fatal().is_some() && matches!(*self.shared.slot().borrow(), Slot::Live(_)) {
+            self.shared.put(Slot::Vacant);
+        }
     }
 }
 
@@ -70,6 +83,7 @@ impl ProducerContext for Reports {
         let cause = result.as_ref().err().map(|(error, message)| {
             let code = code(error);
             self.shared.failed(class, code, may_be_stored(message));
+            self.leave_when_fatal();
             self.cause(code)
         });
         self.shared.lane(class).ledger().report(seq, cause);

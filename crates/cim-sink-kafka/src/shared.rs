@@ -13,6 +13,7 @@ use metrics::{counter, gauge};
 use rdkafka::error::RDKafkaErrorCode;
 use tokio::sync::{Notify, watch};
 
+use crate::flush::Flusher;
 use crate::ledger::Ledger;
 use crate::link::Link;
 use crate::openings::Openings;
@@ -85,6 +86,7 @@ pub(crate) struct Orders {
 pub(crate) struct Shared {
     pub name: String,
     pub link: Link,
+    pub flusher: Arc<Flusher>,
     /// Clients that ended so far.
     rebuilds: AtomicU64,
     /// Without a single report for so long the brokers do not answer, whatever the connection looks like.
@@ -107,6 +109,7 @@ impl Shared {
         Self {
             name,
             link: Link::new(settings.give_up_after.get()),
+            flusher: Arc::default(),
             rebuilds: AtomicU64::new(0),
             answer_time: settings.answer_time(),
             logs: lane(&settings.logs_topic),

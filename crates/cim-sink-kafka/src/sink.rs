@@ -31,6 +31,8 @@ use crate::topic::{ANSWER_TIME, Topic};
 
 /// A full client frees room as acknowledgements come; it does not say when.
 const ROOM_PAUSE: Duration = Duration::from_millis(2);
+/// Bytes of the encoded value that are kept for the next batch, so that one long record does not cost its memory for good.
+const KEPT_BYTES: usize = 64 << 10;
 /// Time for the client to end when the sink is closed.
 const CLOSE_TIME: Duration = Duration::from_millis(1_500);
 
@@ -152,6 +154,9 @@ impl KafkaSink {
                 }
             }
         }
+        self.shared.flusher.flush(&live.client);
+        press.value.clear();
+        press.value.shrink_to(KEPT_BYTES);
         Ok(())
     }
 
@@ -174,6 +179,7 @@ impl KafkaSink {
                 Entry::Open => break,
                 Entry::Alone => break first = true,
                 Entry::Wait(seq) => {
+                    self.shared.flusher.flush(&live.client);
                     delivery.reported(seq).await?;
                     waited = true;
                 }
