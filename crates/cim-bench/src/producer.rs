@@ -188,7 +188,7 @@ impl Producer {
             let waited = self.connection.wait_for_pongs();
             self.note_pongs();
             match waited {
-                Ok(()) if self.unsent() == 0 => return Ok(self.ledger.accepted_count()),
+                Ok(()) if !self.has_unsent() => return Ok(self.ledger.accepted_count()),
                 Ok(()) => {}
                 Err(error) => self.restore(error)?,
             }
@@ -209,9 +209,9 @@ impl Producer {
         answered.or_else(|error| self.restore(error))
     }
 
-    /// Messages of an earlier connection that `resend` still has to write again.
-    fn unsent(&self) -> u64 {
-        self.behind_sent().saturating_sub(self.next)
+    /// Whether `resend` still has to write messages of an earlier connection again.
+    fn has_unsent(&self) -> bool {
+        self.next < self.behind_sent()
     }
 
     fn note_pongs(&mut self) {

@@ -32,6 +32,7 @@ mod outgoing;
 mod partition;
 pub mod properties;
 mod read_back;
+mod read_headers;
 mod reports;
 mod settings;
 mod shared;

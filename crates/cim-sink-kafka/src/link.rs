@@ -21,7 +21,6 @@ const FIRST: Duration = Duration::from_millis(1_500);
 
 #[derive(Debug)]
 struct State {
-    connected: usize,
     /// Since when no broker is connected.
     down_since: Option<Instant>,
     trouble: Option<(RDKafkaErrorCode, String)>,
@@ -38,14 +37,14 @@ pub(crate) struct Link {
 
 impl Link {
     pub(crate) fn new(patience: Duration) -> Self {
-        let state = State { connected: 0, down_since: None, trouble: None, epochs: Epochs::default() };
+        let state = State { down_since: None, trouble: None, epochs: Epochs::default() };
         Self { state: Mutex::new(state), patience }
     }
 
     /// A new client starts from nothing, with its own patience.
     pub(crate) fn begin(&self) {
         let mut state = self.lock();
-        (state.connected, state.epochs) = (0, Epochs::default());
+        state.epochs = Epochs::default();
         state.down_since.get_or_insert_with(Instant::now);
     }
 
@@ -60,7 +59,6 @@ impl Link {
 
     pub(crate) fn connected(&self, connected: usize) {
         let mut state = self.lock();
-        state.connected = connected;
         if connected > 0 {
             state.down_since = None;
             state.trouble = None;

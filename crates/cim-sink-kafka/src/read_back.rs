@@ -1,7 +1,7 @@
 //! Reads a topic from one offset to another, once, without a consumer group.
 //!
 //! Owns partitions, offsets and the headers of [`headers`](crate::headers). Left out: what the records should be.
-//! Invariant: every record between the ends of a partition is handed out once, in order, or there is an error.
+//! Invariant: every record between the ends of a partition is handed out once, in order, whatever its bytes are, or there is an error.
 
 use std::time::{Duration, Instant};
 
@@ -9,8 +9,10 @@ use rdkafka::Message;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Headers as _};
+use rdkafka::message::BorrowedMessage;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+use crate::read_headers;
 
 /// How long a broker may take for one answer, and the next record to arrive.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -204,17 +206,24 @@ fn is_fatal(error: &KafkaError) -> bool {
 }
 
 fn record<'m>(message: &'m BorrowedMessage<'_>) -> TopicRecord<'m> {
-    let header = |name: &str| {
-        let headers = message.headers()?;
-        let header = headers.iter().find(|header| header.key == name)?;
-        std::str::from_utf8(header.value?).ok()
-    };
+    let (mut epoch, mut seq, mut id) = (None, None, None);
+    for (name, value) in read_headers::of(message) {
+        let header = match name {
+            "cim-epoch" => &mut epoch,
+            "cim-seq" => &mut seq,
+            "cim-id" => &mut id,
+            _ => continue,
+        };
+        // The first of a name counts.
+        header.get_or_insert(value);
+    }
+    let text = |value: Option<&'m [u8]>| value.and_then(|value| std::str::from_utf8(value).ok());
     TopicRecord {
         partition: message.partition(),
         offset: message.offset(),
-        epoch: header("cim-epoch").and_then(|hex| u64::from_str_radix(hex, 16).ok()),
-        seq: header("cim-seq").and_then(|decimal| decimal.parse().ok()),
-        id: header("cim-id").unwrap_or_default(),
+        epoch: text(epoch).and_then(|hex| u64::from_str_radix(hex, 16).ok()),
+        seq: text(seq).and_then(|decimal| decimal.parse().ok()),
+        id: text(id).unwrap_or_default(),
         value: message.payload().unwrap_or_default(),
     }
 }

@@ -1,6 +1,10 @@
 //! Reading a topic again while it changes. Against the mock cluster of librdkafka, which keeps 5 MiB of a partition.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code: a failed step is the failure")]
 
+use std::ffi::OsStr;
+use std::io::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use cim_sink_kafka::{ReadBack, ReadBackError, read_back};
@@ -63,4 +67,40 @@ fn records_that_the_topic_drops_before_they_were_read_are_an_error() {
         panic!("{read:?} after {seen}")
     };
     assert_eq!(offset, seen);
+}
+
+/// By kcat, whose headers may be any bytes; those of our library are text.
+fn produce_with_headers(servers: &str, headers: &[&[u8]]) {
+    let mut kcat = Command::new("kcat");
+    kcat.args(["-P", "-q", "-b", servers, "-t", TOPIC, "-p", "0"]);
+    for header in headers {
+        kcat.arg("-H").arg(OsStr::from_bytes(header));
+    }
+    let mut kcat = kcat.stdin(Stdio::piped()).spawn().unwrap();
+    kcat.stdin.take().unwrap().write_all(b"value").unwrap();
+    assert!(kcat.wait().unwrap().success());
+}
+
+/// The library panics over such a name.
+#[test]
+fn a_header_whose_name_is_no_text_is_passed_over() {
+    let mock = MockCluster::new(1).unwrap();
+    mock.create_topic(TOPIC, 1, 1).unwrap();
+    let servers = mock.bootstrap_servers();
+    produce_with_headers(&servers, &[b"\xff\xfe=1"]);
+    produce_with_headers(
+        &servers,
+        &[b"\xff=1", b"cim-epoch=abc", b"cim-\xc3=2", b"cim-seq=7", b"cim-id=ns1/pod-1", b"cim-seq=8"],
+    );
+    produce(&servers, 1);
+    let mut records = Vec::new();
+    read_back(&request(&mock), |record| {
+        records.push((record.epoch, record.seq, record.id.to_owned(), record.value.len()));
+    })
+    .unwrap();
+    let foreign = |length| (None, None, String::new(), length);
+    assert_eq!(
+        records,
+        [foreign(5), (Some(0xabc), Some(7), "ns1/pod-1".to_owned(), 5), foreign(VALUE.len())]
+    );
 }

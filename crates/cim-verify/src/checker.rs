@@ -163,7 +163,6 @@ impl Checker {
     pub fn report(self) -> Report {
         let by_header = self.numberings.keys().any(|numbering| matches!(numbering, Numbering::Header(..)));
         let by_payload = self.numberings.keys().any(|numbering| matches!(numbering, Numbering::Payload(..)));
-        let impossible = self.numberings.values().map(Sequence::impossible).sum();
         Report {
             by_header,
             by_payload,
@@ -172,7 +171,6 @@ impl Checker {
             altered: self.altered,
             torn: self.torn,
             reused: self.reused,
-            impossible,
             sources: self.sources.into_iter().map(source_report).collect(),
             numberings: self.numberings.into_iter().map(numbering_report).collect(),
         }

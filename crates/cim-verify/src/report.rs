@@ -37,7 +37,7 @@ pub enum Fault {
     ReusedNumbers,
     /// Records without any number.
     Foreign,
-    /// Payloads with a wrong checksum, or numbers that nobody can have given.
+    /// Payloads with a wrong checksum.
     Altered,
     /// Payloads that end too early.
     Torn,
@@ -128,8 +128,6 @@ pub struct Report {
     pub torn: u64,
     /// Records whose headers another record has.
     pub reused: u64,
-    /// Numbers that nobody can have given.
-    pub impossible: u64,
     /// Per source.
     pub sources: Vec<SourceReport>,
     /// Per numbering.
@@ -151,7 +149,7 @@ impl Report {
             (none_of(|source| source.inversions), Fault::Inversions),
             (self.reused == 0, Fault::ReusedNumbers),
             (self.foreign == 0, Fault::Foreign),
-            (self.altered == 0 && self.impossible == 0, Fault::Altered),
+            (self.altered == 0, Fault::Altered),
             (self.torn == 0, Fault::Torn),
         ];
         checks.into_iter().filter(|(good, _)| !good).map(|(_, fault)| fault).collect()
@@ -191,8 +189,8 @@ impl Report {
         }
         let _ = writeln!(
             text,
-            "foreign {}, altered {}, torn {}, reused numbers {}, impossible numbers {}",
-            self.foreign, self.altered, self.torn, self.reused, self.impossible
+            "foreign {}, altered {}, torn {}, reused numbers {}",
+            self.foreign, self.altered, self.torn, self.reused
         );
         text
     }

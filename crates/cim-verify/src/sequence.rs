@@ -2,7 +2,7 @@
 //!
 //! A *rewind* is a number that is not newer than the one before it. A replay after a kill is one rewind however many
 //! records it repeats; an *inversion* is a number that arrives for the first time after a newer one. Left out: which
-//! numbers should be there at the ends. Invariant: every arrival is received, a duplicate or impossible, never two of them.
+//! numbers should be there at the ends. Invariant: every arrival is received or a duplicate, never both.
 
 use crate::bitmap::{Added, Bitmap};
 
@@ -19,7 +19,6 @@ pub struct Sequence {
     inversions: u64,
     rewinds: u64,
     deepest_rewind: u64,
-    impossible: u64,
     first: u64,
     last: u64,
     highest: u64,
@@ -42,10 +41,6 @@ impl Sequence {
                 if self.repeats.len() < REPEATS_KEPT {
                     self.repeats.push(number);
                 }
-            }
-            Added::Refused => {
-                self.impossible = self.impossible.saturating_add(1);
-                return added;
             }
         }
         if number <= self.last {
@@ -100,12 +95,6 @@ impl Sequence {
         self.deepest_rewind
     }
 
-    /// Numbers beyond what any run can have sent.
-    #[must_use]
-    pub fn impossible(&self) -> u64 {
-        self.impossible
-    }
-
     /// Lowest number that arrived; 0 for none.
     #[must_use]
     pub fn first(&self) -> u64 {
@@ -121,8 +110,8 @@ impl Sequence {
     /// Numbers missing between the first and the highest.
     #[must_use]
     pub fn gaps(&self) -> u64 {
-        let span = self.highest.saturating_sub(self.first);
-        if self.received == 0 { 0 } else { span.saturating_add(1).saturating_sub(self.received) }
+        // In this order it holds for numbers from 0 to the highest there is, of which there is one more than a u64 can say.
+        self.highest.saturating_sub(self.first).saturating_sub(self.received.saturating_sub(1))
     }
 
     /// The first of the missing numbers, at most `limit` of them.
@@ -131,7 +120,9 @@ impl Sequence {
         if self.gaps() == 0 {
             return Vec::new();
         }
-        (self.first..=self.highest).filter(|number| !self.holds(*number)).take(limit).collect()
+        let missing_from = |from| self.seen.next_missing(from).filter(|number| *number < self.highest);
+        let next = |number: &u64| missing_from(number.saturating_add(1));
+        std::iter::successors(missing_from(self.first), next).take(limit).collect()
     }
 }
 

@@ -190,6 +190,48 @@ fn foreign_and_altered_records_have_their_names() {
     assert_eq!(Checker::default().report().faults(Tolerated::Any), [Fault::Empty]);
 }
 
+/// Records of one epoch with these numbers.
+fn numbered(numbers: impl IntoIterator<Item = u64>) -> Report {
+    let mut checker = Checker::of(Class::Log);
+    for seq in numbers {
+        checker.record(&Received { numbers: Some(Numbers { epoch: 77, seq }), ..Received::bare(b"a line") });
+    }
+    checker.report()
+}
+
+#[test]
+fn an_epoch_that_has_lived_long_is_judged_as_a_young_one() {
+    for beyond in [1 << 33, 1 << 34, 1 << 62, u64::MAX - 20_000] {
+        let clean = numbered(beyond..beyond + 20_000);
+        assert_eq!(clean.faults(Tolerated::Nothing), [], "{}", clean.text());
+        let numbering = &clean.numberings[0];
+        assert_eq!((numbering.first, numbering.last, numbering.received), (beyond, beyond + 19_999, 20_000));
+        let dropped = numbered((beyond..beyond + 20_000).filter(|seq| seq - beyond != 12_345));
+        assert_eq!(dropped.faults(Tolerated::Nothing), [Fault::Gaps], "{}", dropped.text());
+        assert_eq!(dropped.numberings[0].first_missing, [beyond + 12_345]);
+        let doubled = numbered((beyond..beyond + 20_000).chain([beyond]));
+        assert_eq!(doubled.faults(Tolerated::Nothing), [Fault::MarkedDuplicates], "{}", doubled.text());
+    }
+}
+
+/// Whoever can write to the topic can write any number.
+#[test]
+fn a_forged_number_is_a_gap_of_its_width_and_takes_neither_time_nor_memory() {
+    for forged in [1 << 33, u64::MAX] {
+        let report = numbered((1..=100).chain([forged]));
+        assert_eq!(report.faults(Tolerated::Nothing), [Fault::Gaps], "{}", report.text());
+        let numbering = &report.numberings[0];
+        assert_eq!((numbering.last, numbering.gaps), (forged, forged - 101));
+        assert_eq!(numbering.first_missing, (101..=108).collect::<Vec<_>>());
+    }
+    let widest = numbered([0, u64::MAX]);
+    let widest = &widest.numberings[0];
+    assert_eq!((widest.first, widest.last, widest.gaps), (0, u64::MAX, u64::MAX - 1));
+    // Each alone in its page.
+    let spread = numbered((0..50_000).map(|at| at << 40));
+    assert_eq!((spread.numberings[0].received, spread.numberings[0].first_missing[7]), (50_000, 8));
+}
+
 /// What a receiver behind a proxy got, as a capture on disk.
 fn captured(proxy: impl Fn(&ChaosProxy), separator: &str, form: Form) -> Report {
     let receiver = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -4,7 +4,6 @@
 //! records are wanted. Invariant: no call of the client library that may block runs on the runtime.
 
 mod context;
-mod headers;
 mod place;
 mod reader;
 mod source;

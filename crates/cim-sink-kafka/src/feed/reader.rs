@@ -18,8 +18,8 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::context::Consumer;
-use super::headers;
 use super::source::{beside, failure};
+use crate::read_headers;
 
 /// Most records of one batch.
 const RECORDS: usize = 512;
@@ -190,7 +190,7 @@ impl Gathered {
         self.records += 1;
         let value = message.payload().unwrap_or_default();
         let at = RecordPlace { lane: message.partition(), record: message.offset() };
-        if sift.keeps(at, &mut headers::of(message), value.len()) {
+        if sift.keeps(at, &mut read_headers::of(message), value.len()) {
             self.batch.kept.push(value);
         }
         let (lane, next) = (at.lane, at.record.saturating_add(1));
