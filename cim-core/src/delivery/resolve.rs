@@ -225,14 +225,7 @@ impl Worker {
 
 /// The error with its causes, on one line.
 pub(super) fn describe(error: &DeliveryError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
+    crate::chain(error)
 }
 
 /// A number in 0..=1 that differs between processes and calls: good enough to spread retries.

@@ -129,14 +129,7 @@ impl Lane {
     }
 
     fn troubled(&self, error: DeliveryError) -> DeliveryError {
-        let mut text = error.to_string();
-        let mut cause = std::error::Error::source(&error);
-        while let Some(error) = cause {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
-            cause = error.source();
-        }
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(cim_core::chain(&error));
         error
     }
 }

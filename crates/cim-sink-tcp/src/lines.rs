@@ -35,7 +35,6 @@ pub(crate) async fn send<R>(
         broken => broken,
     };
     if let Err(error) = taken {
-        let is_news = !wire.is_broken();
         let taken = wire.break_off();
         let first = ends.partition_point(|end| *end <= taken);
         // Otherwise it broke only after the last byte had been taken.
@@ -43,7 +42,7 @@ pub(crate) async fn send<R>(
             let what = format!("the connection to {peer} broke");
             let error = DeliveryError::new(DeliveryErrorKind::Unavailable, what).with_source(error);
             let error = error.only((first..batch.len()).collect());
-            return Err(if is_news { lane.broken(error) } else { error });
+            return Err(if wire.is_news() { lane.broken(error) } else { error });
         }
     }
     flight.landed();

@@ -34,7 +34,7 @@ impl Framing {
     }
 }
 
-/// TLS towards the receiver. Its certificate is always verified. The files are read again when they have changed.
+/// TLS towards the receiver. Its certificate is always verified. The files are read for every connection.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub struct TlsSettings {

@@ -7,7 +7,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering as Memory};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering as Memory};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -44,6 +44,8 @@ pub(crate) struct Wire {
     /// What the peer had taken when the connection was broken off. Held while the send queue is asked, because that is empty
     /// afterwards.
     end: Mutex<Option<u64>>,
+    /// Somebody has told that it broke with records of theirs.
+    told: AtomicBool,
     /// Batches wait in the order in which they were written.
     timer: tokio::sync::Mutex<ShortTimer>,
 }
@@ -58,6 +60,7 @@ impl Wire {
             flushed: AtomicU64::new(0),
             settled: AtomicU64::new(0),
             end: Mutex::new(None),
+            told: AtomicBool::new(false),
             timer: tokio::sync::Mutex::new(ShortTimer::new()?),
         })
     }
@@ -88,6 +91,11 @@ impl Wire {
 
     pub(crate) fn is_broken(&self) -> bool {
         self.end().is_some()
+    }
+
+    /// Whether nobody has told yet that it broke; the caller does. Who broke it off need not have lost anything, nor know of a loss.
+    pub(crate) fn is_news(&self) -> bool {
+        !self.told.swap(true, Memory::AcqRel)
     }
 
     /// Waits until the peer's kernel has taken everything up to there.

@@ -11,11 +11,13 @@ mod support;
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener};
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use cim_core::{Component, DeliveryErrorKind, Health, LogFormat, LogSink, Undelivered};
 use cim_sink_tcp::TcpSettings;
 use cim_testkit::Sample;
+use socket2::SockRef;
 use support::{Mood, PATIENCE, Receiver, numbered, settings, sink, subject, wait_for};
 
 /// N-03: the first line after a restart of the receiver must not be the one that tells the sink about it.
@@ -188,6 +190,37 @@ async fn a_receiver_that_closes_its_sending_half_loses_nothing() {
     let expected: Vec<u8> =
         numbered(0..10).iter().flat_map(|s| [&s.body, b"\n".as_slice()].concat()).collect();
     assert!(seen == expected, "{}", seen.escape_ascii());
+}
+
+/// The batch behind is the first to notice, and has written nothing: the one before tells of it.
+#[tokio::test]
+async fn a_reset_that_the_next_batch_notices_first_is_counted_and_told() {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    // So small that most of the batch waits in the sender's kernel.
+    socket.set_recv_buffer_size(2_304).unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let sink = sink(&settings(listener.local_addr().unwrap()), LogFormat::Text);
+    let batch: Vec<_> = (0..100).map(|seq| Sample::with_body(seq, "app", &[b'x'; 1_000])).collect();
+    let (one, two) = (subject(&sink), subject(&sink));
+    let mut early = pin!(one.deliver(&batch));
+    let begun = async {
+        let (peer, _) = listener.accept().await.unwrap();
+        peer.peek(&mut [0]).await.unwrap();
+        peer
+    };
+    let peer = tokio::select! {
+        early = &mut early => panic!("nobody takes it: {early:?}"),
+        peer = begun => peer,
+    };
+    SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(peer);
+    // Nobody looks after the first meanwhile.
+    let late = two.deliver(&numbered(100..101)).await.unwrap_err();
+    assert_eq!(late.undelivered(), &Undelivered::All, "it was never written");
+    early.await.unwrap_err();
+    assert_eq!(sink.disconnects(), 1);
+    assert!(matches!(sink.probe().await, Health::Degraded(text) if text.contains("broke")));
 }
 
 /// What a receiver says is read away, so that it never blocks.
