@@ -31,8 +31,9 @@ fn the_leader_is_killed_under_load() {
     assert_outages(&kafka.records(&topic), &[succession]);
 }
 
-/// K1. `CIM_KAFKA_LOOP_SECONDS` changes the ten minutes. The victim leads the events of the pod, of which ten come with every
-/// tenth of a second, and a third of the partitions of logs: these have turns of 256 lines, whose pauses would hide an outage.
+/// K1. `CIM_KAFKA_LOOP_SECONDS` changes the ten minutes. In the first half the victim leads one partition of logs after the other,
+/// so that it is each broker. In the second half it leads the events of the pod, of which ten come with every tenth of a second, and
+/// the outage is timed: logs have turns of 256 lines, whose pauses would hide it.
 #[test]
 fn leaders_are_killed_in_a_loop() {
     if !has_time("a loop of broker kills takes ten minutes") {
@@ -44,15 +45,23 @@ fn leaders_are_killed_in_a_loop() {
     let plan = Plan { rate: 1_000, event_every: 10, ..Plan::default() };
     let rig = Rig::start_with(&kafka, plan, &kafka.bootstrap(), "");
     let (topic, partition) = stamped_events(&rig);
-    let end = Instant::now() + Duration::from_secs(seconds);
-    let mut successions = Vec::new();
-    while Instant::now() < end {
+    let (begun, mut round) = (Instant::now(), 0);
+    let (mut successions, mut victims) = (Vec::new(), BTreeSet::new());
+    while begun.elapsed() < Duration::from_secs(seconds) {
         // Every third one leaves cleanly: its partitions move while it still answers.
-        let cleanly = successions.len() % 3 == 2;
-        let (victim, succession) = Succession::of(&kafka, &topic, partition, |leader| {
-            if cleanly { kafka.broker(leader).stop() } else { kafka.broker(leader).kill() }
-        });
-        successions.push(succession);
+        let end =
+            |broker| if round % 3 == 2 { kafka.broker(broker).stop() } else { kafka.broker(broker).kill() };
+        let victim = if begun.elapsed() < Duration::from_secs(seconds / 2) {
+            let victim = leader(&kafka, &rig.topics.logs, round % LOG_PARTITIONS);
+            end(victim);
+            victim
+        } else {
+            let (victim, succession) = Succession::of(&kafka, &topic, partition, end);
+            successions.push(succession);
+            victim
+        };
+        victims.insert(victim);
+        round += 1;
         rig.load.wait_for(1_000);
         kafka.broker(victim).restart();
         in_sync(&kafka, &rig.topics.logs);
@@ -61,8 +70,8 @@ fn leaders_are_killed_in_a_loop() {
     let outcome = rig.patience(Duration::from_secs(120)).finish();
     let (found, duplicates) = (outcome.logs.found + outcome.events.found, outcome.duplicates());
     eprintln!(
-        "{} leaders killed or stopped, {found} records, 0 lost, 0 out of order, {duplicates} marked duplicates",
-        successions.len()
+        "{round} leaders of {} brokers killed or stopped, {found} records, 0 lost, 0 out of order, {duplicates} marked duplicates",
+        victims.len()
     );
     assert_outages(&kafka.records(&topic), &successions);
 }

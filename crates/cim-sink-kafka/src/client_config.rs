@@ -106,13 +106,13 @@ impl Recipe {
         for (key, value) in CONSUMER {
             config.set(*key, *value);
         }
-        let (longest_answer, _) = LONGEST_ANSWER;
+        let (longest_answer, enough) = LONGEST_ANSWER;
         // Meant for a producer, whose answers are short.
         if config
             .get(longest_answer)
             .is_some_and(|bytes| bytes.parse().is_ok_and(|n: u64| n < SHORTEST_FETCH))
         {
-            config.remove(longest_answer);
+            config.set(longest_answer, enough);
         }
         config.set("group.id", group).set("group.instance.id", instance);
         self.with_secrets(config)
@@ -325,9 +325,9 @@ mod tests {
         // The last two: one byte less than a fetch needs, and just what it needs.
         let cases = [
             (None, "8388608", "100000000"),
-            (Some(1_000), "1000", "100000000"),
+            (Some(1_000), "1000", "8388608"),
             (Some(200_000_000), "200000000", "200000000"),
-            (Some(4_194_815), "4194815", "100000000"),
+            (Some(4_194_815), "4194815", "8388608"),
             (Some(4_194_816), "4194816", "4194816"),
         ];
         for (asked, of_producer, of_consumer) in cases {

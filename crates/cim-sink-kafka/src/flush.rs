@@ -3,19 +3,18 @@
 //! A client without linger sends the first records of a batch before the last ones have entered. Those wait for the answer then,
 //! and while they wait the library looks at its connection without a pause: half a processor for a steady stream. So it lingers,
 //! and is told after each batch that nothing more comes, which costs no time (ADR 0021). Left out: what enters the client
-//! (`sink`). Invariants: the thread keeps no client alive for longer than [`FLUSH`]; without it records wait for the linger.
+//! (`sink`). Invariants: the thread keeps no client alive for longer than [`FLUSH_MS`]; without it records wait for the linger.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
-use std::time::Duration;
 
 use rdkafka::bindings::rd_kafka_flush;
 use rdkafka::producer::Producer as _;
 
 use crate::reports::Client;
 
-/// How long the client sends without lingering. Its threads are awake long before, and the records of the next batch are to
+/// How long the client sends without lingering, in milliseconds. Its threads are awake long before, and the records of the next batch are to
 /// linger again.
-const FLUSH: Duration = Duration::from_millis(1);
+const FLUSH_MS: i32 = 1;
 
 /// What the thread is to do next.
 #[derive(Default)]
@@ -82,13 +81,12 @@ pub(crate) fn start(flusher: &Arc<Flusher>, sink: &str) {
     }
 }
 
-/// Returns once the client holds nothing, or after [`FLUSH`].
+/// Returns once the client holds nothing, or after [`FLUSH_MS`].
 #[allow(
     unsafe_code,
     reason = "the wrapper of the library flushes for no time at all, and takes reports meanwhile"
 )]
 fn flush(client: &Client) {
-    let milliseconds = i32::try_from(FLUSH.as_millis()).unwrap_or(1);
     // SAFETY: the client outlives the call, which any thread may make. What it returns, whether anything is left, does not matter.
-    let _ = unsafe { rd_kafka_flush(client.client().native_ptr(), milliseconds) };
+    let _ = unsafe { rd_kafka_flush(client.client().native_ptr(), FLUSH_MS) };
 }

@@ -89,22 +89,20 @@ fn make(shared: &Arc<Shared>, recipe: &mut Recipe) -> Result<Arc<Client>, String
 }
 
 /// A client sends nothing before it has a number, for which it asks with its start, when no broker is connected yet, then after
-/// [`NUMBER_TIME`], and with each answer about topics: so it is made to ask for those. What they say is not needed.
-fn hasten(shared: &Shared, client: &Client) {
-    let topic = shared.lane(Class::Log).topic.name();
-    if let Err(error) = client.client().fetch_metadata(Some(topic), WARY_SLICE) {
-        tracing::debug!(sink = %shared.name, %error, "the cluster has not told of its topics yet");
-    }
+/// [`NUMBER_TIME`], and with each answer about topics: so it is made to ask for those. What they say is not needed. Returns whether
+/// there was an answer.
+fn hasten(shared: &Shared, client: &Client) -> bool {
+    client.client().fetch_metadata(Some(shared.lane(Class::Log).topic.name()), WARY_SLICE).is_ok()
 }
 
 /// Serves the client until it has to end.
 fn serve(shared: &Shared, client: &Client, recipe: &mut Recipe, wary: bool) -> End {
     let begun = Instant::now();
-    let (mut looked, mut ask_at) = (begun, WARY_SLICE);
+    let (mut looked, mut ask_at, mut asks) = (begun, WARY_SLICE, wary);
     loop {
-        if wary && ask_at < NUMBER_TIME && begun.elapsed() >= ask_at {
+        if asks && begun.elapsed() >= ask_at {
             ask_at *= 2;
-            hasten(shared, client);
+            asks = !hasten(shared, client) && ask_at < NUMBER_TIME;
         }
         client.poll(match shared.held() {
             _ if wary && begun.elapsed() < WARY_TIME => WARY_SLICE,

@@ -43,8 +43,7 @@ impl Reports {
     /// Why a record was given back or not taken with that code: a client that cannot go on says so of its records, and why
     /// of itself.
     pub(crate) fn cause(&self, code: RDKafkaErrorCode) -> RDKafkaErrorCode {
-        let fatal = self.fatal();
-        fatal.filter(|fatal| error_table::explains_more(*fatal, code)).unwrap_or(code)
+        explained(code, self.fatal())
     }
 
     /// Why the client cannot go on, when it cannot.
@@ -55,11 +54,15 @@ impl Reports {
 
     /// A client that cannot go on is offered nothing more: who has a record for it waits for the next one, instead of being told
     /// that this one takes none, and pausing for that. Only before the report of what failed, which brings such offers.
-    fn leave_when_fatal(&self) {
-        if self.fatal().is_some() && matches!(*self.shared.slot().borrow(), Slot::Live(_)) {
+    fn leave(&self) {
+        if self.shared.is_live() {
             self.shared.put(Slot::Vacant);
         }
     }
+}
+
+fn explained(code: RDKafkaErrorCode, fatal: Option<RDKafkaErrorCode>) -> RDKafkaErrorCode {
+    fatal.filter(|fatal| error_table::explains_more(*fatal, code)).unwrap_or(code)
 }
 
 /// What the client hands back with a report: class and number of a record in one word.
@@ -83,8 +86,11 @@ impl ProducerContext for Reports {
         let cause = result.as_ref().err().map(|(error, message)| {
             let code = code(error);
             self.shared.failed(class, code, may_be_stored(message));
-            self.leave_when_fatal();
-            self.cause(code)
+            let fatal = self.fatal();
+            if fatal.is_some() {
+                self.leave();
+            }
+            explained(code, fatal)
         });
         self.shared.lane(class).ledger().report(seq, cause);
     }

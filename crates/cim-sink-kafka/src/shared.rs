@@ -143,6 +143,11 @@ impl Shared {
         self.slot.subscribe()
     }
 
+    /// Whether a client may take records now.
+    pub(crate) fn is_live(&self) -> bool {
+        matches!(*self.slot.borrow(), Slot::Live(_))
+    }
+
     /// Fills the slot, or empties it. When this returns, the client that was there takes nothing any more.
     pub(crate) fn put(&self, slot: Slot) {
         let life = if let Slot::Live(live) = &slot { live.life } else { 0 };

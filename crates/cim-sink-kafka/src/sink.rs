@@ -31,7 +31,7 @@ use crate::topic::{ANSWER_TIME, Topic};
 
 /// A full client frees room as acknowledgements come; it does not say when.
 const ROOM_PAUSE: Duration = Duration::from_millis(2);
-/// Bytes of the encoded value that are kept for the next batch, so that one long record does not cost its memory for good.
+/// Bytes of an encoded value that are kept for the next batch: a long one does not cost its memory for good.
 const KEPT_BYTES: usize = 64 << 10;
 /// Time for the client to end when the sink is closed.
 const CLOSE_TIME: Duration = Duration::from_millis(1_500);
@@ -195,6 +195,7 @@ impl KafkaSink {
             match self.send(record, &lane.topic, &press.value, live, partition) {
                 Ok(()) => break,
                 Err(RDKafkaErrorCode::QueueFull) => {
+                    self.shared.flusher.flush(&live.client);
                     delivery.hope(quiet.get_or_insert_with(|| delivery.quiet()))?;
                     tokio::time::sleep(ROOM_PAUSE).await;
                     waited = true;
@@ -242,8 +243,7 @@ impl KafkaSink {
         if let Some(headers) = &self.headers {
             message.headers = Some(headers.of(meta, record.received_headers()));
         }
-        let sent = || live.client.send(message).map_err(|(error, _)| error);
-        match self.shared.while_open(live.life, sent) {
+        match self.shared.while_open(live.life, || live.client.send(message).map_err(|(error, _)| error)) {
             Some(Ok(())) => Ok(()),
             Some(Err(KafkaError::MessageProduction(code))) => Err(code),
             Some(Err(_)) => Err(RDKafkaErrorCode::InvalidArgument),

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use cim_sink_kafka::{ReadBack, ReadBackError, read_back};
+use cim_testkit::skipped;
 use rdkafka::config::ClientConfig;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer as _};
@@ -70,15 +71,19 @@ fn records_that_the_topic_drops_before_they_were_read_are_an_error() {
 }
 
 /// By kcat, whose headers may be any bytes; those of our library are text.
-fn produce_with_headers(servers: &str, headers: &[&[u8]]) {
+fn produce_with_headers(servers: &str, headers: &[&[u8]]) -> bool {
     let mut kcat = Command::new("kcat");
     kcat.args(["-P", "-q", "-b", servers, "-t", TOPIC, "-p", "0"]);
     for header in headers {
         kcat.arg("-H").arg(OsStr::from_bytes(header));
     }
-    let mut kcat = kcat.stdin(Stdio::piped()).spawn().unwrap();
+    let Ok(mut kcat) = kcat.stdin(Stdio::piped()).spawn() else {
+        skipped("no kcat, which writes headers of any bytes");
+        return false;
+    };
     kcat.stdin.take().unwrap().write_all(b"value").unwrap();
     assert!(kcat.wait().unwrap().success());
+    true
 }
 
 /// The library panics over such a name.
@@ -87,8 +92,10 @@ fn a_header_whose_name_is_no_text_is_passed_over() {
     let mock = MockCluster::new(1).unwrap();
     mock.create_topic(TOPIC, 1, 1).unwrap();
     let servers = mock.bootstrap_servers();
-    produce_with_headers(&servers, &[b"\xff\xfe=1"]);
-    produce_with_headers(
+    if !produce_with_headers(&servers, &[b"\xff\xfe=1"]) {
+        return;
+    }
+    let _ = produce_with_headers(
         &servers,
         &[b"\xff=1", b"cim-epoch=abc", b"cim-\xc3=2", b"cim-seq=7", b"cim-id=ns1/pod-1", b"cim-seq=8"],
     );

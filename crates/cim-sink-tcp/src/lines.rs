@@ -42,11 +42,13 @@ pub(crate) async fn send<R>(
             let what = format!("the connection to {peer} broke");
             let error = DeliveryError::new(DeliveryErrorKind::Unavailable, what).with_source(error);
             let error = error.only((first..batch.len()).collect());
-            return Err(if wire.is_news() { lane.broken(error) } else { error });
+            return Err(if wire.first_to_tell() { lane.broken(error) } else { error });
         }
     }
     flight.landed();
-    lane.delivered();
+    if !wire.is_broken() {
+        lane.delivered();
+    }
     Ok(())
 }
 

@@ -94,7 +94,7 @@ impl Wire {
     }
 
     /// Whether nobody has told yet that it broke; the caller does. Who broke it off need not have lost anything, nor know of a loss.
-    pub(crate) fn is_news(&self) -> bool {
+    pub(crate) fn first_to_tell(&self) -> bool {
         !self.told.swap(true, Memory::AcqRel)
     }
 
