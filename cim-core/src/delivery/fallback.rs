@@ -9,10 +9,11 @@ use super::decision::{Decision, decide};
 use super::feed::{Feed, Next};
 use super::inline::in_runtime;
 use super::outlet::Outlet;
-use super::resolve::{Run, describe};
+use super::resolve::Run;
 use super::span::Selection;
 use super::worker::{Phase, Worker};
 use crate::books::DropReason;
+use crate::chain;
 use crate::contract::{Durability, Health};
 use crate::settings::FallbackMode;
 
@@ -160,7 +161,7 @@ impl Worker {
                 return;
             }
             let Some((error, open)) = attempt.failed else { continue };
-            let (kind, text) = (error.kind().as_str(), describe(&error));
+            let (kind, text) = (error.kind().as_str(), chain(&error));
             match decide(&error, group.len() == 1, 1, 0.0) {
                 Decision::Split => run.split(&open),
                 // The sink itself gets it later.

@@ -12,7 +12,7 @@ use super::decision::{Decision, decide};
 use super::outlet::Attempt;
 use super::span::Span;
 use super::worker::{Phase, Worker};
-use crate::contract::DeliveryError;
+use crate::chain;
 use crate::deadletter::{DeadLetters, Letter, Origin};
 use crate::queue::Settlement;
 use crate::settings::FallbackMode;
@@ -85,7 +85,7 @@ impl Worker {
             return;
         }
         let Some((error, open)) = attempt.failed else { return self.recovered() };
-        let text = describe(&error);
+        let text = chain(&error);
         let (attempts, _) = self.condition.failed(error.kind(), &text);
         match decide(&error, alone, attempts, chance()) {
             Decision::Retry(pause) => self.put_off(run, open, DeliveryState::Retrying, pause).await,
@@ -221,11 +221,6 @@ impl Worker {
     pub(super) async fn wait(&self, pause: Duration) -> bool {
         self.before(Phase::Landing, tokio::time::sleep(pause)).await.is_some()
     }
-}
-
-/// The error with its causes, on one line.
-pub(super) fn describe(error: &DeliveryError) -> String {
-    crate::chain(error)
 }
 
 /// A number in 0..=1 that differs between processes and calls: good enough to spread retries.

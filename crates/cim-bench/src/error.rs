@@ -69,13 +69,6 @@ impl BenchError {
     /// The error and its causes on one line, for people.
     #[must_use]
     pub fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
-            cause = error.source();
-        }
-        text
+        cim_core::chain(self)
     }
 }
