@@ -18,7 +18,8 @@ const TEST_SUPPORT: [&str; 2] = ["cim-testkit", "cim-services"];
 const ASSEMBLIES: [&str; 4] = ["cim-bin", "cim-program", "cim-tests", "cim-bench"];
 /// The files that call what has no safe wrapper, each for one thing: what a broker may have of a record, a client that is to
 /// send at once, bytes not yet confirmed, memory given back, a vector unit.
-const UNSAFE: [&str; 5] = [
+const UNSAFE: [&str; 6] = [
+    "crates/cim-sink-kafka/src/destination.rs",
     "crates/cim-sink-kafka/src/flush.rs",
     "crates/cim-sink-kafka/src/stored.rs",
     "crates/cim-sink-tcp/src/send_queue.rs",
@@ -114,7 +115,7 @@ fn features_are_decided_in_one_file() {
 }
 
 #[test]
-fn every_crate_keeps_to_the_lints_and_unsafe_code_stands_in_three_files() {
+fn every_crate_keeps_to_the_lints_and_unsafe_code_stands_in_known_files() {
     let metadata = MetadataCommand::new().no_deps().exec().unwrap();
     let root = std::fs::read_to_string(metadata.workspace_root.join("Cargo.toml")).unwrap();
     assert!(root.contains("unsafe_code = \"deny\""), "the lints of the workspace allow unsafe code");

@@ -13,6 +13,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use cim_core::clock;
 use cim_services::{Kafka, Record};
 use cim_tests::invariants::drain;
 use cim_tests::load::Plan;
@@ -173,12 +174,16 @@ fn an_idle_program_sleeps() {
 #[test]
 fn records_are_numbered_spread_over_partitions_and_read_alike_by_another_client() {
     let Some(kafka) = Kafka::shared() else { return };
+    let begin = clock::now_ms().cast_signed();
     let rig = Rig::start(kafka);
     rig.load.wait_for(5_000);
     let topics = rig.topics.clone();
     let outcome = rig.finish();
     assert_eq!(outcome.duplicates(), 0);
     let records = kafka.records(&topics.logs);
+    let strange =
+        records.iter().find(|record| !(begin..=clock::now_ms().cast_signed()).contains(&record.time));
+    assert_eq!(strange, None, "a time that was not during the test, from {begin}");
     let per_partition = |partition| records.iter().filter(|record| record.partition == partition).count();
     let even = records.len() / LOG_PARTITIONS;
     for partition in 0..LOG_PARTITIONS {

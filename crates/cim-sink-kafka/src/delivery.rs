@@ -9,15 +9,18 @@ use std::time::{Duration, Instant};
 
 use cim_core::{DeliveryError, DeliveryErrorKind};
 use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::producer::Producer as _;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::error_table;
 use crate::ledger::Fate;
-use crate::shared::{Lane, Shared};
+use crate::shared::{Lane, Live, Shared};
+use crate::topic::Topic;
 
 /// How often a wait looks at the connection.
 const TICK: Duration = Duration::from_millis(250);
+
 /// A delivery under way. Dropped before its end, it leaves what it gave to the client to the next one.
 pub(crate) struct Delivery<'s> {
     shared: &'s Shared,
@@ -198,6 +201,13 @@ impl Drop for Delivery<'_> {
             self.lane.ledger().desert(self.call);
         }
     }
+}
+
+/// The client takes no records for that topic, for a reason that a later one may not have.
+pub(crate) fn not_taken(live: &Live, topic: &Topic, code: RDKafkaErrorCode) -> DeliveryError {
+    let code = live.client.context().cause(code);
+    topic.doubt();
+    DeliveryError::new(error_table::kind(code), format!("the client takes no records: {code}"))
 }
 
 pub(crate) fn failure(code: RDKafkaErrorCode) -> DeliveryError {

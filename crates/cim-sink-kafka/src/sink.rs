@@ -11,14 +11,13 @@ use cim_core::{
     Batch, Class, CloseError, Component, DeliveryError, DeliveryErrorKind, Durability, Event, EventSink,
     Health, LogRecord, LogSink, Ordering, SinkContext, SinkProfile, async_trait,
 };
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::{BaseRecord, Producer as _};
+use rdkafka::error::RDKafkaErrorCode;
 use tokio::time::timeout;
 
 use crate::client_config::Recipe;
-use crate::delivery::{Delivery, closed, failure, unavailable};
+use crate::delivery::{Delivery, closed, failure, not_taken, unavailable};
+use crate::destination::{Destination, Outbound};
 use crate::entering::Entering;
-use crate::error_table;
 use crate::headers::Headers;
 use crate::keeper;
 use crate::openings::Entry;
@@ -27,7 +26,7 @@ use crate::partition::{self, Key, Partitioning};
 use crate::reports::ticket;
 use crate::settings::KafkaSettings;
 use crate::shared::{End, Lane, Live, Press, Shared, Slot};
-use crate::topic::{ANSWER_TIME, Topic};
+use crate::topic::ANSWER_TIME;
 
 /// A full client frees room as acknowledgements come; it does not say when.
 const ROOM_PAUSE: Duration = Duration::from_millis(2);
@@ -144,9 +143,10 @@ impl KafkaSink {
         press.openings.under((live.life, topic.doubts()));
         let records = || new.iter().filter_map(|position| batch.records().get(*position));
         let numbers = records().map(|record| record.meta().seq).collect();
+        let to = Destination::new(&live, topic.name()).map_err(|code| not_taken(&live, topic, code))?;
         let mut entering = Entering::begin(delivery.lane, delivery.call, numbers);
         for (position, record) in new.iter().zip(records()) {
-            match self.give(record, delivery, press, &live, partitions).await? {
+            match self.give(record, delivery, press, &to, partitions).await? {
                 Given::Taken => entering.given(),
                 Given::TooLarge => {
                     entering.refused();
@@ -166,7 +166,7 @@ impl KafkaSink {
         record: &R,
         delivery: &Delivery<'_>,
         press: &mut Press,
-        live: &Live,
+        to: &Destination<'_>,
         partitions: i32,
     ) -> Result<Given, DeliveryError> {
         let (lane, seq) = (delivery.lane, record.meta().seq);
@@ -179,7 +179,7 @@ impl KafkaSink {
                 Entry::Open => break,
                 Entry::Alone => break first = true,
                 Entry::Wait(seq) => {
-                    self.shared.flusher.flush(&live.client);
+                    self.shared.flusher.flush(&to.live.client);
                     delivery.reported(seq).await?;
                     waited = true;
                 }
@@ -192,22 +192,17 @@ impl KafkaSink {
                 // Records before this one may have been given back meanwhile.
                 delivery.check_order()?;
             }
-            match self.send(record, &lane.topic, &press.value, live, partition) {
+            match self.send(record, &press.value, partition, to) {
                 Ok(()) => break,
                 Err(RDKafkaErrorCode::QueueFull) => {
-                    self.shared.flusher.flush(&live.client);
+                    self.shared.flusher.flush(&to.live.client);
                     delivery.hope(quiet.get_or_insert_with(|| delivery.quiet()))?;
                     tokio::time::sleep(ROOM_PAUSE).await;
                     waited = true;
                 }
                 Err(RDKafkaErrorCode::MessageSizeTooLarge) => return Ok(Given::TooLarge),
                 Err(RDKafkaErrorCode::PurgeQueue) => return Err(replaced()),
-                Err(code) => {
-                    let code = live.client.context().cause(code);
-                    lane.topic.doubt();
-                    let what = format!("the client takes no records: {code}");
-                    return Err(DeliveryError::new(error_table::kind(code), what));
-                }
+                Err(code) => return Err(not_taken(to.live, &lane.topic, code)),
             }
         }
         if first {
@@ -230,26 +225,22 @@ impl KafkaSink {
     fn send<R: Outgoing>(
         &self,
         record: &R,
-        topic: &Topic,
         value: &[u8],
-        live: &Live,
         partition: i32,
+        to: &Destination<'_>,
     ) -> Result<(), RDKafkaErrorCode> {
         let meta = record.meta();
-        let mut message = BaseRecord::with_opaque_to(topic.name(), ticket(R::CLASS, meta.seq))
-            .payload(value)
-            .partition(partition);
-        message.key = record.key(&self.encoders).map(Key::text);
-        if let Some(headers) = &self.headers {
-            message.headers = Some(headers.of(meta, record.received_headers()));
-        }
-        match self.shared.while_open(live.life, || live.client.send(message).map_err(|(error, _)| error)) {
-            Some(Ok(())) => Ok(()),
-            Some(Err(KafkaError::MessageProduction(code))) => Err(code),
-            Some(Err(_)) => Err(RDKafkaErrorCode::InvalidArgument),
-            // What the client would have done with it.
-            None => Err(RDKafkaErrorCode::PurgeQueue),
-        }
+        let outbound = Outbound {
+            partition,
+            key: record.key(&self.encoders).map(Key::text),
+            value,
+            headers: self.headers.as_ref().map(|headers| headers.of(meta, record.received_headers())),
+            ticket: ticket(R::CLASS, meta.seq),
+        };
+        // What the client would have done with it, if it takes no more.
+        self.shared
+            .while_open(to.live.life, || to.send(outbound))
+            .unwrap_or(Err(RDKafkaErrorCode::PurgeQueue))
     }
 
     /// The client, made if there is none.
