@@ -59,3 +59,33 @@ pub fn unexplained(records: &[Record], kills: &[Range<usize>]) -> Vec<usize> {
     });
     beyond.collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(numbers: &[usize], kills: &[Range<usize>]) -> Vec<usize> {
+        let record = |number: &usize| Record {
+            partition: 0,
+            offset: 0,
+            time: 0,
+            key: None,
+            value: None,
+            headers: vec![("cim-seq".to_owned(), number.to_string())],
+        };
+        unexplained(&numbers.iter().map(record).collect::<Vec<_>>(), kills)
+    }
+
+    #[test]
+    fn a_kill_explains_one_copy_of_what_was_not_settled_and_nothing_else() {
+        assert!(found(&[1, 2, 3, 2, 3, 4], std::slice::from_ref(&(2..4))).is_empty());
+        assert_eq!(found(&[1, 2, 3, 1, 2, 3, 4, 3, 4], std::slice::from_ref(&(2..4))), [1, 3, 4]);
+        assert_eq!(found(&[3, 3, 3, 3], &[2..4, 3..9]), [3]);
+    }
+
+    #[test]
+    fn what_lies_a_window_behind_the_settled_was_not_on_its_way() {
+        let (last, beyond) = (WINDOW + 1, WINDOW + 2);
+        assert_eq!(found(&[last, last, beyond, beyond], std::slice::from_ref(&(2..3 * WINDOW))), [beyond]);
+    }
+}

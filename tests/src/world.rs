@@ -4,6 +4,7 @@
 //! Owns what stands around the program, and what the application says all its life. Left out: what a test does to it. Invariant:
 //! everything that is said is numbered, so that [`World::assert_clean`] knows of every record where it has to be.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -19,7 +20,7 @@ use crate::check::Findings;
 use crate::client::{Client, Heard};
 use crate::cluster::{Berth, PATIENCE, POD};
 use crate::load::{Plan, Published};
-use crate::{Daemon, verdict};
+use crate::{Daemon, repeats, verdict};
 
 /// Where subscriptions are.
 pub const SUBSCRIPTIONS: &str = "/api/v1/_operations/event/subscriptions";
@@ -120,6 +121,15 @@ impl<'w> World<'w> {
         });
     }
 
+    /// Kills the program and starts it again. The numbers of logs and of events that it had not settled.
+    pub fn kill_and_restart(&mut self) -> [Range<usize>; 2] {
+        let pods = self.daemon.home().join("opt/logs/.cim");
+        let spool = pods.join(format!("{}_{POD}", self.berth.namespace.name()));
+        let unsettled = repeats::kill(&mut self.daemon, &spool);
+        self.daemon.start_again();
+        unsettled
+    }
+
     /// What the config server reads.
     fn committed(&self) -> Option<i64> {
         let key = format!("commit-config/{}/shop/v1/ms/{POD}", self.berth.namespace.name());
@@ -193,6 +203,17 @@ impl<'w> World<'w> {
         assert!(twice as f64 <= explained, "{twice} records are there twice, {explained} may be");
         verdict::assert_clean(&self.kafka.bootstrap(), "LOGS", logs.len());
         verdict::assert_clean(&self.kafka.bootstrap(), "EVENT", events.len());
+    }
+
+    /// Beyond what these kills may have found on its way, no more came again than the program has announced.
+    pub fn assert_repeats(&self, kills: &[[Range<usize>; 2]], announced: f64) {
+        let unexplained = |topic: &str, stream: usize| {
+            let kills: Vec<_> = kills.iter().map(|unsettled| unsettled[stream].clone()).collect();
+            repeats::unexplained(&self.kafka.records(topic), &kills)
+        };
+        let (logs, events) = (unexplained("LOGS", 0), unexplained("EVENT", 1));
+        let copies = (logs.len() + events.len()) as f64;
+        assert!(copies <= announced, "{logs:?} and {events:?} came again, {announced} may: {kills:?}");
     }
 }
 
