@@ -22,8 +22,9 @@ use crate::wire::Wire;
 
 /// Silence after which the kernel asks a connection whether it still exists, and how it goes on asking.
 const KEEP_ALIVE: (Duration, Duration, u32) = (Duration::from_secs(30), Duration::from_secs(10), 3);
-/// Bytes that are written in one call, and encoded while the receiver reads the ones before.
-const PIECE: usize = 256 << 10;
+/// Bytes that are written in one call: most batches whole. A receiver that has read everything sleeps while more is encoded, and
+/// to wake it costs as much as to copy a hundred kilobytes.
+const PIECE: usize = 1 << 20;
 /// A segment of up to so many bytes is confirmed as soon as it is read.
 const PROMPT: usize = 480;
 /// Bytes of the segment that ends a longer write.
