@@ -286,9 +286,15 @@ async fn sinks_that_take_turns_under_load_get_every_record_once_and_in_order() {
         assert!(lines.is_sorted(), "out of order: {lines:?}");
         assert!(lines.len() > 100, "no turns: {}", lines.len());
     }
-    let mut all = seen.concat();
-    all.sort_unstable();
-    assert_eq!(all, (0..2000).collect::<Vec<_>>());
+    let mut owners: Vec<(usize, usize)> = seen
+        .iter()
+        .enumerate()
+        .flat_map(|(sink, lines)| lines.iter().map(move |line| (*line, sink)))
+        .collect();
+    owners.sort_unstable();
+    assert!(owners.iter().map(|(line, _)| *line).eq(0..2000), "not every line once");
+    let changes = owners.windows(2).filter(|pair| pair[0].1 != pair[1].1).count();
+    assert_eq!(changes, 8, "each switch is one cut");
 }
 
 #[tokio::test]

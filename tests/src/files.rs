@@ -66,6 +66,8 @@ pub struct Division {
     pub in_both: usize,
     /// Lowest and highest of these.
     pub shared: Option<(usize, usize)>,
+    /// The highest number that is missing in the midst of the files: the topic has it alone.
+    pub last_hole: Option<usize>,
 }
 
 impl Division {
@@ -88,6 +90,7 @@ impl Division {
         let in_files: BTreeSet<usize> = files.iter().copied().flatten().copied().collect();
         topic.lost.retain(|number| !in_files.contains(number));
         assert_eq!(topic.faults(), None);
+        let mut last_hole = None;
         for run in files.iter().filter(|run| !run.is_empty()) {
             assert!(
                 run.is_sorted_by(|one, next| one < next),
@@ -95,11 +98,22 @@ impl Division {
             );
             let whole = (run[run.len() - 1] - run[0]) / step + 1;
             let holes = whole - run.len();
+            let behind_holes = run.windows(2).filter(|pair| pair[1] - pair[0] > step).map(|pair| pair[1]);
+            last_hole = last_hole.max(behind_holes.map(|next| next - step).next_back());
             // What the broker had acknowledged of its window stays with it when the files take over.
             assert!(holes <= WINDOW, "{holes} of {whole} lines are missing in the midst of the files");
         }
         let both: Vec<usize> = topic.numbers.intersection(&in_files).copied().collect();
         let shared = both.first().copied().zip(both.last().copied());
-        Self { in_topic: topic.numbers, in_files, in_both: both.len(), shared }
+        Self { in_topic: topic.numbers, in_files, in_both: both.len(), shared, last_hole }
+    }
+
+    /// The broker has answered nothing since the line of that number was published: while the files took over, all of it went there.
+    pub fn assert_no_hole_from(&self, number: usize) {
+        assert!(
+            self.last_hole.is_none_or(|hole| hole < number),
+            "line {:?} is missing in the midst of the files, and the broker was gone from {number} on",
+            self.last_hole
+        );
     }
 }

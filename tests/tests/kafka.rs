@@ -184,6 +184,9 @@ fn records_are_numbered_spread_over_partitions_and_read_alike_by_another_client(
     let strange =
         records.iter().find(|record| !(begin..=clock::now_ms().cast_signed()).contains(&record.time));
     assert_eq!(strange, None, "a time that was not during the test, from {begin}");
+    let times = || records.iter().map(|record| record.time);
+    let span = times().max().unwrap() - times().min().unwrap();
+    assert!(span > 1_000, "5,000 lines take 2.5 s to come, and their times lie {span} ms apart");
     let per_partition = |partition| records.iter().filter(|record| record.partition == partition).count();
     let even = records.len() / LOG_PARTITIONS;
     for partition in 0..LOG_PARTITIONS {

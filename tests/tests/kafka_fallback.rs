@@ -94,6 +94,7 @@ fn a_final_fallback_takes_over_and_gives_back_in_order() {
     let daemon = Daemon::start(&with_fallback(&kafka, &topics, "final"));
     let rig = Rig::over(&kafka, daemon, topics, Plan::default()).with_descriptors(FILES);
     kafka.broker(0).kill();
+    let at_kill = rig.load.lines();
     cim_services::until("the fallback", Duration::from_secs(30), || to_fallback(&rig.daemon, "logs") > 4_000);
     let told = || rig.daemon.get("/statusz").unwrap().contains("\"state\": \"fallback\"");
     cim_services::until("the status page to tell of it", cim_tests::PATIENCE, told);
@@ -107,6 +108,7 @@ fn a_final_fallback_takes_over_and_gives_back_in_order() {
     assert_eq!(shelf(&settled.daemon).lines(), got, "the files got more after the return");
     for (route, division) in [("logs", &logs), ("events", &events)] {
         assert!(!division.in_files.is_empty(), "no {route} in the files");
+        division.assert_no_hole_from(at_kill);
         assert_eq!(to_fallback(&settled.daemon, route), division.in_files.len(), "{route}");
         let delivered = books(&settled.daemon, "delivered_total", route, "broker");
         let by_broker = delivered - division.in_files.len();
@@ -158,6 +160,7 @@ fn switched(kafka: &Kafka, fail: impl Fn(&Broker), heal: impl Fn(&Broker)) {
     let daemon = Daemon::start(&settings(&kafka.bootstrap(), &topics, DISK));
     let rig = Rig::over(kafka, daemon, topics, Plan::default()).with_descriptors(FILES);
     fail(kafka.broker(0));
+    let at_fault = rig.load.lines();
     rig.load.wait_for(10_000);
     let held = books(&rig.daemon, "held", "logs", "broker");
     assert!(held > 5_000, "only {held} lines wait for the broker");
@@ -179,6 +182,7 @@ fn switched(kafka: &Kafka, fail: impl Fn(&Broker), heal: impl Fn(&Broker)) {
     let daemon = &settled.daemon;
     let [logs, events] = divisions(&settled);
     assert_eq!(events.in_files.len(), 0);
+    logs.assert_no_hole_from(at_fault);
     let (by_disk, by_broker) = (
         books(daemon, "delivered_total", "logs", "disk"),
         books(daemon, "delivered_total", "logs", "broker"),

@@ -126,7 +126,7 @@ fn a_disk_that_fills_while_the_broker_is_dead_sheds_logs_and_counts_them() {
     let mut outcome = settled.read();
     let lost = std::mem::take(&mut outcome.logs.lost).len();
     assert!(shed > 10_000, "the disk was not full: {shed} shed");
-    // Four batches were with the client when they were given up; it may have delivered them all the same.
+    // Five batches were with the client when they were given up; it may have delivered them all the same.
     let arrived = shed.checked_sub(lost).expect("more lines are missing than were counted as shed");
     assert!(arrived <= WINDOW, "{shed} lines were counted as shed, {lost} are missing");
     assert!(settled.daemon.metric("cim_records_dropped_total{route=\"events\"") < 0.5);

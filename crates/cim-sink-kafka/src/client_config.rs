@@ -321,6 +321,21 @@ mod tests {
     }
 
     #[test]
+    fn the_spool_decides_and_the_client_keeps_order() {
+        let native = recipe(serde_json::json!({})).client_config().unwrap().create_native_config().unwrap();
+        for (key, value) in [
+            ("acks", "-1"),
+            ("enable.idempotence", "true"),
+            ("enable.gapless.guarantee", "true"),
+            ("message.timeout.ms", "0"),
+            ("max.in.flight", "5"),
+            ("queue.buffering.max.kbytes", "8192"),
+        ] {
+            assert_eq!(native.get(key).unwrap(), value, "{key}");
+        }
+    }
+
+    #[test]
     fn an_answer_is_as_long_as_the_user_says_and_any_client_can_be_made_with_it() {
         // The last two: one byte less than a fetch needs, and just what it needs.
         let cases = [

@@ -13,26 +13,31 @@ use rdkafka::bindings::{
     rd_kafka_topic_new, rd_kafka_topic_t, rd_kafka_vtype_t,
 };
 use rdkafka::error::RDKafkaErrorCode;
-use rdkafka::message::OwnedHeaders;
-use rdkafka::producer::Producer as _;
+use rdkafka::producer::{Producer as _, ProducerContext};
+use rdkafka::util::IntoOpaque as _;
 
+use crate::header_list::HeaderList;
+use crate::reports::Reports;
 use crate::shared::Live;
+
+/// What comes back with the report of a record: a word that owns nothing.
+type Ticket = <Reports as ProducerContext>::DeliveryOpaque;
 
 /// A record as the client takes it.
 pub(crate) struct Outbound<'r> {
     pub partition: i32,
     pub key: Option<&'r str>,
     pub value: &'r [u8],
-    pub headers: Option<OwnedHeaders>,
+    pub headers: Option<HeaderList>,
     /// Comes back with the report.
-    pub ticket: usize,
+    pub ticket: Ticket,
 }
 
 /// Where the records of a batch go.
 pub(crate) struct Destination<'c> {
     /// The client that found it.
     pub live: &'c Live,
-    topic: NonNull<rd_kafka_topic_t>,
+    topic: Found,
     /// The time that its records carry, milliseconds since the Unix epoch.
     time: i64,
 }
@@ -52,7 +57,7 @@ impl<'c> Destination<'c> {
             // SAFETY: reads what the call before left in this thread.
             return Err(unsafe { rd_kafka_last_error() }.into());
         };
-        Ok(Self { live, topic, time: i64::try_from(clock::now_ms()).unwrap_or_default() })
+        Ok(Self { live, topic: Found(topic), time: i64::try_from(clock::now_ms()).unwrap_or_default() })
     }
 
     /// Gives a record to the client. Never blocks; value and key are copied.
@@ -61,17 +66,15 @@ impl<'c> Destination<'c> {
     /// The client does not take it; nothing of it is kept then.
     pub(crate) fn send(&self, record: Outbound<'_>) -> Result<(), RDKafkaErrorCode> {
         let (key, key_len) = record.key.map_or((ptr::null(), 0), |key| (key.as_ptr(), key.len()));
-        // The wrapper shows a list of headers as a place in memory: that of the list.
-        let headers =
-            record.headers.as_ref().map_or(ptr::null(), |headers| ptr::from_ref(headers.as_borrowed()));
+        let headers = record.headers.as_ref().map_or(ptr::null_mut(), HeaderList::place);
         // SAFETY: client and topic live; after each word that says what follows comes a value of the type that the library reads
-        // there (rdkafka.h, `rd_kafka_vtype_t`); key and value are read during the call only; the headers are a list that nobody else
-        // holds, which belongs to the client if it takes the record and to the caller if not.
+        // there (rdkafka.h, `rd_kafka_vtype_t`); key and value are read during the call only; the list of headers is nobody
+        // else's, and the client's only if it takes the record; the ticket is made as the wrapper reads it.
         let refused = unsafe {
             rd_kafka_producev(
                 self.live.client.client().native_ptr(),
                 rd_kafka_vtype_t::RD_KAFKA_VTYPE_RKT,
-                self.topic.as_ptr(),
+                self.topic.0.as_ptr(),
                 rd_kafka_vtype_t::RD_KAFKA_VTYPE_PARTITION,
                 record.partition,
                 rd_kafka_vtype_t::RD_KAFKA_VTYPE_MSGFLAGS,
@@ -83,7 +86,7 @@ impl<'c> Destination<'c> {
                 key.cast::<c_void>(),
                 key_len,
                 rd_kafka_vtype_t::RD_KAFKA_VTYPE_OPAQUE,
-                ptr::without_provenance::<c_void>(record.ticket),
+                record.ticket.into_ptr(),
                 rd_kafka_vtype_t::RD_KAFKA_VTYPE_TIMESTAMP,
                 self.time,
                 rd_kafka_vtype_t::RD_KAFKA_VTYPE_HEADERS,
@@ -94,23 +97,25 @@ impl<'c> Destination<'c> {
         if refused != rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
             return Err(refused.into());
         }
-        // The client's now.
-        std::mem::forget(record.headers);
+        record.headers.into_iter().for_each(HeaderList::left_to_client);
         Ok(())
     }
 }
 
+/// What the client has found under the name of a topic.
+struct Found(NonNull<rd_kafka_topic_t>);
+
 #[allow(unsafe_code, reason = "what was found has to be given back")]
-impl Drop for Destination<'_> {
+impl Drop for Found {
     fn drop(&mut self) {
-        // SAFETY: found in `new` and given back once; records under way keep the topic themselves.
-        unsafe { rd_kafka_topic_destroy(self.topic.as_ptr()) };
+        // SAFETY: found once and given back once, while the client lives; records under way keep the topic themselves.
+        unsafe { rd_kafka_topic_destroy(self.0.as_ptr()) };
     }
 }
 
 // SAFETY: any thread may use a topic of the library, also at the same time (rdkafka.h: the API is thread-safe).
 #[allow(unsafe_code, reason = "a delivery may go on in another thread while its records enter")]
-unsafe impl Send for Destination<'_> {}
+unsafe impl Send for Found {}
 // SAFETY: as above.
 #[allow(unsafe_code, reason = "as above")]
-unsafe impl Sync for Destination<'_> {}
+unsafe impl Sync for Found {}

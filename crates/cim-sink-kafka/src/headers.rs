@@ -12,7 +12,8 @@
 use std::sync::OnceLock;
 
 use cim_core::{Identity, Meta};
-use rdkafka::message::{Header, OwnedHeaders};
+
+use crate::header_list::HeaderList;
 
 /// Headers that carry a trace: W3C trace context and baggage, and both forms of B3.
 const TRACE: [&str; 9] = [
@@ -41,16 +42,16 @@ impl Headers {
     }
 
     /// The headers of a record that came with that header block.
-    pub(crate) fn of(&self, meta: &Meta, received: Option<&[u8]>) -> OwnedHeaders {
+    pub(crate) fn of(&self, meta: &Meta, received: Option<&[u8]>) -> HeaderList {
         let mut digits = [0; 20];
         let first = self.epoch.get_or_init(|| (meta.epoch, hex(meta.epoch)));
         let epoch = if first.0 == meta.epoch { first.1 } else { hex(meta.epoch) };
-        let headers = OwnedHeaders::new_with_capacity(3)
-            .insert(Header { key: "cim-epoch", value: Some(&epoch) })
-            .insert(Header { key: "cim-seq", value: Some(decimal(meta.seq, &mut digits)) })
-            .insert(Header { key: "cim-id", value: Some(&self.id) });
+        let headers = HeaderList::new(3)
+            .with("cim-epoch", &epoch)
+            .with("cim-seq", decimal(meta.seq, &mut digits))
+            .with("cim-id", self.id.as_bytes());
         let Some(block) = received else { return headers };
-        trace(block).fold(headers, |headers, (key, value)| headers.insert(Header { key, value: Some(value) }))
+        trace(block).fold(headers, |headers, (name, value)| headers.with(name, value))
     }
 }
 
@@ -93,12 +94,6 @@ fn trace(block: &[u8]) -> impl Iterator<Item = (&'static str, &[u8])> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rdkafka::message::Headers as _;
-
-    fn shown(headers: &OwnedHeaders) -> Vec<String> {
-        let text = |value: Option<&[u8]>| value.unwrap_or_default().escape_ascii().to_string();
-        headers.iter().map(|header| format!("{}={}", header.key, text(header.value))).collect()
-    }
 
     fn meta(seq: u64) -> Meta {
         Meta { seq, epoch: 0xabc, arrived_ms: 0, redelivered: false }
@@ -110,11 +105,11 @@ mod tests {
             Identity { namespace: "ns1".to_owned(), pod: "pod-1".to_owned(), ..Identity::default() };
         let headers = Headers::new(&identity);
         let own = ["cim-epoch=0000000000000abc", "cim-seq=18446744073709551615", "cim-id=ns1/pod-1"];
-        assert_eq!(shown(&headers.of(&meta(u64::MAX), None)), own);
-        assert_eq!(shown(&headers.of(&meta(0), None))[1], "cim-seq=0");
-        assert_eq!(shown(&headers.of(&meta(100), None))[1], "cim-seq=100");
+        assert_eq!(headers.of(&meta(u64::MAX), None).shown(), own);
+        assert_eq!(headers.of(&meta(0), None).shown()[1], "cim-seq=0");
+        assert_eq!(headers.of(&meta(100), None).shown()[1], "cim-seq=100");
         let other = Meta { epoch: u64::MAX - 5, ..meta(1) };
-        assert_eq!(shown(&headers.of(&other, None))[0], "cim-epoch=fffffffffffffffa");
+        assert_eq!(headers.of(&other, None).shown()[0], "cim-epoch=fffffffffffffffa");
     }
 
     #[test]
@@ -123,7 +118,7 @@ mod tests {
             b"NATS/1.0 100 status\r\nTraceParent: 00-ab-cd-01\r\ncim-seq: 5\r\nContent-Type:text/plain\r\n\
                       b3:1\r\nbaggage:  a=b, c=\xff \r\nno colon\r\n:\r\n\r\n";
         let headers = Headers::new(&Identity::default());
-        let all = shown(&headers.of(&meta(1), Some(block)));
+        let all = headers.of(&meta(1), Some(block)).shown();
         assert_eq!(all[3..], ["traceparent=00-ab-cd-01", "b3=1", "baggage=a=b, c=\\xff"]);
     }
 }

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | log record | topic `logs_topic`, no key, value as the route's `format` says (wire contract §8.2), spread over the partitions |
 //! | event | topic `events_topic`, key `md5(nfType:xgvelaId:nfId)`, value its JSON (wire contract §7.1), the original's partition |
-//! | time of a record | when its batch enters the client, so that retention counts from there even after an outage |
+//! | time of a record | when its batch begins to enter the client, so that retention counts from there even after an outage |
 //!
 //! The spool decides, never the client: librdkafka keeps what it was given for as long as an outage lasts, with its
 //! sequence numbers, and `deliver` only waits. It gives up after a bounded time, but takes nothing back; when the engine
@@ -24,6 +24,7 @@ mod entering;
 pub mod error_table;
 mod feed;
 mod flush;
+mod header_list;
 mod headers;
 mod keeper;
 mod ledger;

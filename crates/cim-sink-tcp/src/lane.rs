@@ -25,6 +25,9 @@ pub(crate) struct Lane {
     pod: Option<String>,
 }
 
+/// Bytes of a page that are kept where nothing is under way: a burst does not cost its memory for good.
+const KEPT_BYTES: usize = 64 << 10;
+
 /// What a delivery needs for itself.
 #[derive(Default)]
 pub(crate) struct Desk {
@@ -85,9 +88,15 @@ impl Lane {
         desk.connection = Some(connection);
     }
 
-    /// A batch is where it should be.
+    /// A batch is where it should be. With nothing behind it, the memory of a large page is given back.
     pub(crate) fn delivered(&self) {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        if let Ok(mut desk) = self.desk.try_lock()
+            && desk.page.capacity() > KEPT_BYTES
+            && desk.connection.as_ref().is_none_or(|connection| connection.wire().is_settled())
+        {
+            desk.page = Vec::new();
+        }
     }
 
     /// Counts what receivers have of a batch of that many records.
