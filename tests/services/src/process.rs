@@ -13,7 +13,7 @@ use std::sync::OnceLock;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
 
 use crate::comes_true;
 
@@ -47,9 +47,14 @@ impl Process {
         self.child.id()
     }
 
-    /// Sends a signal.
+    /// Sends a signal. After SIGSTOP it returns once every thread stands still.
     pub fn signal(&self, signal: Signal) {
         kill_process(self.number(), signal).unwrap_or_else(|error| panic!("signal {}: {error}", self.name));
+        if signal == Signal::STOP {
+            let stands = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+            let waited = waitid(WaitId::Pid(self.number()), stands);
+            waited.unwrap_or_else(|error| panic!("wait for {} to stop: {error}", self.name));
+        }
     }
 
     /// Kills it with what it started, and waits for its end.
