@@ -45,8 +45,8 @@ fn the_program_killed_with_requests_in_flight_repeats_only_what_was_in_flight() 
     for nth in 0..KILLS {
         deliver_windows(&rig.daemon);
         let spool = rig.daemon.home().join("spool");
-        // Every other time the broker stands still, so that there are requests on their way, and reads them when the program is gone.
-        let stands = nth % 2 == 0;
+        // At most of them the broker stands still, so that there are requests on their way, and reads them when the program is gone.
+        let stands = nth % 3 != 0;
         if stands {
             kafka.broker(0).pause();
             cim_services::until("requests", cim_tests::PATIENCE, || {
@@ -61,7 +61,7 @@ fn the_program_killed_with_requests_in_flight_repeats_only_what_was_in_flight() 
         interrupted += usize::from(rig.daemon.metric("cim_records_recovered_total") > 0.5);
     }
     rig.wait_delivered(1_000);
-    assert!(interrupted >= KILLS / 2, "nothing was on its way at {} of {KILLS} kills", KILLS - interrupted);
+    assert!(interrupted > KILLS / 2, "nothing was on its way at {} of {KILLS} kills", KILLS - interrupted);
     let settled = rig.settle();
     settled.assert_nothing_left_out();
     let outcome = settled.read();
