@@ -85,7 +85,9 @@ fn a_pod_whose_application_never_answers_is_deleted_by_the_auditor_and_by_nobody
     let daemon = Daemon::start(&format!("{}{}{source}", app.setting(), berth.settings()));
     assert!(daemon.register().starts_with("HTTP/1.1 200"));
     change(etcd, &berth, 1, LEASE);
-    until("the pod is deleted", PATIENCE, || berth.is_pod_leaving());
+    // The pod leaves before the auditor has its answer and says so.
+    until("the auditor deletes a pod", PATIENCE, || !auditor.deaths().is_empty());
+    assert!(berth.is_pod_leaving());
     assert_eq!(app.revisions().first(), Some(&1));
     assert_eq!(auditor.deaths(), [Death::Failed]);
     assert!(berth.deletions().is_empty(), "{:?}", berth.deletions());
