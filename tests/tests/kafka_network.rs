@@ -33,10 +33,6 @@ use rustix::net::{AddressFamily, SocketType};
 const GIVEN_UP_WITHIN: Duration = Duration::from_secs(8 + 1 + 1);
 /// `/readyz` tells of a connection that is gone within so long.
 const TOLD_WITHIN: Duration = Duration::from_secs(2);
-/// The client asks for the addresses of a name anew before each attempt, in random order, and waits up to 15 s between two: with one
-/// of two addresses dead, one in a thousand connections takes longer than this.
-const BY_CHANCE: Duration = Duration::from_secs(150);
-
 /// A broker that tells its clients the address of a proxy, and the proxy.
 fn behind_proxy() -> Option<(Kafka, ChaosProxy)> {
     let mut proxy = None;
@@ -145,7 +141,7 @@ fn every_address_of_a_name_is_tried() {
     // Resolver and client may ask in another order than that of the file; what is dead says whether it was asked.
     let tried = dead_end(SocketAddr::from(([127, 0, 0, 9], port)));
     let Some(daemon) = start_with_hosts(&text, hosts) else { return };
-    let rig = Rig::over(&kafka, daemon, topics, Plan::default()).patience(BY_CHANCE);
+    let rig = Rig::over(&kafka, daemon, topics, Plan::default());
     let names = rig.daemon.home().join("hosts");
     for for_a_while in ["", hosts] {
         kafka.broker(0).kill();
@@ -214,7 +210,7 @@ fn a_name_that_flips_between_ipv4_and_ipv6_is_followed() {
     let mut open = proxy(four);
     let text = settings(&format!("kafka.test:{}", four.port()), &topics, "");
     let Some(daemon) = start_with_hosts(&text, "127.0.0.1 kafka.test\n") else { return };
-    let rig = Rig::over(&kafka, daemon, topics, Plan::default()).patience(BY_CHANCE);
+    let rig = Rig::over(&kafka, daemon, topics, Plan::default());
     let both = "::1 kafka.test\n127.0.0.1 kafka.test\n";
     for (address, hosts) in
         [(six, "::1 kafka.test\n"), (four, "127.0.0.1 kafka.test\n"), (six, both), (four, both)]

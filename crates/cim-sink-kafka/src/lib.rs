@@ -32,6 +32,7 @@ mod link;
 mod openings;
 mod outgoing;
 mod partition;
+mod presets;
 pub mod properties;
 mod read_back;
 mod read_headers;

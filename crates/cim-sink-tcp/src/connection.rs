@@ -25,9 +25,6 @@ const KEEP_ALIVE: (Duration, Duration, u32) = (Duration::from_secs(30), Duration
 /// Bytes that are written in one call: most batches whole. A receiver that has read everything sleeps while more is encoded, and
 /// to wake it costs as much as to copy a hundred kilobytes.
 const PIECE: usize = 1 << 20;
-/// The same behind TLS, where only a send queue that becomes shorter tells that a slow receiver goes on: it must not be filled up again
-/// without a pause.
-const PIECE_BEHIND_TLS: usize = 256 << 10;
 /// A segment of up to so many bytes is confirmed as soon as it is read.
 const PROMPT: usize = 480;
 /// Bytes of the segment that ends a longer write.
@@ -132,8 +129,8 @@ impl Connection {
     }
 
     /// Whether a page has grown to the size of a write.
-    pub(crate) fn is_full(&self, page: &[u8]) -> bool {
-        page.len() >= if self.channel.is_transparent() { PIECE } else { PIECE_BEHIND_TLS }
+    pub(crate) fn is_full(page: &[u8]) -> bool {
+        page.len() >= PIECE
     }
 
     /// Writes a page that [is full](Connection::is_full), and empties it.

@@ -96,7 +96,7 @@ impl Chunks {
         rmp::encode::write_array_len(page, entries)?;
         for record in batch {
             entry(record, page);
-            if connection.is_full(page) {
+            if Connection::is_full(page) {
                 connection.write_page(page).await?;
             }
         }

@@ -65,7 +65,7 @@ async fn write<R>(
         encode(record, page);
         page.push(b'\n');
         ends.push(before.saturating_add(page.len() as u64));
-        if connection.is_full(page) {
+        if Connection::is_full(page) {
             connection.write_page(page).await?;
             before = connection.wire().written();
         }

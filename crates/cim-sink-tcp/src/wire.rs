@@ -15,7 +15,7 @@ use socket2::SockRef;
 use tokio::time::timeout;
 
 use crate::channel::Channel;
-use crate::send_queue::unconfirmed;
+use crate::send_queue::{self, unconfirmed};
 use crate::short_timer::ShortTimer;
 
 /// The first look at the send queue after the one at once comes that soon, each later one after half as much again. A sooner one
@@ -107,7 +107,7 @@ impl Wire {
     /// May be dropped at any await point.
     pub(crate) async fn confirmed(&self, through: u64) -> io::Result<()> {
         let timer = self.timer.lock().await;
-        let (mut most, mut queued, mut progress, mut pause) = (0, 0, Instant::now(), FIRST_LOOK);
+        let (mut progress, mut pause) = (Progress::since(Instant::now()), FIRST_LOOK);
         loop {
             let (taken, waiting) = match *self.end() {
                 Some(taken) if taken < through => return Err(io::ErrorKind::ConnectionReset.into()),
@@ -121,13 +121,7 @@ impl Wire {
             if let Some(error) = SockRef::from(&self.socket).take_error()? {
                 return Err(error);
             }
-            // Behind TLS nothing else tells of progress until all is taken, and the queue may be longer than the stall time.
-            if taken > most || waiting < queued {
-                progress = Instant::now();
-            } else if progress.elapsed() > self.stall {
-                return Err(stalled());
-            }
-            (most, queued) = (taken.max(most), waiting);
+            progress.look(self, waiting)?;
             timer.pause(pause).await?;
             pause = pause.mul_f64(1.5).min(LONGEST_LOOK);
         }
@@ -143,20 +137,14 @@ impl Wire {
     /// As safe as the write.
     pub(crate) async fn patiently<T>(&self, write: impl Future<Output = io::Result<T>>) -> io::Result<T> {
         let mut write = pin!(write);
-        let (mut queued, mut progress) = (None, Instant::now());
+        let mut progress = Progress::since(Instant::now());
         let look = self.stall.div_f64(WRITER_LOOKS);
         loop {
-            let rest = self.stall.saturating_sub(progress.elapsed());
+            let rest = self.stall.saturating_sub(progress.last.elapsed());
             if let Ok(outcome) = timeout(look.min(rest), &mut write).await {
                 return outcome;
             }
-            let waiting = unconfirmed(&self.socket)?;
-            if queued.is_some_and(|queued| waiting < queued) {
-                progress = Instant::now();
-            } else if progress.elapsed() >= self.stall {
-                return Err(stalled());
-            }
-            queued = Some(waiting);
+            progress.look(self, unconfirmed(&self.socket)? as u64)?;
         }
     }
 
@@ -194,6 +182,62 @@ impl Wire {
     }
 }
 
-fn stalled() -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, "the receiver has stopped taking data")
+/// Whether the peer goes on taking what it gets, seen from look to look.
+struct Progress {
+    /// When it was last seen to.
+    last: Instant,
+    /// Bytes that it had confirmed, and bytes in the send queue, at the look before.
+    before: Option<(u64, u64)>,
+}
+
+impl Progress {
+    fn since(last: Instant) -> Self {
+        Self { last, before: None }
+    }
+
+    /// Looks again, with that many bytes in the send queue.
+    ///
+    /// # Errors
+    /// The peer has taken nothing for the stall time.
+    fn look(&mut self, wire: &Wire, waiting: u64) -> io::Result<()> {
+        let now = (send_queue::confirmed(&wire.socket)?, waiting);
+        // The queue tells less, since it is filled up again, but a kernel may know nothing else.
+        if self.before.is_some_and(|before| now.0 > before.0 || now.1 < before.1) {
+            self.last = Instant::now();
+        } else if self.last.elapsed() >= wire.stall {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "the receiver has stopped taking data"));
+        }
+        self.before = Some(now);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "test code: a failed step is the failure")]
+
+    use tokio::io::AsyncReadExt as _;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_queue_that_is_filled_up_again_hides_no_progress() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut peer, _) = listener.accept().await.unwrap();
+        // A look that sees no progress is an error.
+        let wire = Wire::of(&stream, Duration::ZERO).unwrap();
+        stream.writable().await.unwrap();
+        let mut page = vec![0; 64 << 10];
+        while stream.try_write(&page).is_ok() {}
+        let full = unconfirmed(&stream).unwrap() as u64;
+        let before = send_queue::confirmed(&stream).unwrap();
+        let mut progress = Progress { last: Instant::now(), before: Some((before, full)) };
+        assert_eq!(progress.look(&wire, full).unwrap_err().kind(), io::ErrorKind::TimedOut);
+        while send_queue::confirmed(&stream).unwrap() == before {
+            assert!(peer.read(&mut page).await.unwrap() > 0);
+        }
+        progress.look(&wire, full).unwrap();
+    }
 }
