@@ -55,7 +55,7 @@ fn the_level_is_changed_over_http_and_by_the_command_and_has_its_effect_at_once(
         assert!(daemon.get("/loglevel").unwrap().ends_with("{\"level\":\"error\"}\n"));
         provoke(&daemon, 1);
         assert_eq!(put_level(&daemon, "{\"level\":\"info\"}"), "{\"level\":\"info\"}\n");
-        until("the change is said", || daemon.stderr().contains("the log level changed"));
+        until("the changes are said", || daemon.stderr().matches("the log level changed").count() == 3);
         assert_eq!(said(&daemon), 1);
         let refused = daemon.cim(&["log-level", "loud"]);
         assert!(

@@ -83,6 +83,12 @@ fn divisions(settled: &Settled<'_>) -> [Division; 2] {
     divided
 }
 
+/// The first line of a step that was sent after this moment. The one that is being sent may have reached the broker in part.
+fn first_behind(rig: &Rig<'_>) -> usize {
+    rig.load.wait_for(1);
+    rig.load.lines()
+}
+
 /// `final`: what the files got, the topics get only if it was on its way; after the outage the broker gets what is new.
 #[test]
 fn a_final_fallback_takes_over_and_gives_back_in_order() {
@@ -94,7 +100,7 @@ fn a_final_fallback_takes_over_and_gives_back_in_order() {
     let daemon = Daemon::start(&with_fallback(&kafka, &topics, "final"));
     let rig = Rig::over(&kafka, daemon, topics, Plan::default()).with_descriptors(FILES);
     kafka.broker(0).kill();
-    let at_kill = rig.load.lines();
+    let at_kill = first_behind(&rig);
     cim_services::until("the fallback", Duration::from_secs(30), || to_fallback(&rig.daemon, "logs") > 4_000);
     let told = || rig.daemon.get("/statusz").unwrap().contains("\"state\": \"fallback\"");
     cim_services::until("the status page to tell of it", cim_tests::PATIENCE, told);
@@ -160,7 +166,7 @@ fn switched(kafka: &Kafka, fail: impl Fn(&Broker), heal: impl Fn(&Broker)) {
     let daemon = Daemon::start(&settings(&kafka.bootstrap(), &topics, DISK));
     let rig = Rig::over(kafka, daemon, topics, Plan::default()).with_descriptors(FILES);
     fail(kafka.broker(0));
-    let at_fault = rig.load.lines();
+    let at_fault = first_behind(&rig);
     rig.load.wait_for(10_000);
     let held = books(&rig.daemon, "held", "logs", "broker");
     assert!(held > 5_000, "only {held} lines wait for the broker");

@@ -63,8 +63,8 @@ pub(crate) const USUAL: &[(&str, &str)] = &[
     ("socket.timeout.ms", "8000"),
     // An address that swallows the first packet is left for the next one of its name; the library's own 30 s are long.
     ("socket.connection.setup.timeout.ms", "10000"),
-    // The next address of a name is tried before they are all asked for anew and shuffled: after one that swallows everything, too. A
-    // name that has moved is noticed as much later.
+    // The next address of a name is tried before they are all asked for anew and shuffled: also after one that swallows everything,
+    // which takes ten of these seconds. A name that moves while it is tried is noticed as much later.
     ("broker.address.ttl", "12000"),
     ("reconnect.backoff.ms", "100"),
     ("reconnect.backoff.max.ms", "10000"),

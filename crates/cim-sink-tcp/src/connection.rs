@@ -22,9 +22,11 @@ use crate::wire::Wire;
 
 /// Silence after which the kernel asks a connection whether it still exists, and how it goes on asking.
 const KEEP_ALIVE: (Duration, Duration, u32) = (Duration::from_secs(30), Duration::from_secs(10), 3);
+/// The memory of a page, unless a record is very long.
+const PAGE: usize = 1 << 20;
 /// Bytes that are written in one call: most batches whole. A receiver that has read everything sleeps while more is encoded, and
-/// to wake it costs as much as to copy a hundred kilobytes.
-const PIECE: usize = 1 << 20;
+/// to wake it costs as much as to copy a hundred kilobytes. The rest of the page has room for the record that completes it.
+const PIECE: usize = PAGE - (64 << 10);
 /// A segment of up to so many bytes is confirmed as soon as it is read.
 const PROMPT: usize = 480;
 /// Bytes of the segment that ends a longer write.
@@ -140,7 +142,7 @@ impl Connection {
     pub(crate) async fn write_page(&mut self, page: &mut Vec<u8>) -> io::Result<()> {
         self.write(page).await?;
         page.clear();
-        page.shrink_to(PIECE.saturating_mul(2));
+        page.shrink_to(PAGE);
         Ok(())
     }
 

@@ -25,7 +25,7 @@ pub(crate) struct Lane {
     pod: Option<String>,
 }
 
-/// Bytes of a page that are kept where nothing is under way: a burst does not cost its memory for good.
+/// Bytes of a page that are kept in any case.
 const KEPT_BYTES: usize = 64 << 10;
 
 /// What a delivery needs for itself.
@@ -88,15 +88,26 @@ impl Lane {
         desk.connection = Some(connection);
     }
 
-    /// A batch is where it should be. With nothing behind it, the memory of a large page is given back.
+    /// A batch is where it should be.
     pub(crate) fn delivered(&self) {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        if let Ok(mut desk) = self.desk.try_lock()
-            && desk.page.capacity() > KEPT_BYTES
-            && desk.connection.as_ref().is_none_or(|connection| connection.wire().is_settled())
-        {
-            desk.page = Vec::new();
+    }
+
+    /// A batch has come to this end, and the desk is free. Where nothing is under way a page keeps the memory that the batch needed,
+    /// so that a burst does not cost it for good, and next to none after a failure: an outage may follow.
+    pub(crate) fn rest(&self, outcome: &Result<(), DeliveryError>) {
+        let Ok(mut desk) = self.desk.try_lock() else { return };
+        if desk.connection.as_ref().is_none_or(|connection| connection.wire().is_at_rest()) {
+            let needed = if outcome.is_ok() { desk.page.len().saturating_mul(2) } else { 0 };
+            desk.page.clear();
+            desk.page.shrink_to(needed.max(KEPT_BYTES));
         }
+    }
+
+    /// Memory that the page takes.
+    #[cfg(test)]
+    pub(crate) async fn page_bytes(&self) -> usize {
+        self.desk.lock().await.page.capacity()
     }
 
     /// Counts what receivers have of a batch of that many records.
@@ -140,5 +151,28 @@ impl Lane {
     fn troubled(&self, error: DeliveryError) -> DeliveryError {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(cim_core::chain(&error));
         error
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "test code: a failed step is the failure")]
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_page_keeps_what_the_last_batch_needed() {
+        let lane = Lane::new("agent", None);
+        let after = async |bytes: usize, outcome: Result<(), DeliveryError>| {
+            lane.desk.lock().await.page.resize(bytes, 0);
+            lane.rest(&outcome);
+            lane.page_bytes().await
+        };
+        assert_eq!(after(1 << 20, Ok(())).await, 1 << 20);
+        assert_eq!(after(900 << 10, Ok(())).await, 1 << 20, "much the same again is written without growing");
+        assert_eq!(after(100 << 10, Ok(())).await, 200 << 10);
+        assert_eq!(after(10, Ok(())).await, KEPT_BYTES);
+        let failed = DeliveryError::new(DeliveryErrorKind::Unavailable, "gone");
+        assert_eq!(after(1 << 20, Err(failed)).await, KEPT_BYTES);
     }
 }

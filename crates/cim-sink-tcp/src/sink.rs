@@ -149,6 +149,7 @@ impl LogSink for TcpSink {
                 forward::send(lane, receivers, &self.chunks, batch, entry).await
             }
         };
+        lane.rest(&outcome);
         lane.count(batch.len(), &outcome);
         outcome
     }
@@ -165,7 +166,7 @@ impl EventSink for TcpSink {
             return Ok(());
         }
         let (lane, receivers) = (&self.events, &self.receivers);
-        match self.framing {
+        let outcome = match self.framing {
             Framing::Json | Framing::Text => {
                 let line =
                     |record: &Event<'_>, out: &mut Vec<u8>| self.event_lines.encode(&record.event, out);
@@ -175,6 +176,50 @@ impl EventSink for TcpSink {
                 let entry = |record: &Event<'_>, out: &mut Vec<u8>| self.entries.push_event(record, out);
                 forward::send(lane, receivers, &self.chunks, batch, entry).await
             }
+        };
+        lane.rest(&outcome);
+        outcome
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "test code: a failed step is the failure")]
+
+    use std::io::Read as _;
+    use std::net::TcpListener;
+    use std::time::Duration;
+
+    use cim_core::{Class, Identity, Neighbours, Sink};
+    use cim_testkit::{Sample, Subject};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_batch_that_failed_leaves_no_large_page_behind() {
+        for framing in [Framing::Json, Framing::Forward] {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap().to_string();
+            let receiver = std::thread::spawn(move || {
+                let (mut stream, _) = listener.accept().unwrap();
+                stream.read_exact(&mut [0; 64 << 10]).unwrap();
+            });
+            let settings =
+                TcpSettings { address: Some(address), framing: Some(framing), ..TcpSettings::default() };
+            let context = SinkContext {
+                name: "agent".to_owned(),
+                identity: Arc::new(Identity::default()),
+                log_format: LogFormat::Json,
+                neighbours: Neighbours::default(),
+            };
+            let sink = Arc::new(TcpSink::new(&context, &settings, None).unwrap());
+            let subject =
+                Subject::of(Sink::both(Arc::clone(&sink)), Class::Log, Duration::from_secs(10)).unwrap();
+            let batch: Vec<_> = (0..8_000).map(|n| Sample::with_body(n, "app", &[b'x'; 1_000])).collect();
+            let _ = subject.deliver(&batch).await.unwrap_err();
+            receiver.join().unwrap();
+            let bytes = sink.logs.page_bytes().await;
+            assert!(bytes <= 64 << 10, "{framing:?}: {bytes} bytes");
         }
     }
 }
