@@ -27,6 +27,8 @@ pub(crate) struct Lane {
 
 /// Bytes of a page that are kept in any case.
 const KEPT_BYTES: usize = 64 << 10;
+/// A page of that many times what a batch needed shrinks: not with each batch that is a little smaller than the one before.
+const MUCH_LARGER: usize = 4;
 
 /// What a delivery needs for itself.
 #[derive(Default)]
@@ -93,14 +95,16 @@ impl Lane {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// A batch has come to this end, and the desk is free. Where nothing is under way a page keeps the memory that the batch needed,
-    /// so that a burst does not cost it for good, and next to none after a failure: an outage may follow.
+    /// A batch has come to this end, and the desk is free. Where nothing is under way, a page that is much larger than the batch was
+    /// shrinks, so that a burst does not cost its memory for good, and any page after a failure: an outage may follow.
     pub(crate) fn rest(&self, outcome: &Result<(), DeliveryError>) {
         let Ok(mut desk) = self.desk.try_lock() else { return };
         if desk.connection.as_ref().is_none_or(|connection| connection.wire().is_at_rest()) {
-            let needed = if outcome.is_ok() { desk.page.len().saturating_mul(2) } else { 0 };
+            let needed = if outcome.is_ok() { desk.page.len() } else { 0 };
             desk.page.clear();
-            desk.page.shrink_to(needed.max(KEPT_BYTES));
+            if desk.page.capacity() / MUCH_LARGER > needed {
+                desk.page.shrink_to(needed.saturating_mul(2).max(KEPT_BYTES));
+            }
         }
     }
 
@@ -161,7 +165,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_page_keeps_what_the_last_batch_needed() {
+    async fn a_page_shrinks_when_it_is_much_larger_than_the_last_batch() {
         let lane = Lane::new("agent", None);
         let after = async |bytes: usize, outcome: Result<(), DeliveryError>| {
             lane.desk.lock().await.page.resize(bytes, 0);
@@ -169,7 +173,7 @@ mod tests {
             lane.page_bytes().await
         };
         assert_eq!(after(1 << 20, Ok(())).await, 1 << 20);
-        assert_eq!(after(900 << 10, Ok(())).await, 1 << 20, "much the same again is written without growing");
+        assert_eq!(after(300 << 10, Ok(())).await, 1 << 20, "a larger one may follow");
         assert_eq!(after(100 << 10, Ok(())).await, 200 << 10);
         assert_eq!(after(10, Ok(())).await, KEPT_BYTES);
         let failed = DeliveryError::new(DeliveryErrorKind::Unavailable, "gone");
