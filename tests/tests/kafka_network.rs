@@ -33,6 +33,7 @@ use rustix::net::{AddressFamily, SocketType};
 const GIVEN_UP_WITHIN: Duration = Duration::from_secs(8 + 1 + 1);
 /// `/readyz` tells of a connection that is gone within so long.
 const TOLD_WITHIN: Duration = Duration::from_secs(2);
+
 /// A broker that tells its clients the address of a proxy, and the proxy.
 fn behind_proxy() -> Option<(Kafka, ChaosProxy)> {
     let mut proxy = None;

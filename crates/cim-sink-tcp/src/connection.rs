@@ -43,6 +43,11 @@ pub(crate) struct Connection {
     wire: Arc<Wire>,
 }
 
+/// Whether a page has grown to the size of a write.
+pub(crate) fn is_full(page: &[u8]) -> bool {
+    page.len() >= PIECE
+}
+
 /// Connects to one address.
 ///
 /// # Errors
@@ -130,12 +135,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Whether a page has grown to the size of a write.
-    pub(crate) fn is_full(page: &[u8]) -> bool {
-        page.len() >= PIECE
-    }
-
-    /// Writes a page that [is full](Connection::is_full), and empties it.
+    /// Writes a page that [`is_full`], and empties it.
     ///
     /// # Errors
     /// As [`Connection::write`].

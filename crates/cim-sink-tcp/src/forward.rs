@@ -12,7 +12,7 @@ use cim_core::{Batch, Class, DeliveryError, DeliveryErrorKind, Record};
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::connection::Connection;
+use crate::connection::{Connection, is_full};
 use crate::entry::{push_map, push_text};
 use crate::lane::Lane;
 use crate::receivers::Receivers;
@@ -96,7 +96,7 @@ impl Chunks {
         rmp::encode::write_array_len(page, entries)?;
         for record in batch {
             entry(record, page);
-            if Connection::is_full(page) {
+            if is_full(page) {
                 connection.write_page(page).await?;
             }
         }

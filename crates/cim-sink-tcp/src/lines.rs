@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use cim_core::{Batch, DeliveryError, DeliveryErrorKind};
 
-use crate::connection::Connection;
+use crate::connection::{Connection, is_full};
 use crate::lane::Lane;
 use crate::receivers::Receivers;
 
@@ -65,7 +65,7 @@ async fn write<R>(
         encode(record, page);
         page.push(b'\n');
         ends.push(before.saturating_add(page.len() as u64));
-        if Connection::is_full(page) {
+        if is_full(page) {
             connection.write_page(page).await?;
             before = connection.wire().written();
         }

@@ -112,7 +112,7 @@ impl Wire {
     /// May be dropped at any await point.
     pub(crate) async fn confirmed(&self, through: u64) -> io::Result<()> {
         let timer = self.timer.lock().await;
-        let (mut progress, mut pause) = (Progress::since(Instant::now()), FIRST_LOOK);
+        let (mut progress, mut pause) = (Progress::begin(), FIRST_LOOK);
         loop {
             let (taken, waiting) = match *self.end() {
                 Some(taken) if taken < through => return Err(io::ErrorKind::ConnectionReset.into()),
@@ -142,7 +142,7 @@ impl Wire {
     /// As safe as the write.
     pub(crate) async fn patiently<T>(&self, write: impl Future<Output = io::Result<T>>) -> io::Result<T> {
         let mut write = pin!(write);
-        let mut progress = Progress::since(Instant::now());
+        let mut progress = Progress::begin();
         let look = self.stall.div_f64(WRITER_LOOKS);
         loop {
             let rest = self.stall.saturating_sub(progress.last.elapsed());
@@ -197,8 +197,8 @@ struct Progress {
 }
 
 impl Progress {
-    fn since(last: Instant) -> Self {
-        Self { last, before: None }
+    fn begin() -> Self {
+        Self { last: Instant::now(), before: None }
     }
 
     /// Looks again: that many bytes are taken as far as it is known, and that many are in the send queue.
